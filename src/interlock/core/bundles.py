@@ -1,0 +1,90 @@
+"""Bundles and deployment specs: what the registry writes, a deployment names and the data plane loads.
+
+A bundle is a folder (by its manifest's digest) that holds everything one model version needs to answer: no code runs when it is loaded.
+
+    bundle.json        this record
+    model.onnx         what answers
+    model.skops        the original, for people and re-training
+    golden.json        requests with the scores that training saw
+    evaluation.parquet the held-out rows that gates judge it on
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+ColumnType = Literal["integer", "float", "string", "boolean"]
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One input of a model: its name and logical type."""
+
+    name: str
+    type: ColumnType
+
+
+class Agreement(msgspec.Struct, frozen=True):
+    """How far the serving form of a model is from the original, on real rows.
+
+    Attributes:
+        rows: how many rows were compared.
+        max_difference: the largest difference of a score, 0-1.
+        tolerance: the largest difference that is accepted.
+        label_flips: rows whose label differs although the scores agree.
+    """
+
+    rows: int
+    max_difference: float
+    tolerance: float
+    label_flips: int
+
+
+class Golden(msgspec.Struct, frozen=True):
+    """A request with the answer that training saw: rows by column, and one score a row."""
+
+    rows: list[dict[str, Any]]
+    scores: list[float]
+    tolerance: float
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """What a model is, for those who serve it.
+
+    Attributes:
+        flavor: the plug-in that wrote it, such as `sklearn`.
+        task: what it does.
+        inputs: the columns it takes, in the model's order.
+        target: the column it predicts.
+        classes: the labels, in the order of the model; the last is the positive one.
+        files: path of each part by its role (`serving`, `original`, `golden`, `evaluation`).
+        agreement: serving form against original.
+        layout: `matrix` when the ONNX graph has one float input of all columns, `columns` when one a column.
+    """
+
+    flavor: str
+    task: Literal["classification"]
+    inputs: tuple[Column, ...]
+    target: str
+    classes: tuple[int, ...]
+    files: dict[str, str]
+    agreement: Agreement
+    layout: Literal["matrix", "columns"] = "matrix"
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One model version that answers, and the share (0-1) of the traffic that it gets."""
+
+    model: str
+    bundle: str
+    weight: float
+    role: Literal["champion", "challenger"] = "champion"
+
+
+class DeploymentSpec(msgspec.Struct, frozen=True):
+    """What a deployment shall be: stored as an object, named by its digest in table `deployments`."""
+
+    name: str
+    revision: int
+    routes: tuple[Route, ...]

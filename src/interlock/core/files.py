@@ -1,0 +1,31 @@
+"""Files as operations see them: a name and a digest, the bytes being in the object store already."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class StoredFile(msgspec.Struct, frozen=True):
+    """A file whose bytes rest in the object store.
+
+    A `Workspace` accepts a path of the caller's machine wherever an operation takes one of these, and stores
+    (or sends) its bytes first; so the operation itself never opens a path that a client named.
+
+    Attributes:
+        name: the file's name, without folders.
+        digest: the SHA-256 of its bytes, in hexadecimal.
+        size_bytes: how many bytes it has.
+    """
+
+    name: str
+    digest: str
+    size_bytes: int
+
+
+def is_digest(text: str) -> bool:
+    """Return whether a text is a SHA-256 in lower-case hexadecimal."""
+    return _DIGEST.match(text) is not None

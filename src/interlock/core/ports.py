@@ -1,0 +1,100 @@
+"""Ports: the small protocols behind which what users may bring themselves stands.
+
+No base class and no list to edit: an object with these methods, found through an entry point (see `plugins`), is a block.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+
+class Reader(Protocol):
+    """Answers queries. Placeholders are `:name`; values are int, float, str, bytes or None."""
+
+    def all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Row]:
+        """Return all rows of a query, each a dict by column."""
+        ...
+
+    def one(self, sql: str, values: Mapping[str, Any] | None = None) -> Row | None:
+        """Return the first row of a query, or None."""
+        ...
+
+
+class Transaction(Reader, Protocol):
+    """A reader that may also change things, all or nothing."""
+
+    def run(self, sql: str, values: Mapping[str, Any] | None = None) -> None:
+        """Run one statement."""
+        ...
+
+    def run_many(self, sql: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Run one statement for each row of values."""
+        ...
+
+
+class Database(Reader, Protocol):
+    """Rows that survive power loss. Any thread may call it; any process may open it."""
+
+    def write(self, change: Callable[[Transaction], T]) -> T:
+        """Return what `change` returns, after its transaction is on disk; nothing is changed if it raises."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was begun and let go of the file."""
+        ...
+
+
+class ObjectStore(Protocol):
+    """Bytes by their SHA-256, checked whenever they are read."""
+
+    def put(self, source: bytes | BinaryIO | Path) -> str:
+        """Return the digest of the bytes, which are on disk when this returns."""
+        ...
+
+    def get(self, digest: str) -> bytes:
+        """Return the bytes of an object."""
+        ...
+
+    def fetch(self, digest: str, target: Path) -> None:
+        """Write the bytes of an object to a file."""
+        ...
+
+    def size(self, digest: str) -> int | None:
+        """Return how many bytes an object has, or None when it is not here."""
+        ...
+
+    def digests(self) -> Iterable[str]:
+        """Return the digests of all objects here."""
+        ...
+
+
+class Flavor(Protocol):
+    """Turns an estimator of one library into files that can be served without running its code."""
+
+    name: str
+
+    def recognise(self, estimator: object) -> bool:
+        """Return whether this flavor knows the estimator."""
+        ...
+
+    def save(self, estimator: object, sample: Any, folder: Path) -> Mapping[str, Any]:
+        """Write the estimator's files into a folder; return facts about them (names, agreement)."""
+        ...
+
+
+class DataFormat(Protocol):
+    """Reads tables from files of one kind."""
+
+    name: str
+    suffixes: Sequence[str]
+
+    def read(self, path: Path) -> Any:
+        """Return the table of a file as a Polars frame."""
+        ...

@@ -1,0 +1,86 @@
+"""Folder manifests: a folder is the sorted list of its files' paths, sizes and digests, itself an object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from interlock.core.canonical import canonical
+from interlock.core.errors import Corrupt, Invalid, NotFound
+from interlock.core.refs import is_safe_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from interlock.core.ports import ObjectStore
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One file of a folder."""
+
+    path: str
+    size_bytes: int
+    digest: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """The files of a folder, sorted by path."""
+
+    files: tuple[Entry, ...]
+
+    def find(self, path: str) -> Entry:
+        """Return the file of this path.
+
+        Raises:
+            NotFound: the folder has none.
+        """
+        for entry in self.files:
+            if entry.path == path:
+                return entry
+        raise NotFound.named("file", path, (entry.path for entry in self.files))
+
+
+def put_folder(objects: ObjectStore, folder: Path) -> str:
+    """Return the digest of a folder's manifest, the folder's files being stored.
+
+    Raises:
+        Invalid: it holds a link or something else that is no plain file.
+    """
+    entries = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if path.is_symlink() or not path.is_file():
+            raise Invalid(f"{path.name!r} is not a plain file.", about="folder")
+        digest = objects.put(path)
+        entries.append(Entry(path.relative_to(folder).as_posix(), path.stat().st_size, digest))
+    return put_entries(objects, entries)
+
+
+def put_entries(objects: ObjectStore, entries: list[Entry]) -> str:
+    """Return the digest of a manifest of files that are stored already."""
+    return objects.put(canonical(Manifest(tuple(sorted(entries, key=lambda entry: entry.path)))))
+
+
+def read_manifest(objects: ObjectStore, digest: str) -> Manifest:
+    """Return a manifest.
+
+    Raises:
+        Corrupt: the object is no manifest, or names paths that leave the folder.
+    """
+    try:
+        manifest = msgspec.json.decode(objects.get(digest), type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise Corrupt(f"Object {digest} is no folder manifest: {error}.", about="object", digest=digest) from None
+    if not all(is_safe_path(entry.path) for entry in manifest.files):
+        raise Corrupt(f"Manifest {digest} names a path outside its folder.", about="object", digest=digest)
+    return manifest
+
+
+def fetch_folder(objects: ObjectStore, digest: str, target: Path) -> None:
+    """Write a folder's files below `target`, each checked."""
+    for entry in read_manifest(objects, digest).files:
+        path = target / entry.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        objects.fetch(entry.digest, path)

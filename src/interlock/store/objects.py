@@ -1,0 +1,139 @@
+"""Objects in a folder: bytes live once, under their SHA-256.
+
+A name on disk is made of a digest alone, never of a client's text. Bytes go to a temporary file, are synced,
+and get their name by a rename that is synced too; so an object is whole or not there. Reading checks the digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from interlock.core.errors import Corrupt, Invalid, NotFound
+from interlock.core.files import is_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CHUNK = 1 << 20
+
+
+class FolderObjects:
+    """An `ObjectStore` in a folder, which is made when it is missing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._incoming = root / "incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True)
+
+    def put(self, source: bytes | BinaryIO | Path) -> str:
+        """Return the digest of the bytes, which are on disk when this returns.
+
+        Cost: one pass over the bytes, two syncs; bytes that are here already are not written again.
+        """
+        if isinstance(source, bytes):
+            found = hashlib.sha256(source).hexdigest()
+            return found if self.size(found) is not None else self._write(io.BytesIO(source))
+        if isinstance(source, Path):
+            with source.open("rb") as file:
+                return self._write(file)
+        return self._write(source)
+
+    def get(self, digest: str) -> bytes:
+        """Return the bytes of an object.
+
+        Raises:
+            NotFound: it is not here.
+            Corrupt: its bytes have changed.
+        """
+        try:
+            data = self._path(digest).read_bytes()
+        except FileNotFoundError:
+            raise NotFound.named("object", digest) from None
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise _changed(digest)
+        return data
+
+    def fetch(self, digest: str, target: Path) -> None:
+        """Write the bytes of an object to a file; a changed object leaves no file behind.
+
+        Raises:
+            NotFound: it is not here.
+            Corrupt: its bytes have changed.
+        """
+        checker = hashlib.sha256()
+        try:
+            with self._path(digest).open("rb") as source, target.open("wb") as sink:
+                while chunk := source.read(_CHUNK):
+                    checker.update(chunk)
+                    sink.write(chunk)
+        except FileNotFoundError as error:
+            if error.filename == str(target):
+                raise
+            raise NotFound.named("object", digest) from None
+        if checker.hexdigest() != digest:
+            target.unlink()
+            raise _changed(digest)
+
+    def size(self, digest: str) -> int | None:
+        """Return how many bytes an object has, or None when it is not here."""
+        try:
+            return self._path(digest).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def digests(self) -> Iterator[str]:
+        """Return the digests of all objects here, in order."""
+        for folder in sorted(self.root.iterdir()):
+            if folder != self._incoming and folder.is_dir():
+                yield from (folder.name + file.name for file in sorted(folder.iterdir()))
+
+    def _path(self, digest: str) -> Path:
+        if not is_digest(digest):
+            raise Invalid(f"{digest!r} is no digest: 64 hexadecimal digits are wanted.", about="object")
+        return self.root / digest[:2] / digest[2:]
+
+    def _write(self, source: BinaryIO) -> str:
+        checker = hashlib.sha256()
+        handle, name = tempfile.mkstemp(dir=self._incoming)
+        try:
+            with os.fdopen(handle, "wb") as sink:
+                while chunk := source.read(_CHUNK):
+                    checker.update(chunk)
+                    sink.write(chunk)
+                sink.flush()
+                os.fsync(sink.fileno())
+            digest = checker.hexdigest()
+            target = self._path(digest)
+            if not target.parent.exists():
+                target.parent.mkdir(exist_ok=True)
+                sync_folder(self.root)
+            os.chmod(name, 0o444)
+            os.replace(name, target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        sync_folder(target.parent)
+        return digest
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder survive power loss."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _changed(digest: str) -> Corrupt:
+    return Corrupt(
+        f"Object {digest} has changed on disk: its bytes no longer have this digest.",
+        about="object",
+        hint="Restore it from a backup; nothing that needs it can be trusted until then.",
+        digest=digest,
+    )

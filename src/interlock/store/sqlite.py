@@ -1,0 +1,210 @@
+"""The database on one machine: SQLite through apsw, in WAL mode with `synchronous=FULL`.
+
+One writer thread a process takes whatever changes its callers have handed in, runs each in its own savepoint
+and commits them together, so that sixty-four callers share one fsync. Across processes a lock file orders
+the writers; so SQLITE_BUSY reaches nobody. Readers have a connection a thread and run beside the writer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import apsw
+
+from interlock.core.errors import Corrupt, Error, Unavailable
+from interlock.store.migrations import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from interlock.core.ports import Row, Transaction
+
+T = TypeVar("T")
+_GROUP = 256
+_BUSY_MS = 60_000
+
+
+class _Connection:
+    """A reader or, inside a transaction, a `Transaction`, over one apsw connection."""
+
+    def __init__(self, raw: apsw.Connection) -> None:
+        self.raw = raw
+
+    def all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Row]:
+        cursor = self.raw.cursor()
+        cursor.execute(sql, values or {})
+        names: list[str] = []
+        rows = []
+        for row in cursor:
+            names = names or [column[0] for column in cursor.getdescription()]
+            rows.append(dict(zip(names, row, strict=True)))
+        return rows
+
+    def one(self, sql: str, values: Mapping[str, Any] | None = None) -> Row | None:
+        cursor = self.raw.cursor()
+        cursor.execute(sql, values or {})
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        names = [column[0] for column in cursor.getdescription()]
+        cursor.close()
+        return dict(zip(names, row, strict=True))
+
+    def run(self, sql: str, values: Mapping[str, Any] | None = None) -> None:
+        self.raw.execute(sql, values or {})
+
+    def run_many(self, sql: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        self.raw.executemany(sql, (dict(row) for row in rows))
+
+
+class _Change:
+    """A caller's change on its way through the writer thread."""
+
+    def __init__(self, function: Callable[[Transaction], Any]) -> None:
+        self.function = function
+        self.done: Future[Any] = Future()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class SqliteDatabase:
+    """A `Database` in one file.
+
+    Args:
+        path: the file; its folder exists.
+
+    Raises:
+        Corrupt: the file is no database, or a migration differs from the one that was applied.
+        Unavailable: the file cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._local = threading.local()
+        self._readers: list[apsw.Connection] = []
+        self._readers_lock = threading.Lock()
+        self._queue: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
+        self._closed = False
+        self._lock_file = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._writer = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+            self._locked(lambda: migrate(_Connection(self._writer)))
+        except apsw.Error as error:
+            os.close(self._lock_file)
+            raise _translate(error, path) from error
+        self._thread = threading.Thread(target=self._serve, name="interlock-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, change: Callable[[Transaction], T]) -> T:
+        """Return what `change` returns, after its transaction is on disk; nothing is changed if it raises."""
+        if self._closed:
+            raise Unavailable("The database is closed.", about="database")
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a change may not start another change: pass the transaction on")
+        item = _Change(change)
+        self._queue.put(item)
+        result: T = item.done.result()
+        return result
+
+    def all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Row]:
+        """Return all rows of a query, as they stood at the last commit."""
+        return self._reader().all(sql, values)
+
+    def one(self, sql: str, values: Mapping[str, Any] | None = None) -> Row | None:
+        """Return the first row of a query, or None."""
+        return self._reader().one(sql, values)
+
+    def close(self) -> None:
+        """Finish the changes handed in so far, then close every connection."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+        with self._readers_lock:
+            for reader in self._readers:
+                reader.close()
+        self._writer.close()
+        os.close(self._lock_file)
+
+    def _open(self, flags: int) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path), flags=flags)
+        connection.set_busy_timeout(_BUSY_MS)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        return connection
+
+    def _reader(self) -> _Connection:
+        found: _Connection | None = getattr(self._local, "reader", None)
+        if found is None:
+            if self._closed:
+                raise Unavailable("The database is closed.", about="database")
+            raw = self._open(apsw.SQLITE_OPEN_READWRITE)
+            raw.execute("PRAGMA query_only=ON")
+            with self._readers_lock:
+                self._readers.append(raw)
+            found = self._local.reader = _Connection(raw)
+        return found
+
+    def _serve(self) -> None:
+        """Run in the writer thread: take what waits, commit it together, answer."""
+        while (first := self._queue.get()) is not None:
+            group = [first]
+            while len(group) < _GROUP and not self._queue.empty():
+                item = self._queue.get()
+                if item is None:
+                    self._queue.put(None)
+                    break
+                group.append(item)
+            try:
+                self._locked(lambda group=group: self._commit(group))  # type: ignore[misc]
+            except Exception as error:  # noqa: BLE001 - the border of the background thread: every caller is told
+                answer = _translate(error, self.path) if isinstance(error, apsw.Error) else error
+                for item in group:
+                    item.done.set_exception(answer)
+                continue
+            for item in group:
+                if item.error is not None:
+                    item.done.set_exception(item.error)
+                else:
+                    item.done.set_result(item.result)
+
+    def _commit(self, group: list[_Change]) -> None:
+        writer, transaction = self._writer, _Connection(self._writer)
+        writer.execute("BEGIN IMMEDIATE")
+        try:
+            for item in group:
+                writer.execute("SAVEPOINT change")
+                try:
+                    item.result = item.function(transaction)
+                except Exception as error:  # noqa: BLE001 - belongs to the caller, who gets it
+                    item.error = _translate(error, self.path) if isinstance(error, apsw.Error) else error
+                    writer.execute("ROLLBACK TO change")
+                writer.execute("RELEASE change")
+            writer.execute("COMMIT")
+        except BaseException:
+            if writer.in_transaction:
+                writer.execute("ROLLBACK")
+            raise
+
+    def _locked(self, work: Callable[[], None]) -> None:
+        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        try:
+            work()
+        finally:
+            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+
+
+def _translate(error: apsw.Error, path: Path) -> Error:
+    if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+        return Corrupt(f"{path.name} is not a sound database: {error}.", about="database", path=path.name)
+    if isinstance(error, apsw.CantOpenError | apsw.FullError | apsw.IOError | apsw.ReadOnlyError | apsw.BusyError):
+        return Unavailable(f"{path.name} cannot be used now: {error}.", about="database", path=path.name)
+    return Error(f"The database refused a statement: {error}.", about="database")
