@@ -1,0 +1,39 @@
+"""Interlock: data, training, tracking, registry, audit, deployment, monitoring and retraining as one loop.
+
+The names below are loaded when they are first used, so `import interlock` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # type checkers take this name for true; `typing` itself is not worth its import here
+if TYPE_CHECKING:
+    from interlock.sdk.workspace import Workspace
+    from interlock.train import Model, holdout, log_metric, pipeline, step
+
+__version__ = "0.1.0"
+__all__ = ["Model", "Workspace", "__version__", "holdout", "log_metric", "pipeline", "step"]
+
+_HOMES = {
+    "Workspace": "interlock.sdk.workspace",
+    "Model": "interlock.train",
+    "holdout": "interlock.train",
+    "log_metric": "interlock.train",
+    "pipeline": "interlock.train",
+    "step": "interlock.train",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Return one of the public names, importing its home."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'interlock' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

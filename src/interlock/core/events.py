@@ -50,28 +50,39 @@ def _table(*kinds: EventKind) -> dict[str, EventKind]:
 KINDS: Final = _table(
     EventKind("project.applied", "pipeline", ("digest", "changes"), "The workspace was made what interlock.toml says."),
     EventKind("object.stored", "data", ("digest", "size_bytes"), "A client stored a file."),
-    EventKind("dataset_version.created", "data", ("digest", "rows", "sources", "contract"), "A dataset version was stored."),
+    EventKind(
+        "dataset_version.created", "data", ("digest", "rows", "sources", "contract"), "A dataset version was stored."
+    ),
     EventKind("contract.set", "data", ("digest", "columns"), "The contract of a dataset was inferred or edited."),
     EventKind("experiment.created", "experiment", ("name",), "An experiment was created."),
     EventKind("run.started", "run", ("experiment", "name", "params", "inputs", "code", "environment"), "A run began."),
-    EventKind("run.logged", "run", ("params", "tags", "segments"), "Params, tags or metric segments were added to a run."),
+    EventKind(
+        "run.logged", "run", ("params", "tags", "segments"), "Params, tags or metric segments were added to a run."
+    ),
     EventKind("run.artifact_logged", "run", ("path", "digest"), "A file was added to a run."),
     EventKind("run.finished", "run", ("status", "reason"), "A run ended."),
     EventKind("model_version.created", "model", ("run", "bundle", "data"), "A model version was registered."),
     EventKind("model_version.moved", "model", ("origin", "stage", "reason"), "A version moved in its life cycle."),
     EventKind("alias.moved", "model", ("alias", "version", "previous"), "An alias points to another version."),
+    EventKind("policy.set", "model", ("digest", "gates"), "What versions of a model must pass was set."),
     EventKind("gate.passed", "model", ("gate", "policy", "report"), "A gate passed."),
     EventKind("gate.failed", "model", ("gate", "policy", "report", "reason"), "A gate failed."),
     EventKind("gate.waived", "model", ("gate", "reason", "until"), "A failed gate was waived."),
     EventKind("approval.given", "model", ("bundle", "report", "policy", "note"), "A version was approved."),
     EventKind("approval.refused", "model", ("reason",), "A version was refused."),
     EventKind("deployment.changed", "deployment", ("revision", "spec", "reason"), "A deployment's routes changed."),
-    EventKind("deployment.refused", "deployment", ("model", "reason"), "A revision failed its pre-flight and took no traffic."),
+    EventKind(
+        "deployment.refused", "deployment", ("model", "reason"), "A revision failed its pre-flight and took no traffic."
+    ),
     EventKind("deployment.stopped", "deployment", ("revision",), "A deployment was taken down."),
-    EventKind("labels.joined", "monitor", ("digest", "rows", "joined"), "Labels arrived and were joined to predictions."),
+    EventKind(
+        "labels.joined", "monitor", ("digest", "rows", "joined"), "Labels arrived and were joined to predictions."
+    ),
     EventKind("monitor.set", "monitor", ("plan", "reference"), "A monitoring plan or its reference changed."),
     EventKind("window.evaluated", "monitor", ("window", "report", "verdict", "predictions"), "A window was evaluated."),
-    EventKind("alarm.raised", "monitor", ("window", "signal", "verdict", "report", "reason"), "A monitor raised an alarm."),
+    EventKind(
+        "alarm.raised", "monitor", ("window", "signal", "verdict", "report", "reason"), "A monitor raised an alarm."
+    ),
     EventKind("alarm.closed", "monitor", ("window", "reason"), "An alarm's episode ended."),
     EventKind("job.queued", "job", ("kind", "cause", "args"), "A job was put in the queue."),
     EventKind("job.finished", "job", ("status", "reason"), "A job ended."),

@@ -90,7 +90,7 @@ def _resolve_one(setting: Setting, sources: tuple[tuple[str, Mapping[str, Any]],
             continue
         place = key if origin == "environment" else origin
         try:
-            value = msgspec.convert(source[key], setting.type, strict=False)
+            value: Any = msgspec.convert(source[key], setting.type, strict=False)
         except msgspec.ValidationError as error:
             raise Invalid(
                 f"Setting {setting.name!r} from {place} is wrong: {error}.", about="setting", hint=setting.help

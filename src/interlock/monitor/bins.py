@@ -108,16 +108,46 @@ def is_categorical(series: pl.Series) -> bool:
     return kind.is_integer() and series.drop_nulls().n_unique() <= FEW_INTEGERS
 
 
-def bin_column(series: pl.Series, *, categorical: bool) -> Numeric | Categorical:
-    """Return the reference record of a column: its bins and the rows in each.
+def bin_numbers(series: pl.Series) -> Numeric:
+    """Return the reference record of a column compared by order: quantile bins and the rows in each.
 
     Args:
-        series: the column's values, (rows,).
-        categorical: True to compare it value by value, see `is_categorical`.
+        series: the column's values, (rows,); NaN counts as empty, infinite values lie outside the range.
 
-    Cost: O(rows log rows) once; the record is at most `MAX_BINS` numbers or `MAX_KNOWN` values.
+    Cost: O(rows log rows) once; the record holds at most `MAX_BINS` bins.
     """
-    return _bin_values(series) if categorical else _bin_numbers(series)
+    import numpy as np
+
+    array = _numbers(series)
+    finite = array[np.isfinite(array)]
+    if not finite.size:
+        return Numeric(series.name, 0.0, (), 0.0, _count_numbers(Numeric(series.name, 0.0, (), 0.0, ()), series).cells)
+    shares = np.linspace(0.0, 1.0, MAX_BINS + 1)[1:]
+    uppers = tuple(np.unique(np.quantile(finite, shares, method="inverted_cdf")).tolist())
+    bins = Numeric(series.name, float(finite.min()), uppers, float(finite.std()), ())
+    return msgspec.structs.replace(bins, counts=_count_numbers(bins, series).cells)
+
+
+def bin_values(series: pl.Series) -> Categorical:
+    """Return the reference record of a column compared value by value: the rows with each of its top values.
+
+    Args:
+        series: the column's values, (rows,); 3 and 3.0 are the same value, NaN counts as empty.
+
+    Cost: O(rows) once; the record holds at most `MAX_KNOWN` values.
+    """
+    import polars as pl
+
+    keys = _keys(series)
+    table = keys.drop_nulls().alias("key").value_counts(name="n").sort(["n", "key"], descending=[True, False])
+    top, rest = table.head(MAX_VALUES), table.slice(MAX_VALUES)
+    return Categorical(
+        series.name,
+        tuple(top["key"].to_list()),
+        (*top["n"].to_list(), int(rest["n"].sum()), keys.null_count()),
+        tuple(rest["key"].to_list()) if rest.height <= MAX_KNOWN else None,
+        table.filter(pl.col("n") == 1).height,
+    )
 
 
 def count(column: Numeric | Categorical, series: pl.Series) -> Counts:
@@ -133,19 +163,6 @@ def count(column: Numeric | Categorical, series: pl.Series) -> Counts:
     return _count_numbers(column, series) if isinstance(column, Numeric) else _count_values(column, series)
 
 
-def _bin_numbers(series: pl.Series) -> Numeric:
-    import numpy as np
-
-    array = _numbers(series)
-    finite = array[np.isfinite(array)]
-    if not finite.size:
-        return Numeric(series.name, 0.0, (), 0.0, _count_numbers(Numeric(series.name, 0.0, (), 0.0, ()), series).cells)
-    shares = np.linspace(0.0, 1.0, MAX_BINS + 1)[1:]
-    uppers = tuple(np.unique(np.quantile(finite, shares, method="inverted_cdf")).tolist())
-    bins = Numeric(series.name, float(finite.min()), uppers, float(finite.std()), ())
-    return msgspec.structs.replace(bins, counts=_count_numbers(bins, series).cells)
-
-
 def _count_numbers(column: Numeric, series: pl.Series) -> Counts:
     import numpy as np
 
@@ -159,21 +176,6 @@ def _count_numbers(column: Numeric, series: pl.Series) -> Counts:
     low, high = known[known < column.lowest], known[known > column.uppers[-1]]
     gaps = (column.lowest - low[np.isfinite(low)]).sum() + (high[np.isfinite(high)] - column.uppers[-1]).sum()
     return Counts((array.size - known.size, low.size, *cells, high.size), beyond=float(gaps))
-
-
-def _bin_values(series: pl.Series) -> Categorical:
-    import polars as pl
-
-    keys = _keys(series)
-    table = keys.drop_nulls().alias("key").value_counts(name="n").sort(["n", "key"], descending=[True, False])
-    top, rest = table.head(MAX_VALUES), table.slice(MAX_VALUES)
-    return Categorical(
-        series.name,
-        tuple(top["key"].to_list()),
-        (*top["n"].to_list(), int(rest["n"].sum()), keys.null_count()),
-        tuple(rest["key"].to_list()) if rest.height <= MAX_KNOWN else None,
-        table.filter(pl.col("n") == 1).height,
-    )
 
 
 def _count_values(column: Categorical, series: pl.Series) -> Counts:
@@ -202,8 +204,5 @@ def _keys(series: pl.Series) -> pl.Series:
     import polars as pl
 
     if series.dtype.is_float():
-        whole = series.cast(pl.Int64, strict=False)
-        if (whole.cast(pl.Float64) == series).fill_null(value=True).all():
-            return whole.cast(pl.String)
-        series = series.fill_nan(None)
+        return series.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
     return series.cast(pl.String)

@@ -1,4 +1,4 @@
--- The ledger: an RFC 6962 tree. `entry` is the leaf's canonical bytes; the columns beside it are copies for queries,
+-- The ledger: an RFC 9162 tree. `entry` is the leaf's canonical bytes; the columns beside it are copies for queries,
 -- which `ledger verify` compares with it. Payloads rest apart, so that one can be erased.
 CREATE TABLE ledger_entries (
     idx BIGINT PRIMARY KEY,
@@ -22,8 +22,10 @@ CREATE TABLE ledger_nodes (
     hash BYTEA NOT NULL,
     PRIMARY KEY (level, idx)
 );
+-- `number` counts from 1 without gaps, so that a checkpoint that was taken away is missed.
 CREATE TABLE ledger_checkpoints (
     size BIGINT PRIMARY KEY,
+    number BIGINT NOT NULL,
     root BYTEA NOT NULL,
     note TEXT NOT NULL,
     signed_at BIGINT NOT NULL

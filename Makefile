@@ -1,0 +1,41 @@
+# Everything a person or CI does here. Each target sets up what it needs; only Python 3.11 to 3.14, git and make must be there.
+# Another Python: make PYTHON=python3.13 demo
+PY := .venv/bin/python
+export PYTHON
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+
+demo: .venv/demo.stamp ## run the whole loop on real data, start to end
+	@.venv/bin/interlock demo
+
+up: .venv/demo.stamp ## serve the example project and keep its loop turning
+	@cd examples/employment && ../../.venv/bin/interlock up
+
+test: .venv/dev.stamp ## run all tests
+	@$(PY) -m pytest
+
+check: .venv/dev.stamp ## format, lint, types, arrows between rooms, guards
+	@scripts/check
+
+fix: .venv/dev.stamp ## format, and mend what the linter can
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+bench: .venv/dev.stamp ## print every benchmark: our figure and its baseline
+	@for script in benchmarks/*.py; do echo "== $$script" && $(PY) "$$script" || exit 1; done
+
+docs: .venv/dev.stamp ## write docs/reference from the code
+	@$(PY) scripts/reference.py
+
+lock: .venv/dev.stamp ## write requirements/*.txt from pyproject.toml
+	@scripts/lock
+
+clean: ## remove what these targets made, .venv too
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/%.stamp: requirements/%.txt pyproject.toml scripts/setup
+	@scripts/setup $*
+
+.PHONY: help demo up test check fix bench docs lock clean

@@ -1,0 +1,137 @@
+"""Evidence: what gates judge, and what they answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from interlock.core.errors import Finding, Invalid
+from interlock.registry.flavors.scoring import score_frame
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from interlock.core.bundles import Bundle
+    from interlock.track.environment import Environment
+
+Status = Literal["passed", "failed", "not applicable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is known about a model version when its gates run. Held in memory only, so no record.
+
+    Attributes:
+        bundle: the record of its bundle.
+        evaluation: held-out rows: inputs, target, id and sensitive columns.
+        scores: the probability of the positive class for each of them, (rows,), 0-1.
+        labels: what came true, (rows,), 1 for the positive class and 0 for the other.
+        data: references of the data it was trained on.
+        training: the rows it was trained on, or None when they cannot be had.
+        training_scores: its scores of these, (rows,), or None.
+        training_environment: what it was trained in, or None when no run recorded it.
+        present_environment: what would serve it, or None.
+        preflight: what a fresh process said about the golden requests: `ok`, `findings` and what else is known; None
+            when it was not asked.
+    """
+
+    bundle: Bundle
+    evaluation: pl.DataFrame
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int8]
+    data: tuple[str, ...] = ()
+    training: pl.DataFrame | None = None
+    training_scores: NDArray[np.float64] | None = None
+    training_environment: Environment | None = None
+    present_environment: Environment | None = None
+    preflight: dict[str, Any] | None = None
+
+
+class GateResult(msgspec.Struct, frozen=True):
+    """What one gate found.
+
+    Attributes:
+        gate: the gate's name.
+        status: whether the version may pass it.
+        findings: why it failed, one sentence with figures each; empty unless it failed.
+        facts: every figure it rests on: rows, values, intervals, thresholds. Plain JSON.
+        warnings: what a person should look at although it does not fail the gate.
+        summary: one sentence that says how it came out.
+    """
+
+    gate: str
+    status: Status
+    findings: tuple[Finding, ...] = ()
+    facts: dict[str, Any] = {}
+    warnings: tuple[Finding, ...] = ()
+    summary: str = ""
+
+
+def gather(
+    bundle: Bundle, serving: bytes, evaluation: pl.DataFrame, *, training: pl.DataFrame | None = None, **known: Any
+) -> Evidence:
+    """Return the evidence about a bundle: its evaluation rows (and training rows) scored, its labels read.
+
+    Args:
+        bundle: the bundle's record.
+        serving: the bytes of its ONNX form.
+        evaluation: its held-out rows.
+        training: the rows it was trained on, with the inputs and the target.
+        known: further attributes of `Evidence`.
+
+    Raises:
+        Invalid: there are no evaluation rows, rows lack inputs or labels, or the model gives some of them no score.
+
+    Cost: scores all rows, some microseconds each.
+    """
+    import numpy as np
+
+    scores = score_frame(bundle, serving, evaluation)
+    lost = int((~np.isfinite(scores)).sum())
+    if lost or not scores.size:
+        raise Invalid(
+            f"The model gives {lost} of {scores.size} evaluation rows no score." if lost else "No row to judge it on.",
+            about="evidence",
+            hint="Fill empty values inside the model, or hold out rows that it can score.",
+        )
+    return Evidence(
+        bundle=bundle,
+        evaluation=evaluation,
+        scores=scores,
+        labels=labels_of(bundle, evaluation),
+        training=training,
+        training_scores=None if training is None else score_frame(bundle, serving, training),
+        **known,
+    )
+
+
+def labels_of(bundle: Bundle, frame: pl.DataFrame) -> NDArray[np.int8]:
+    """Return the labels of rows, (rows,): 1 for the bundle's positive class and 0 for the other.
+
+    Raises:
+        Invalid: the target is missing, or holds something else than the bundle's classes.
+    """
+    import numpy as np
+    import polars as pl
+
+    if bundle.target not in frame.columns:
+        raise Invalid(f"The rows lack the target {bundle.target!r}.", about="evidence", column=bundle.target)
+    values = frame[bundle.target].cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    positive: NDArray[np.bool_] = values == bundle.classes[-1]
+    wrong = int((~positive & (values != bundle.classes[0])).sum())
+    if wrong:
+        raise Invalid(
+            f"{wrong} of {len(values)} rows have no label of the model in {bundle.target!r}.",
+            about="evidence",
+            hint="Leave rows out whose truth is not known yet.",
+        )
+    return positive.astype(np.int8)
+
+
+def rows_text(rows: int) -> str:
+    """Return a number of rows as people read it, such as `12,034 rows`."""
+    return f"{rows:,} row{'s' if rows != 1 else ''}"

@@ -1,0 +1,354 @@
+"""The audit service: gates on recorded evidence, and signatures bound to what was seen."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from interlock.audit.evidence import Evidence, GateResult, gather
+from interlock.audit.policy import Policy, parse_policy
+from interlock.core.clock import parse_instant, to_micros
+from interlock.core.errors import Conflict, Invalid, NotFound
+from interlock.core.operations import Permission, operation
+from interlock.core.plugins import load_all
+from interlock.core.ports import Transaction
+from interlock.core.refs import parse
+from interlock.core.actor import current_actor
+from interlock.registry.service import ModelVersion, RegistryService
+from interlock.serve.fresh import fresh_preflight
+from interlock.store import Store
+from interlock.track.environment import Environment, environment
+from interlock.track.service import TrackService
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TRAINING = "training.parquet"
+
+
+class GateReport(msgspec.Struct, frozen=True):
+    """What the gates said about a version, under which policy: the evidence an approver signs.
+
+    Attributes:
+        version: the version's reference.
+        bundle: the digest of its bundle.
+        policy: the digest of the policy.
+        passed: whether every gate passed or was waived.
+        results: one a gate.
+        waived: gates that failed and were waived.
+    """
+
+    version: str
+    bundle: str
+    policy: str
+    passed: bool
+    results: tuple[GateResult, ...]
+    waived: tuple[str, ...]
+    made_at: datetime
+
+
+class AuditService:
+    """Gates and approvals: what a version must show before it moves forward."""
+
+    name = "audit"
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._registry = RegistryService(store)
+
+    @operation(Permission.AUDIT_RUN, emits=("policy.set",))
+    def set_policy(self, model: str, policy: Policy) -> Policy:
+        """Set what versions of a model must show.
+
+        Args:
+            model: the model.
+            policy: bounds, leakage, approvals, sensitive columns.
+        """
+        stored = self._store.objects.put(msgspec.json.encode(policy))
+
+        def change(tx: Transaction) -> None:
+            row = tx.one("SELECT digest FROM applied WHERE name = :name", {"name": f"policy:{model}"})
+            if row is not None and row["digest"] == stored:
+                return
+            tx.run(
+                "INSERT INTO applied (name, digest, applied_at) VALUES (:name, :digest, :at)"
+                " ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, applied_at = excluded.applied_at",
+                {"name": f"policy:{model}", "digest": stored, "at": to_micros(self._store.clock.now())},
+            )
+            gates = [str(bound) for bound in (*policy.metrics, *policy.fairness)]
+            gates += ["leakage none"] * policy.leakage + [f"approvals {policy.approvals}"]
+            self._store.ledger.append(tx, "policy.set", f"model:{model}", {"digest": policy.digest, "gates": gates})
+
+        self._store.database.write(change)
+        return policy
+
+    @operation(Permission.AUDIT_READ)
+    def policy(self, model: str) -> Policy:
+        """Show what versions of a model must show.
+
+        Args:
+            model: the model.
+
+        Raises:
+            NotFound: no policy was set.
+        """
+        found = self.policy_of(parse(model, "model").name)
+        if found is None:
+            raise NotFound(
+                f"Model {model!r} has no policy.",
+                about="policy",
+                hint="Write [model.NAME.gates], then `interlock apply`.",
+            )
+        return found
+
+    @operation(Permission.AUDIT_RUN, emits=("gate.passed", "gate.failed", "model_version.moved"))
+    def check(self, version: str) -> GateReport:
+        """Let every gate judge a version; it is validated, or goes back to development.
+
+        Args:
+            version: such as model:employment@2.
+
+        Raises:
+            Conflict: the version stands where gates judge no more.
+            NotFound: the model has no policy.
+        """
+        found = self._registry.version(version)
+        if found.stage == "development":
+            self._store.database.write(lambda tx: self._registry.advance(tx, found.ref, "registered", "checked again"))
+        elif found.stage not in {"registered", "environment prepared", "validated"}:
+            raise Conflict(f"{found.ref} is {found.stage!r}; gates judge before an approval.", about="model_version")
+        policy = self.policy(found.model)
+        evidence = self._evidence(found)
+        results = [gate().run(evidence, policy) for gate in load_all("interlock.gate").values()]
+        waived = self._waived(found)
+        failed = [r.gate for r in results if r.status == "failed" and r.gate not in waived]
+        report = GateReport(
+            version=found.ref,
+            bundle=found.bundle,
+            policy=policy.digest,
+            passed=not failed,
+            results=tuple(sorted(results, key=lambda r: r.gate)),
+            waived=tuple(r.gate for r in results if r.status == "failed" and r.gate in waived),
+            made_at=self._store.clock.now(),
+        )
+        digest = self._store.objects.put(msgspec.json.encode(report))
+        self._store.database.write(lambda tx: self._record(tx, found, report, digest))
+        return report
+
+    @operation(Permission.AUDIT_READ)
+    def report(self, version: str) -> GateReport:
+        """Show what the gates said last about a version.
+
+        Args:
+            version: the version.
+
+        Raises:
+            NotFound: no gate has judged it.
+        """
+        found = self._registry.version(version)
+        return self._report(found)[1]
+
+    @operation(Permission.AUDIT_APPROVE, emits=("approval.given", "model_version.moved"))
+    def approve(self, version: str, note: str = "") -> ModelVersion:
+        """Sign for a validated version; enough signatures make it approved.
+
+        Args:
+            version: the version.
+            note: why.
+
+        Raises:
+            Conflict: it is not validated, or the policy has changed since its report.
+        """
+        found = self._registry.version(version)
+        policy = self.policy(found.model)
+        digest, report = self._report(found)
+        if found.stage not in {"validated", "approved"}:
+            raise Conflict(
+                f"{found.ref} is {found.stage!r}: {found.stage_reason}. Only a validated version is approved.",
+                about="approval",
+                hint=f"See `interlock audit report {found.ref}`.",
+            )
+        if report.policy != policy.digest:
+            raise Conflict(
+                f"The policy has changed since {found.ref} was judged.",
+                about="approval",
+                hint=f"Run `interlock audit check {found.ref}`.",
+            )
+        actor = current_actor()
+
+        def change(tx: Transaction) -> None:
+            self._sign(tx, found, (actor, digest, policy.digest, note))
+            signed = tx.one(
+                "SELECT count(*) AS n FROM approvals WHERE model = :model AND version = :version AND report = :report",
+                {"model": found.model, "version": found.version, "report": digest},
+            )
+            if signed and signed["n"] >= policy.approvals:
+                self._registry.advance(
+                    tx, found.ref, "approved", f"approved by {actor}" + (f": {note}" if note else "")
+                )
+
+        self._store.database.write(change)
+        return self._registry.version(found.ref)
+
+    @operation(Permission.AUDIT_APPROVE, emits=("approval.refused", "model_version.moved"))
+    def refuse(self, version: str, reason: str) -> ModelVersion:
+        """Send a version back to development.
+
+        Args:
+            version: the version.
+            reason: why; whoever made it will read this.
+        """
+        found = self._registry.version(version)
+
+        def change(tx: Transaction) -> None:
+            self._registry.advance(tx, found.ref, "development", f"refused by {current_actor()}: {reason}")
+            self._store.ledger.append(tx, "approval.refused", found.ref, {"reason": reason})
+
+        self._store.database.write(change)
+        return self._registry.version(found.ref)
+
+    @operation(Permission.AUDIT_WAIVE, emits=("gate.waived",))
+    def waive(self, version: str, gate: str, reason: str, until: str) -> None:
+        """Let a version pass one failed gate, for a reason and until a date; check it again afterwards.
+
+        Args:
+            version: the version.
+            gate: the gate's name.
+            reason: why the risk is taken.
+            until: the last instant (ISO 8601) at which the waiver holds.
+
+        Raises:
+            Invalid: the reason is empty or the date is past.
+            NotFound: there is no such gate.
+        """
+        found = self._registry.version(version)
+        gates = load_all("interlock.gate")
+        if gate not in gates:
+            raise NotFound.named("gate", gate, gates)
+        try:
+            last = parse_instant(until)
+        except ValueError:
+            raise Invalid(f"{until!r} is no instant.", about="waiver", hint="Write for example 2027-06-30.") from None
+        if not reason.strip() or last <= self._store.clock.now():
+            raise Invalid("A waiver needs a reason and an end that is still to come.", about="waiver")
+        values = {"model": found.model, "version": found.version, "gate": gate, "actor": current_actor()}
+        values |= {"reason": reason, "until": to_micros(last)}
+
+        def change(tx: Transaction) -> None:
+            tx.run(
+                "INSERT INTO waivers (model, version, gate, actor, reason, until)"
+                " VALUES (:model, :version, :gate, :actor, :reason, :until) ON CONFLICT (model, version, gate) DO UPDATE"
+                " SET actor = excluded.actor, reason = excluded.reason, until = excluded.until",
+                values,
+            )
+            data = {"gate": gate, "reason": reason, "until": until}
+            self._store.ledger.append(tx, "gate.waived", found.ref, data)
+
+        self._store.database.write(change)
+
+    def make_policy(self, gates: dict[str, str | int], sensitive: tuple[str, ...], target: str, ident: str) -> Policy:
+        """Return the policy that a gates table spells for data with these columns."""
+        return parse_policy(gates, sensitive, target, ident)
+
+    def policy_of(self, model: str) -> Policy | None:
+        """Return the policy of a model, or None when none was set."""
+        row = self._store.database.one("SELECT digest FROM applied WHERE name = :name", {"name": f"policy:{model}"})
+        return msgspec.json.decode(self._store.objects.get(row["digest"]), type=Policy) if row else None
+
+    def _evidence(self, version: ModelVersion) -> Evidence:
+        import polars as pl
+
+        bundle = self._registry.read_bundle(version.bundle)
+        run = TrackService(self._store).run(version.run)
+        recorded = None
+        if run.environment:
+            recorded = msgspec.json.decode(self._store.objects.get(run.environment), type=Environment)
+        result = fresh_preflight(self._store.root, version.bundle)
+        known: dict[str, Any] = {
+            "data": version.data,
+            "training_environment": recorded,
+            "present_environment": environment(),
+            "preflight": msgspec.to_builtins(result),
+        }
+        training: pl.DataFrame | None = None
+        for artifact in run.artifacts:
+            if artifact.name == TRAINING:
+                training = pl.read_parquet(io.BytesIO(self._store.objects.get(artifact.digest)))
+        evaluation = pl.read_parquet(io.BytesIO(self._registry.part(version.bundle, "evaluation")))
+        serving = self._registry.part(version.bundle, "serving")
+        return gather(bundle, serving, evaluation, training=training, **known)
+
+    def _record(self, tx: Transaction, version: ModelVersion, report: GateReport, digest: str) -> None:
+        """Write a report, one event a gate, and the moves that follow."""
+        tx.run(
+            "INSERT INTO gate_reports (model, version, report, policy, passed, made_at)"
+            " VALUES (:model, :version, :report, :policy, :passed, :at)",
+            {
+                "model": version.model,
+                "version": version.version,
+                "report": digest,
+                "policy": report.policy,
+                "passed": int(report.passed),
+                "at": to_micros(report.made_at),
+            },
+        )
+        for result in report.results:
+            data: dict[str, Any] = {"gate": result.gate, "policy": report.policy, "report": digest}
+            if result.status == "failed":
+                reason = "; ".join(finding.message for finding in result.findings)
+                self._store.ledger.append(tx, "gate.failed", version.ref, data | {"reason": reason})
+            elif result.status == "passed":
+                self._store.ledger.append(tx, "gate.passed", version.ref, data)
+        stage = self._registry.version(version.ref).stage
+        failed = [r for r in report.results if r.status == "failed" and r.gate not in report.waived]
+        if failed:
+            told = "; ".join(f.message for r in failed for f in r.findings)
+            self._registry.advance(tx, version.ref, "development", f"{failed[0].gate} gate: {told}")
+            return
+        if stage == "registered":
+            self._registry.advance(
+                tx, version.ref, "environment prepared", "it answers its golden requests in a fresh process"
+            )
+        self._registry.advance(tx, version.ref, "validated", f"{len(report.results)} gates passed")
+
+    def _sign(self, tx: Transaction, version: ModelVersion, signature: tuple[str, str, str, str]) -> None:
+        actor, report, policy, note = signature
+        values = {"model": version.model, "version": version.version, "actor": actor}
+        row = tx.one(
+            "SELECT report FROM approvals WHERE model = :model AND version = :version AND actor = :actor", values
+        )
+        if row is not None and row["report"] == report:
+            return
+        values |= {"bundle": version.bundle, "report": report, "policy": policy, "note": note}
+        tx.run(
+            "INSERT INTO approvals (model, version, actor, bundle, report, policy, note, given_at)"
+            " VALUES (:model, :version, :actor, :bundle, :report, :policy, :note, :at)"
+            " ON CONFLICT (model, version, actor) DO UPDATE SET report = excluded.report, policy = excluded.policy,"
+            " note = excluded.note, given_at = excluded.given_at",
+            values | {"at": to_micros(self._store.clock.now())},
+        )
+        data = {"bundle": version.bundle, "report": report, "policy": policy, "note": note}
+        self._store.ledger.append(tx, "approval.given", version.ref, data, actor)
+
+    def _report(self, version: ModelVersion) -> tuple[str, GateReport]:
+        row = self._store.database.one(
+            "SELECT report FROM gate_reports WHERE model = :model AND version = :version ORDER BY made_at DESC LIMIT 1",
+            {"model": version.model, "version": version.version},
+        )
+        if row is None:
+            raise NotFound(
+                f"No gate has judged {version.ref} yet.",
+                about="gate_report",
+                hint=f"Run `interlock audit check {version.ref}`.",
+            )
+        return row["report"], msgspec.json.decode(self._store.objects.get(row["report"]), type=GateReport)
+
+    def _waived(self, version: ModelVersion) -> set[str]:
+        rows = self._store.database.all(
+            "SELECT gate FROM waivers WHERE model = :model AND version = :version AND until > :now",
+            {"model": version.model, "version": version.version, "now": to_micros(self._store.clock.now())},
+        )
+        return {row["gate"] for row in rows}

@@ -1,0 +1,3 @@
+"""Other systems, one file each."""
+
+from __future__ import annotations

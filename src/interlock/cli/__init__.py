@@ -1,0 +1,3 @@
+"""The command line: operations as commands, and a few verbs that people type all day."""
+
+from __future__ import annotations

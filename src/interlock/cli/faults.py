@@ -1,0 +1,67 @@
+"""Errors as people and scripts see them: a sentence, the findings, a hint, and an exit code a class."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+
+from interlock.cli.render import clean
+from interlock.core import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXIT_CODES: Final[Mapping[type[errors.Error], int]] = {
+    errors.Error: 1,
+    errors.Invalid: 2,
+    errors.NotFound: 3,
+    errors.Conflict: 4,
+    errors.Denied: 5,
+    errors.GateClosed: 6,
+    errors.MissingExtra: 7,
+    errors.Unavailable: 8,
+    errors.Corrupt: 9,
+}
+_ROWS_SHOWN: Final = 5
+
+
+def report(error: Exception, *, as_json: bool) -> int | None:
+    """Print an error to stderr and return its exit code; None for what is not ours, which is left alone.
+
+    Args:
+        error: what was raised.
+        as_json: print the problem document instead of sentences.
+    """
+    if not isinstance(error, errors.Error):
+        return None
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(error.to_problem())), err=True)
+    else:
+        click.echo(_text(error), err=True)
+    return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
+
+
+def _text(error: errors.Error) -> str:
+    colored = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    head = click.style("Error:", fg="red", bold=True) if colored else "Error:"
+    lines = [f"{head} {clean(error.message)}"]
+    lines += [f"  {_finding(finding)}" for finding in error.findings]
+    if error.hint:
+        lines.append(f"Hint: {clean(error.hint)}")
+    return "\n".join(lines)
+
+
+def _finding(finding: errors.Finding) -> str:
+    place = [f"{finding.column}"] if finding.column else []
+    if finding.rows:
+        shown = ", ".join(str(row) for row in finding.rows[:_ROWS_SHOWN])
+        more = max(finding.count, len(finding.rows)) - min(len(finding.rows), _ROWS_SHOWN)
+        place.append(f"rows {shown}" + (f" and {more} more" if more else ""))
+    elif finding.count:
+        place.append(f"{finding.count} rows")
+    where = f" ({', '.join(place)})" if place else ""
+    return clean(f"- {finding.rule}{where}: {finding.message}")

@@ -1,0 +1,184 @@
+"""The entry point, and a table of commands of which none is imported before it is asked for.
+
+`interlock --help` must answer at once; so this module imports click, the table of services and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import click
+
+from interlock import __version__
+from interlock.sdk.services import SERVICES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from interlock.sdk.services import Service
+
+_BROKEN_PIPE: Final = 141  # what a shell reports of a program that SIGPIPE ended
+_INTERRUPTED: Final = 130
+
+
+class Verb(NamedTuple):
+    """A command that is no service: either code of its own, or another name of an operation.
+
+    Attributes:
+        target: `module:function` that returns the command, or `service.operation`.
+        help: one line for people.
+    """
+
+    target: str
+    help: str
+
+
+VERBS: Final[Mapping[str, Verb]] = {
+    "demo": Verb("interlock.cli.project:demo", "Run the whole loop on real data, in a few minutes."),
+    "init": Verb("interlock.cli.project:init", "Make a workspace in this folder."),
+    "plan": Verb("loop.plan", "Show what `apply` would change."),
+    "apply": Verb("interlock.cli.project:apply", "Make the workspace what interlock.toml says."),
+    "up": Verb("interlock.cli.up:up", "Serve the workspace and keep the loop turning."),
+    "status": Verb("loop.status", "Show what is live, what waits, and what is wrong."),
+    "why": Verb("loop.why", "Walk from an answer back to data, code, environment and approvals."),
+    "config": Verb("interlock.cli.about:config", "Show every setting and where its value comes from."),
+    "plugins": Verb("interlock.cli.about:plugins", "Show the blocks that are installed, and whether they load."),
+    "completion": Verb("interlock.cli.about:completion", "Print the completion script of a shell."),
+}
+
+
+class Near(click.Group):
+    """A group that answers a misspelt command with the nearest ones."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first argument names."""
+        name = args[0]
+        found = None if name.startswith("-") else self.get_command(ctx, name.replace("_", "-"))
+        if found is not None:
+            return found.name, found, args[1:]
+        if not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, self.list_commands(ctx), n=3, cutoff=0.5)
+            hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+            ctx.fail(f"There is no command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+class Root(Near):
+    """`interlock` itself.
+
+    Args:
+        services: the table of services that become groups.
+    """
+
+    def __init__(self, services: Mapping[str, Service]) -> None:
+        version = click.Option(
+            ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
+        )
+        super().__init__(
+            "interlock",
+            help="The machine-learning loop: data, training, registry, audit, deployment, monitoring, retraining.",
+            params=[*common(), version],
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        )
+        self._services = services
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of verbs and services."""
+        return [*VERBS, *self._services]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Return a command, which is imported or derived now."""
+        if cmd_name in VERBS:
+            return self._verb(cmd_name, VERBS[cmd_name])
+        if cmd_name in self._services:
+            from interlock.cli.derive import service_group
+
+            return service_group(cmd_name, self._services)
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        """Write both tables, from their rows alone."""
+        for title, rows in (("Verbs", VERBS), ("Services", self._services)):
+            with formatter.section(title):
+                formatter.write_dl([(name, row.help) for name, row in rows.items()])
+
+    def _verb(self, name: str, verb: Verb) -> click.Command:
+        if ":" in verb.target:
+            from importlib import import_module
+
+            module, _, function = verb.target.partition(":")
+            command: click.Command = getattr(import_module(module), function)(self._services)
+            return command
+        from interlock.cli.derive import operation_command
+
+        service, _, operation = verb.target.partition(".")
+        return operation_command(service, operation, self._services, called=name)
+
+
+def common() -> list[click.Parameter]:
+    """Return the options that every command takes, before it or after it."""
+    return [
+        click.Option(
+            ["--workspace"],
+            metavar="PLACE",
+            expose_value=False,
+            callback=_remember,
+            help="Folder or address of the workspace; without it, the nearest one.",
+        ),
+        click.Option(["--json"], is_flag=True, expose_value=False, callback=_remember, help="Print JSON."),
+    ]
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code."""
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None, services: Mapping[str, Service] = SERVICES) -> int:
+    """Return the exit code of one command.
+
+    Args:
+        args: the words after `interlock`; None takes the process's own.
+        services: the table of services.
+    """
+    said: dict[str, Any] = {}
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to fail
+        code = Root(services).main(args, prog_name="interlock", standalone_mode=False, obj=said)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough. What is left in the buffer goes nowhere, without a word at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        return _INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:
+        from interlock.cli.faults import report
+
+        exit_code = report(error, as_json=bool(said.get("json")))
+        if exit_code is None:
+            raise
+        return exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _remember(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value:
+        ctx.ensure_object(dict)[parameter.name] = value
+
+
+def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: ARG001 - click's signature
+    if value and not ctx.resilient_parsing:
+        click.echo(__version__)
+        ctx.exit()

@@ -1,0 +1,114 @@
+r"""Results as plain text: records as names and values, lists of records as tables.
+
+Values come from data, and data may hold terminal escapes; so what is not printable is shown as `\x1b` and the like.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_LINE = 72
+_GAP = "  "
+
+
+def to_text(value: Any, widest: int | None = None) -> str:
+    """Return a result as text.
+
+    Args:
+        value: a record, a list, a mapping or a plain value.
+        widest: cut cells of tables to this many letters; None leaves them whole.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return clean(value, keep="\n\t")
+    if isinstance(value, msgspec.Struct):
+        return _pairs(_fields(value), widest)
+    if isinstance(value, dict):
+        return _pairs(value, widest) if value else "none"
+    if isinstance(value, list | tuple):
+        return _rows(value, widest)
+    return _cell(value)
+
+
+def clean(text: str, keep: str = "") -> str:
+    """Return a text whose unprintable letters are escaped, but for those of `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+def _fields(record: msgspec.Struct) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__struct_fields__}
+
+
+def _pairs(pairs: Mapping[str, Any], widest: int | None) -> str:
+    width = max((len(clean(str(name))) for name in pairs), default=0)
+    lines = []
+    for name, value in pairs.items():
+        title = clean(str(name))
+        short = _cell(value)
+        if isinstance(value, str) or len(short) <= _LINE or not isinstance(value, list | tuple | dict | msgspec.Struct):
+            lines.append(f"{title.ljust(width)}{_GAP}{short}".rstrip())
+        else:
+            lines.append(title)
+            lines += [f"    {line}" for line in to_text(value, widest).splitlines()]
+    return "\n".join(lines)
+
+
+def _rows(rows: Sequence[Any], widest: int | None) -> str:
+    if not rows:
+        return "none"
+    records = [_fields(row) if isinstance(row, msgspec.Struct) else row for row in rows]
+    if not all(isinstance(record, dict) for record in records):
+        return "\n".join(_cell(row) for row in rows)
+    names = list(dict.fromkeys(name for record in records for name in record))
+    columns = [[record.get(name) for record in records] for name in names]
+    texts = [[_cut(_cell(value), widest) for value in column] for column in columns]
+    widths = [max(len(name), *map(len, column)) for name, column in zip(names, texts, strict=True)]
+    right = [all(_is_number(value) for value in column) for column in columns]
+    lines = [_line(names, widths, right), _line(["-" * width for width in widths], widths, right)]
+    lines += [_line(list(row), widths, right) for row in zip(*texts, strict=True)]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    placed = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True)]
+    return _GAP.join(placed).rstrip()
+
+
+def _cell(value: Any) -> str:
+    """Return a value in one line."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, msgspec.Struct):
+        value = _fields(value)
+    if isinstance(value, dict):
+        return clean(", ".join(f"{name}={_cell(item)}" for name, item in value.items()))
+    if isinstance(value, list | tuple):
+        return "; ".join(_cell(item) for item in value)
+    return clean(str(value))
+
+
+def _cut(text: str, widest: int | None) -> str:
+    return text if widest is None or len(text) <= widest else text[: widest - 3] + "..."
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))

@@ -1,0 +1,102 @@
+"""File formats: how a table comes out of a file. These two come in through the same door as anybody's."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+from interlock.core.errors import Invalid, MissingExtra
+from interlock.core.plugins import load_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from interlock.core.ports import DataFormat
+
+
+class Parquet:
+    """Apache Parquet."""
+
+    name = "parquet"
+    suffixes = (".parquet", ".pq")
+
+    def read(self, path: Path) -> pl.DataFrame:
+        """Return the table of a Parquet file."""
+        import polars as pl
+
+        return pl.read_parquet(path)
+
+
+class Csv:
+    """Comma-separated values: UTF-8, a header line. Columns are read as text and typed afterwards."""
+
+    name = "csv"
+    suffixes = (".csv",)
+
+    def read(self, path: Path) -> pl.DataFrame:
+        """Return the table of a CSV file, every column as text; empty fields are nulls."""
+        import polars as pl
+
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            names = next(csv.reader(file), [])
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"column {twice[0]!r} is there {names.count(twice[0])} times")
+        return pl.read_csv(path, infer_schema=False)
+
+
+def read_table(path: Path, name: str) -> pl.DataFrame:
+    """Return the table of a file, by the format that its name's ending says.
+
+    Args:
+        path: where the bytes are.
+        name: what the user calls the file; errors name it, and its ending decides the format.
+
+    Raises:
+        Invalid: no format reads such files, the bytes are not of that format, or the table has no rows or no columns.
+        MissingExtra: Polars is not installed.
+    """
+    try:
+        import polars as pl
+    except ImportError:
+        raise MissingExtra.named("data", "polars") from None
+    reader = _format(name)
+    try:
+        frame: pl.DataFrame = reader.read(path)
+    except UnicodeDecodeError as error:
+        raise Invalid(
+            f"{name} is not UTF-8 (byte {error.start}).", about="file", hint="Save it as UTF-8.", file=name
+        ) from None
+    except (pl.exceptions.PolarsError, ValueError, OSError, csv.Error) as error:
+        why = str(error).split("\n", 1)[0]
+        hint = "" if "utf-8" not in why.lower() else "Save it as UTF-8."
+        raise Invalid(f"{name} cannot be read as {reader.name}: {why}.", about="file", hint=hint, file=name) from None
+    if frame.width == 0 or frame.height == 0:
+        raise Invalid(f"{name} has no {'columns' if frame.width == 0 else 'rows'}.", about="file", file=name)
+    empty = [column for column in frame.columns if frame[column].null_count() == frame.height]
+    if empty:
+        raise Invalid(
+            f"{name}: column {empty[0]!r} holds no value in any row.",
+            about="file",
+            hint="Drop the column, or mend the export that made the file.",
+            file=name,
+            columns=empty,
+        )
+    return frame
+
+
+def _format(name: str) -> DataFormat:
+    suffixes: dict[str, DataFormat] = {}
+    for block in load_all("interlock.data_format").values():
+        suffixes.update(dict.fromkeys(block.suffixes, block()))
+    for suffix, reader in suffixes.items():
+        if name.lower().endswith(suffix):
+            return reader
+    raise Invalid(
+        f"{name} is of no format that is known here.",
+        about="file",
+        hint=f"Known endings: {', '.join(sorted(suffixes))}.",
+        file=name,
+    )

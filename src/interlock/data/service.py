@@ -1,0 +1,435 @@
+"""The data service: datasets in, versions out."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from interlock.core.clock import from_micros, to_micros
+from interlock.core.errors import Finding, Invalid, NotFound
+from interlock.core.files import StoredFile
+from interlock.core.operations import Permission, operation
+from interlock.core.refs import LATEST, Ref, check_name, parse
+from interlock.data.contract import ColumnEdit, Contract, edited, infer
+from interlock.data.formats import read_table
+from interlock.data.profile import Profile, profile
+from interlock.data.validate import conform, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+
+    from interlock.core.ports import Transaction
+    from interlock.store import Store
+
+
+class Declaration(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the owner says of a dataset.
+
+    Attributes:
+        id: the column that names the data subject; access and erasure work on it.
+        time: the column that says when a row happened.
+        target: the column that models predict.
+        sensitive: columns kept for the audit, never an input unless a waiver says so.
+        columns: what the owner knows of single columns, over what is inferred.
+    """
+
+    id: str = ""
+    time: str = ""
+    target: str = ""
+    sensitive: tuple[str, ...] = ()
+    columns: dict[str, ColumnEdit] = {}
+
+
+class Dataset(msgspec.Struct, frozen=True):
+    """A dataset: its name, how many versions it has, and what its owner says of it."""
+
+    name: str
+    versions: int
+    rows: int
+    declaration: Declaration
+    created_at: datetime
+
+
+class DatasetVersion(msgspec.Struct, frozen=True):
+    """One version of a dataset, which never changes.
+
+    Attributes:
+        ref: how to name it, such as `data:people@1`.
+        digest: the Parquet object with its rows.
+        sources: the files it was made from, as they came.
+        where: the filter that was applied to them, or "".
+        parents: references of what else it was made from.
+        contract: the digest of the contract that it fulfils.
+    """
+
+    ref: str
+    name: str
+    version: int
+    digest: str
+    rows: int
+    columns: tuple[str, ...]
+    sources: tuple[StoredFile, ...]
+    where: str
+    parents: tuple[str, ...]
+    profile: str
+    contract: str
+    created_at: datetime
+
+
+Files = list[StoredFile]
+Findings = list[Finding]
+Datasets = list[Dataset]
+Versions = list[DatasetVersion]
+
+
+class DataService:
+    """Datasets: ingest, validate, profile, contracts, versions."""
+
+    name = "data"
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @operation(Permission.DATA_WRITE, emits=("contract.set",))
+    def declare(self, name: str, declaration: Declaration) -> Dataset:
+        """Say which columns of a dataset mean what, and what its contract must hold.
+
+        Args:
+            name: the dataset; it is made if it is new.
+            declaration: id, time, target, sensitive columns, and edits of the contract.
+
+        Raises:
+            NotFound: an edit names a column that the dataset does not have.
+        """
+        check_name(name, "dataset")
+        store = self._store
+        digest = store.objects.put(msgspec.json.encode(declaration))
+        held = self._contract(name)
+        contract = store.objects.put(_contract_bytes(edited(held, declaration.columns))) if held else ""
+
+        def change(tx: Transaction) -> None:
+            row = tx.one("SELECT declaration, contract FROM datasets WHERE name = :name", {"name": name})
+            if row and (row["declaration"], row["contract"]) == (digest, contract):
+                return
+            self._set(tx, name, digest, contract)
+
+        store.database.write(change)
+        return self.show(name)
+
+    @operation(Permission.DATA_WRITE, emits=("dataset_version.created", "contract.set"))
+    def ingest(self, name: str, files: Files, where: str = "") -> DatasetVersion:
+        """Store the rows of files as the next version of a dataset, if they fulfil its contract.
+
+        The first version's contract is inferred from its rows. Rows equal to the newest version's make no new version.
+
+        Args:
+            name: the dataset; it is made if it is new.
+            files: Parquet or CSV files, read in this order.
+            where: a condition on rows, such as "AGEP BETWEEN 18 AND 54".
+
+        Raises:
+            Invalid: a file cannot be read, or breaks the contract; `findings` name columns and rows; nothing is stored.
+        """
+        check_name(name, "dataset")
+        frame = self._read(files, where, self._contract(name))
+        return self.add(name, frame, sources=tuple(files), where=where)
+
+    @operation(Permission.DATA_READ)
+    def validate(self, name: str, files: Files, where: str = "") -> Findings:
+        """List what is wrong with files as the next version of a dataset; nothing is stored.
+
+        Args:
+            name: the dataset whose contract is asked.
+            files: Parquet or CSV files.
+            where: a condition on rows.
+
+        Raises:
+            NotFound: the dataset has no contract yet.
+            Invalid: a file cannot be read at all.
+        """
+        contract = self.contract(name)
+        return validate(self._read(files, where, contract), contract)
+
+    @operation(Permission.DATA_READ)
+    def list(self) -> Datasets:
+        """List all datasets."""
+        rows = self._store.database.all("SELECT name FROM datasets ORDER BY name")
+        return [self.show(row["name"]) for row in rows]
+
+    @operation(Permission.DATA_READ)
+    def show(self, name: str) -> Dataset:
+        """Show one dataset.
+
+        Args:
+            name: the dataset.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
+        store = self._store
+        row = store.database.one("SELECT * FROM datasets WHERE name = :name", {"name": name})
+        if row is None:
+            raise NotFound.named("dataset", name, self._names())
+        versions = store.database.all(
+            "SELECT rows FROM dataset_versions WHERE name = :name ORDER BY version", {"name": name}
+        )
+        return Dataset(
+            name,
+            len(versions),
+            versions[-1]["rows"] if versions else 0,
+            self.declaration(name),
+            from_micros(row["created_at"]),
+        )
+
+    @operation(Permission.DATA_READ)
+    def version(self, ref: str) -> DatasetVersion:
+        """Show one version of a dataset.
+
+        Args:
+            ref: such as data:people@1; without a version, the newest.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+        wanted = parse(ref, "data")
+        newest = "version = (SELECT max(version) FROM dataset_versions WHERE name = :name)"
+        if wanted.alias not in {"", LATEST}:
+            raise Invalid(
+                f"A dataset has no alias {wanted.alias!r}; write a number or 'latest'.", about="dataset_version"
+            )
+        row = self._store.database.one(
+            f"SELECT record FROM dataset_versions WHERE name = :name AND {'version = :version' if wanted.version else newest}",  # noqa: S608, E501 - both halves are ours
+            {"name": wanted.name, "version": wanted.version},
+        )
+        if row is None:
+            known = [v.ref for v in self.versions(wanted.name)] if wanted.version else self._names()
+            raise NotFound.named("dataset_version", str(wanted), known)
+        return msgspec.json.decode(row["record"], type=DatasetVersion)
+
+    @operation(Permission.DATA_READ)
+    def versions(self, name: str) -> Versions:
+        """List the versions of a dataset, oldest first.
+
+        Args:
+            name: the dataset.
+        """
+        rows = self._store.database.all(
+            "SELECT record FROM dataset_versions WHERE name = :name ORDER BY version",
+            {"name": parse(name, "data").name},
+        )
+        return [msgspec.json.decode(row["record"], type=DatasetVersion) for row in rows]
+
+    @operation(Permission.DATA_READ)
+    def profile(self, ref: str) -> Profile:
+        """Show what a version holds, column by column.
+
+        Args:
+            ref: the version, such as data:people@1.
+        """
+        return msgspec.json.decode(self._store.objects.get(self.version(ref).profile), type=Profile)
+
+    @operation(Permission.DATA_READ)
+    def contract(self, name: str) -> Contract:
+        """Show what the next version of a dataset must look like.
+
+        Args:
+            name: the dataset.
+
+        Raises:
+            NotFound: the dataset does not exist, or has no contract before its first version.
+        """
+        found = self._contract(parse(name, "data").name)
+        if found is None:
+            self.show(name)
+            raise NotFound(f"Dataset {name!r} has no contract yet.", about="contract", hint="Ingest a first version.")
+        return found
+
+    def declaration(self, name: str) -> Declaration:
+        """Return what the owner said of a dataset; empty when nothing was said."""
+        row = self._store.database.one("SELECT declaration FROM datasets WHERE name = :name", {"name": name})
+        if row is None or not row["declaration"]:
+            return Declaration()
+        return msgspec.json.decode(self._store.objects.get(row["declaration"]), type=Declaration)
+
+    def frame(self, ref: str) -> pl.DataFrame:
+        """Return the rows of a version as a Polars frame."""
+        import io
+
+        import polars as pl
+
+        return pl.read_parquet(io.BytesIO(self._store.objects.get(self.version(ref).digest)))
+
+    def add(
+        self,
+        name: str,
+        frame: pl.DataFrame,
+        *,
+        sources: tuple[StoredFile, ...] = (),
+        where: str = "",
+        parents: tuple[str, ...] = (),
+    ) -> DatasetVersion:
+        """Return the version that a table became: the way in for tables that are in memory already.
+
+        Raises:
+            Invalid: the table breaks the contract; nothing is stored.
+        """
+        held, declaration = self._contract(name), self.declaration(name)
+        described = profile(frame)
+        if held is None:
+            free = tuple(filter(None, (declaration.id, declaration.time)))
+            contract = edited(infer(described, free=free, unique=declaration.id), declaration.columns)
+        else:
+            contract = held
+        findings = validate(frame, contract)
+        if findings:
+            what = f"{len(findings)} finding{'s' if len(findings) > 1 else ''}"
+            raise Invalid(
+                f"The rows break the contract of dataset {name!r} ({what}); nothing was stored.",
+                about="dataset_version",
+                hint=f"Mend the file, or edit [data.{name}.columns] in interlock.toml if the contract is what is wrong.",
+                findings=findings,
+                dataset=name,
+            )
+        objects = self._store.objects
+        digests = (
+            objects.put(_parquet(frame)),
+            objects.put(msgspec.json.encode(described)),
+            objects.put(_contract_bytes(contract)),
+        )
+        return self._store.database.write(
+            lambda tx: self._insert(tx, Ref("data", name), frame, digests, (sources, where, parents))
+        )
+
+    def _insert(
+        self,
+        tx: Transaction,
+        dataset: Ref,
+        frame: pl.DataFrame,
+        digests: tuple[str, str, str],
+        origin: tuple[tuple[StoredFile, ...], str, tuple[str, ...]],
+    ) -> DatasetVersion:
+        name = dataset.name
+        row = tx.one(
+            "SELECT version, digest, record FROM dataset_versions WHERE name = :name ORDER BY version DESC LIMIT 1",
+            {"name": name},
+        )
+        if row and row["digest"] == digests[0]:
+            return msgspec.json.decode(row["record"], type=DatasetVersion)
+        dataset_row = tx.one("SELECT declaration, contract FROM datasets WHERE name = :name", {"name": name})
+        if dataset_row is None or dataset_row["contract"] != digests[2]:
+            self._set(tx, name, dataset_row["declaration"] if dataset_row else "", digests[2])
+        version, at = (row["version"] + 1 if row else 1), self._store.clock.now()
+        sources, where, parents = origin
+        made = DatasetVersion(
+            ref=str(Ref("data", name, version)),
+            name=name,
+            version=version,
+            digest=digests[0],
+            rows=frame.height,
+            columns=tuple(frame.columns),
+            sources=sources,
+            where=where,
+            parents=parents,
+            profile=digests[1],
+            contract=digests[2],
+            created_at=at,
+        )
+        tx.run(
+            "INSERT INTO dataset_versions (name, version, digest, rows, profile, contract, record, created_at)"
+            " VALUES (:name, :version, :digest, :rows, :profile, :contract, :record, :at)",
+            {
+                "name": name,
+                "version": version,
+                "digest": made.digest,
+                "rows": made.rows,
+                "profile": made.profile,
+                "contract": made.contract,
+                "record": msgspec.json.encode(made),
+                "at": to_micros(at),
+            },
+        )
+        data = {
+            "digest": made.digest,
+            "rows": made.rows,
+            "sources": [source.digest for source in sources] + [*parents],
+            "contract": made.contract,
+        }
+        self._store.ledger.append(tx, "dataset_version.created", made.ref, data)
+        return made
+
+    def _set(self, tx: Transaction, name: str, declaration: str, contract: str) -> None:
+        """Write a dataset's row and the event of its contract."""
+        tx.run(
+            "INSERT INTO datasets (name, created_at, declaration, contract) VALUES (:name, :at, :declaration, :contract)"
+            " ON CONFLICT (name) DO UPDATE SET declaration = excluded.declaration, contract = excluded.contract",
+            {"name": name, "at": to_micros(self._store.clock.now()), "declaration": declaration, "contract": contract},
+        )
+        columns = len(msgspec.json.decode(self._store.objects.get(contract), type=Contract).columns) if contract else 0
+        self._store.ledger.append(tx, "contract.set", f"data:{name}", {"digest": contract, "columns": columns})
+
+    def _contract(self, name: str) -> Contract | None:
+        row = self._store.database.one("SELECT contract FROM datasets WHERE name = :name", {"name": name})
+        if row is None or not row["contract"]:
+            return None
+        return msgspec.json.decode(self._store.objects.get(row["contract"]), type=Contract)
+
+    def _names(self) -> Sequence[str]:
+        return [row["name"] for row in self._store.database.all("SELECT name FROM datasets")]
+
+    def _read(self, files: Files, where: str, contract: Contract | None) -> pl.DataFrame:
+        import polars as pl
+
+        if not files:
+            raise Invalid("No file was given.", about="file", hint="Name one or more Parquet or CSV files.")
+        frames = []
+        with tempfile.TemporaryDirectory(prefix="interlock-") as folder:
+            for file in files:
+                path = Path(folder) / "table"
+                self._store.objects.fetch(file.digest, path)
+                frames.append(_typed(read_table(path, file.name), contract))
+        try:
+            frame = pl.concat(frames, how="vertical_relaxed")
+            return frame.filter(pl.sql_expr(where)) if where else frame
+        except pl.exceptions.PolarsError as error:
+            what = f"condition {where!r}" if where else "files"
+            raise Invalid(
+                f"The {what} cannot be applied: {str(error).splitlines()[0]}.", about="dataset_version"
+            ) from None
+
+
+def _typed(frame: pl.DataFrame, contract: Contract | None) -> pl.DataFrame:
+    """Return a file's table with dictionary-coded text as text, and text typed as the contract or its values say."""
+    import polars as pl
+
+    frame = frame.with_columns(pl.col(pl.Categorical).cast(pl.String), pl.selectors.by_dtype(pl.Enum).cast(pl.String))
+    if contract is not None:
+        return conform(frame, contract)
+    columns = []
+    for column in frame.get_columns():
+        typed = column
+        if column.dtype == pl.String:
+            for target in (pl.Int64, pl.Float64):
+                cast = column.cast(target, strict=False)
+                if cast.null_count() == column.null_count():
+                    typed = cast
+                    break
+        columns.append(typed)
+    return pl.DataFrame(columns)
+
+
+def _contract_bytes(contract: Contract) -> bytes:
+    return msgspec.json.encode(contract)
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    import io
+
+    sink = io.BytesIO()
+    frame.write_parquet(sink, compression="zstd")
+    return sink.getvalue()

@@ -1,0 +1,66 @@
+"""`interlock demo`: lay out the example, tell the story, say where to look."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from interlock.demo.layout import lay_out
+from interlock.demo.people import PEOPLE
+from interlock.demo.screen import Screen
+
+SCRIPTED = (
+    "The rows are real: American Community Survey, Massachusetts, 2015-2018. What is scripted: who arrives in which month"
+    " (the rows of a year are dealt to its months by a hash of `person`), and that labels come a month later. Time is"
+    " the requests' own time. Every number below is computed in this run."
+)
+
+
+def run_demo(folder: Path, people: int = PEOPLE) -> None:
+    """Tell the story in a folder; a demo that was stopped there goes on.
+
+    Args:
+        folder: where the example is laid out.
+        people: how many people come in a month.
+
+    Raises:
+        Conflict: the folder holds something else.
+        MissingExtra: a library that the demo needs is not installed.
+    """
+    screen, began = Screen(), time.monotonic()
+    fresh = lay_out(folder)
+    screen.title(f"Interlock: one model's life, in {folder}")
+    screen.line(SCRIPTED)
+    if not fresh:
+        screen.line("The folder is there already: the story goes on where it stopped.")
+    from interlock.demo.story import NAME, Story
+    from interlock.sdk import Workspace
+
+    with Workspace.open(folder) as workspace:
+        story = Story(workspace, folder, screen, people)
+        story.data()
+        story.first_candidate()
+        story.second_candidate()
+        story.approve()
+        story.live(2016, "5. 2016: the same ages are scored, every month; labels come a month later")
+        story.live(2017, "6. 2017: the programme opens to everyone aged 16 to 94")
+        story.live(2018, "8. 2018: the new champion")
+        story.last_labels()
+        story.replay()
+        story.prove()
+        story.life()
+        workspace.deploy.stop(NAME)
+    screen.title(f"Done in {time.monotonic() - began:.0f} s. The workspace stays in {folder}. Look around:")
+    for command in LOOK:
+        screen.line(f"$ {command.format(folder=folder)}")
+
+
+LOOK = (
+    "cd {folder}",
+    "interlock status",
+    "interlock audit report model:employment@1",
+    "interlock monitor windows employment",
+    "interlock ledger events --limit 20",
+    "interlock deploy start employment",
+    "interlock up",
+)

@@ -1,0 +1,3 @@
+"""Deployments: revisions, routes, canaries and rollbacks."""
+
+from __future__ import annotations

@@ -1,0 +1,137 @@
+"""The target `process`: a deployment is one server process on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from interlock.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from interlock.core.clock import Clock
+
+_POLL_S = 0.05
+
+
+class Replica(msgspec.Struct, frozen=True):
+    """A server process: `born` is its start time as the kernel counts it, so that a reused pid is not taken for it."""
+
+    pid: int
+    born: int
+    url: str
+
+
+class ProcessTarget:
+    """Starts, asks and stops server processes.
+
+    Args:
+        root: the workspace's folder.
+        clock: where the time comes from.
+    """
+
+    name = "process"
+
+    def __init__(self, root: Path, clock: Clock) -> None:
+        self._root = root
+        self._clock = clock
+
+    def start(self, deployment: str, timeout_s: float) -> Replica:
+        """Return a new replica of a deployment, which is ready.
+
+        Raises:
+            Unavailable: it did not become ready in time, or ended; the end of its log is in the message.
+        """
+        folder = self._root / "replicas"
+        folder.mkdir(exist_ok=True)
+        mark = f"{os.getpid()}-{time.time_ns()}"
+        announce, log = folder / f"{mark}.json", folder / f"{mark}.log"
+        command = [sys.executable, "-m", "interlock.serve", "--workspace", str(self._root)]
+        command += ["--deployment", deployment, "--announce", str(announce)]
+        with log.open("wb") as sink:
+            process = subprocess.Popen(  # noqa: S603 - our own module, arguments as a list
+                command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        deadline = self._clock.monotonic() + timeout_s
+        while not announce.exists():
+            if process.poll() is not None or self._clock.monotonic() > deadline:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                process.wait()
+                tail = log.read_text("utf-8", "replace").strip().splitlines()[-5:]
+                raise Unavailable(
+                    f"The server of deployment {deployment!r} did not become ready: {' | '.join(tail) or 'no output'}",
+                    about="deployment",
+                    hint=f"Its log is {log.name} in the workspace's folder 'replicas'.",
+                )
+            time.sleep(_POLL_S)
+        facts = json.loads(announce.read_bytes())
+        announce.unlink()
+        return Replica(facts["pid"], born(facts["pid"]) or 0, facts["url"])
+
+    def alive(self, replica: Replica) -> bool:
+        """Return whether this very process runs."""
+        return replica.pid > 0 and born(replica.pid) == replica.born
+
+    def status(self, replica: Replica) -> dict[str, Any]:
+        """Return what the replica says of itself.
+
+        Raises:
+            Unavailable: it does not answer.
+        """
+        return ask(replica.url, "GET", "/-/status")
+
+    def nudge(self, replica: Replica) -> None:
+        """Let the replica look at once whether its deployment has changed."""
+        with contextlib.suppress(Unavailable):
+            ask(replica.url, "POST", "/-/reload")
+
+    def stop(self, replica: Replica, timeout_s: float = 15.0) -> None:
+        """End the replica: it finishes what it began; a deaf one is killed."""
+        if not self.alive(replica):
+            return
+        os.kill(replica.pid, signal.SIGTERM)
+        deadline = self._clock.monotonic() + timeout_s
+        while self.alive(replica):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(replica.pid, os.WNOHANG)
+            if self._clock.monotonic() > deadline:
+                os.kill(replica.pid, signal.SIGKILL)
+            time.sleep(_POLL_S)
+
+
+def born(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot, or None when there is none (a zombie is none)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in {"Z", "X"} else int(fields[19])
+
+
+def ask(url: str, verb: str, path: str, timeout_s: float = 10.0) -> dict[str, Any]:
+    """Return the JSON answer of a server of ours.
+
+    Raises:
+        Unavailable: it does not answer, or answers something else.
+    """
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=timeout_s)
+    try:
+        connection.request(verb, path, headers={"Content-Length": "0"} if verb == "POST" else {})
+        answer = json.loads(connection.getresponse().read() or b"{}")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise Unavailable(f"{url} does not answer: {error}.", about="deployment") from None
+    finally:
+        connection.close()
+    return answer if isinstance(answer, dict) else {}

@@ -1,0 +1,68 @@
+"""The arc `retrain`: an alarm whose verdict is "retrain" makes a challenger from all labelled rows so far."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interlock.core.actor import acting_as
+from interlock.core.refs import parse
+from interlock.loop.arcs.candidate import make_candidate
+from interlock.loop.context import Context, Outcome
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from interlock.core.events import Event
+    from interlock.data.service import DatasetVersion
+
+
+def retrain(context: Context, target: str, cause: Event, job: str) -> Outcome:
+    """Return the outcome of answering an alarm: a judged challenger, or the reason why there is none.
+
+    It declines while labels are awaited, when the version that the alarm is about answers no more, and while another
+    challenger is on trial.
+    """
+    data = cause.data or {}
+    if data.get("verdict") != "retrain":
+        return Outcome("declined", f"the verdict is {data.get('verdict')!r}: {data.get('reason', '')}")
+    monitor = parse(cause.subject, "monitor").name
+    watched = context.monitor.show(monitor)
+    deployment = context.deploy.show(watched.plan.deployment)
+    if len(deployment.routes) > 1:
+        return Outcome("declined", f"{deployment.routes[1].model} is on trial already")
+    report = context.monitor.report(str(data["report"]))
+    if report.model != watched.model:
+        return Outcome("declined", f"{report.model} has been replaced by {watched.model}")
+    dataset = gather(context, monitor, watched.model, f"event:{cause.index}")
+    arguments: dict[str, str | int | float | bool] = {dataset.name: dataset.ref}
+    version = make_candidate(context, target, arguments, cause=f"event:{cause.index}", job=job)
+    return Outcome("done", f"{version.ref} from {dataset.rows} rows is {version.stage}: {version.stage_reason}")
+
+
+def gather(context: Context, monitor: str, champion: str, cause: str) -> DatasetVersion:
+    """Return a dataset version of what the champion learned from, and all labelled predictions since.
+
+    A subject that is there twice keeps its newest row.
+    """
+    import polars as pl
+
+    base = context.data.version(context.registry.version(champion).data[0])
+    held = context.data.frame(base.ref)
+    fresh = _shaped(context.monitor.labelled(monitor), held)
+    subject = context.data.declaration(base.name).id
+    both = pl.concat([held, fresh])
+    if subject:
+        both = both.unique(subset=[subject], keep="last", maintain_order=True)
+    with acting_as("loop:retrain"):
+        return context.data.add(base.name, both, parents=(base.ref, f"monitor:{monitor}", cause))
+
+
+def _shaped(rows: pl.DataFrame, like: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with the columns and types of another table; those without a value in a column lack it here too."""
+    import polars as pl
+
+    columns = []
+    for name, dtype in like.schema.items():
+        column = pl.col(name) if name in rows.columns else pl.lit(None)
+        columns.append(column.cast(dtype).alias(name))
+    return rows.select(columns)

@@ -1,0 +1,50 @@
+"""The loop as it stands, in one record: for `interlock status` and the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from interlock.core.events import Event
+from interlock.data.service import Dataset, DataService
+from interlock.deploy.service import Deployment, DeployService
+from interlock.loop.jobs import Job, Jobs
+from interlock.monitor.records import Monitor, WindowReport
+from interlock.monitor.service import MonitorService
+from interlock.registry.service import ModelVersion, RegistryService
+
+if TYPE_CHECKING:
+    from interlock.store import Store
+
+_EVENTS = 30
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Data, models, deployments, monitors with their windows, jobs and the newest events of a workspace."""
+
+    datasets: tuple[Dataset, ...]
+    versions: tuple[ModelVersion, ...]
+    deployments: tuple[Deployment, ...]
+    monitors: tuple[Monitor, ...]
+    windows: tuple[WindowReport, ...]
+    jobs: tuple[Job, ...]
+    events: tuple[Event, ...]
+    ledger_entries: int
+
+
+def status(store: Store) -> Status:
+    """Return the loop of a workspace as it stands."""
+    registry, monitor = RegistryService(store), MonitorService(store)
+    size = store.ledger.size()
+    monitors = monitor.monitors()
+    return Status(
+        datasets=tuple(DataService(store).list()),
+        versions=tuple(version for model in registry.models() for version in registry.versions(model.name)),
+        deployments=tuple(DeployService(store).deployments()),
+        monitors=tuple(monitors),
+        windows=tuple(report for found in monitors for report in monitor.windows(found.name)),
+        jobs=tuple(Jobs(store).jobs(20)),
+        events=tuple(reversed(store.ledger.events(after=max(-1, size - 1 - _EVENTS)))),
+        ledger_entries=size,
+    )

@@ -1,0 +1,107 @@
+"""One turn of the loop: look, decide, do, until nothing is left to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from interlock.core.actor import acting_as
+from interlock.core.errors import Error, NotFound
+from interlock.core.plugins import load
+from interlock.core.refs import parse
+from interlock.loop.arcs.canary import settle_canaries
+from interlock.loop.context import Context, Outcome
+from interlock.loop.jobs import Job, Jobs
+from interlock.loop.triggers import fire
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from interlock.loop.project import Project
+    from interlock.monitor.records import WindowReport
+    from interlock.store import Store
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """What one turn did.
+
+    Attributes:
+        until: the instant that counted as now.
+        windows: the windows that were evaluated, each with its verdict.
+        decisions: what became of canaries.
+        jobs: what became of jobs.
+        healed: deployments whose server was started again.
+    """
+
+    until: str
+    windows: tuple[str, ...]
+    decisions: tuple[str, ...]
+    jobs: tuple[str, ...]
+    healed: tuple[str, ...]
+
+
+def take_turn(store: Store, project: Project, until: datetime) -> Turn:
+    """Return what one turn did. Safe to repeat, and to take up after a turn that was killed.
+
+    Args:
+        store: the workspace.
+        project: what interlock.toml said when it was applied.
+        until: the instant that counts as now.
+    """
+    context, jobs = Context(store, project, until), Jobs(store)
+    with acting_as("loop:turn"):
+        healed = _heal(context)
+        _follow_champions(context)
+        reports = [report for name in project.monitor for report in _look(context, name)]
+        decisions = settle_canaries(context)
+        _follow_champions(context)
+    done: list[str] = []
+    while True:
+        fire(store, jobs, project.when)
+        job = jobs.claim()
+        if job is None:
+            break
+        done.append(_run(context, jobs, job))
+        with acting_as("loop:turn"):
+            _follow_champions(context)
+    store.ledger.checkpoint_if_due(1)
+    windows = tuple(f"{r.model} {r.window}: {r.verdict.action}, {r.verdict.reason}" for r in reports)
+    return Turn(until.isoformat(), windows, tuple(decisions), tuple(done), tuple(healed))
+
+
+def _look(context: Context, monitor: str) -> list[WindowReport]:
+    try:
+        return context.monitor.look(monitor, context.until.isoformat())
+    except NotFound:  # it is set once its deployment has a champion
+        return []
+
+
+def _heal(context: Context) -> list[str]:
+    healed = []
+    for deployment in context.deploy.deployments():
+        if deployment.state == "serving" and not deployment.live:
+            context.deploy.reconcile(deployment.name)
+            healed.append(deployment.name)
+    return healed
+
+
+def _follow_champions(context: Context) -> None:
+    """Let each monitor watch the version that is champion now: the state, not the moment, decides."""
+    for deployment in context.deploy.deployments():
+        if deployment.name in context.project.monitor:
+            champion = next(route.model for route in deployment.routes if route.role == "champion")
+            context.monitor.watch(deployment.name, champion, context.until.isoformat())
+
+
+def _run(context: Context, jobs: Jobs, job: Job) -> str:
+    cause = context.store.ledger.event(int(parse(job.cause, "event").name))
+    with jobs.held(job), acting_as(f"loop:{job.kind}"):
+        try:
+            outcome = load("interlock.action", job.kind)(context, job.target, cause, job.ref)
+        except Error as error:
+            outcome = Outcome("failed", ("try again: " if error.transient else "") + str(error))
+        except Exception as error:  # noqa: BLE001 - the border of the background loop: one bad job stops no other
+            outcome = Outcome("failed", f"{type(error).__name__}: {error}")
+    jobs.finish(job, outcome.status, outcome.reason)
+    return f"{job.kind} {job.target}: {outcome.status}, {outcome.reason}"

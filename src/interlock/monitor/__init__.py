@@ -1,0 +1,3 @@
+"""Whether a deployed model still deserves its traffic: drift, quality, verdicts."""
+
+from __future__ import annotations

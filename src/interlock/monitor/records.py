@@ -1,0 +1,113 @@
+"""What monitoring remembers: plans, windows, labels, replays."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
+
+import msgspec
+
+from interlock.monitor.auc import Interval
+from interlock.monitor.drift import ColumnDrift, Severity
+from interlock.monitor.verdict import Verdict
+
+
+class MonitorPlan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a deployment is watched.
+
+    Attributes:
+        deployment: the deployment.
+        id: the column of labels that names the subject.
+        target: the column of labels that holds the truth.
+        window: the length of a window, such as "1 month".
+        false_alarms: chance (0-1) of any false alarm in a year.
+        at_least: a floor (0-1) for the ROC AUC, or 0.
+    """
+
+    deployment: str
+    id: str
+    target: str
+    window: str = "1 month"
+    false_alarms: float = 0.01
+    at_least: float = 0.0
+
+
+class Monitor(msgspec.Struct, frozen=True):
+    """A monitor: its plan, the version that it watches, and what it last said.
+
+    Attributes:
+        reference: the digest of the reference that windows are compared with.
+        verdict: keep, retrain or wait for labels.
+        since: the first window of the open drift episode, or "".
+    """
+
+    name: str
+    plan: MonitorPlan
+    model: str
+    reference: str
+    verdict: str
+    since: str
+    reason: str
+
+
+class WindowReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What one window of one model version showed.
+
+    Attributes:
+        window: its name, such as 2017-01.
+        model: the version whose predictions these are.
+        predictions: how many there are.
+        labels: for how many of them the truth is known.
+        severity: the worst severity of its columns.
+        drifts: every column, the score first.
+        estimated: ROC AUC to expect, before labels.
+        distrust: why the estimate is not to be trusted, or "".
+        realised: ROC AUC on the labelled rows.
+        looks: how often it was evaluated; labels that come later make it new.
+        verdict: what was decided at this look.
+    """
+
+    window: str
+    starts_at: datetime
+    ends_at: datetime
+    model: str
+    predictions: int
+    labels: int
+    severity: Severity
+    drifts: tuple[ColumnDrift, ...]
+    estimated: Interval | None
+    distrust: str
+    realised: Interval | None
+    looks: int
+    verdict: Verdict
+
+
+class LabelBatch(msgspec.Struct, frozen=True):
+    """Labels that came in one file; `joined` of them belong to a prediction."""
+
+    digest: str
+    rows: int
+    joined: int
+    arrived_at: datetime
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """What another version says to the same requests.
+
+    Attributes:
+        rows: how many logged predictions were scored again.
+        labels: for how many the truth is known.
+        logged: ROC AUC of the answers that were given.
+        replayed: ROC AUC of the other version's scores.
+        largest_difference: the largest difference of a score between the two, 0-1.
+        flips: rows whose label differs.
+    """
+
+    model: str
+    since: str
+    until: str
+    rows: int
+    labels: int
+    logged: Interval | None
+    replayed: Interval | None
+    largest_difference: float
+    flips: int

@@ -1,0 +1,3 @@
+"""Numbers in, SVG and its table out."""
+
+from __future__ import annotations

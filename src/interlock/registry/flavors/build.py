@@ -1,0 +1,216 @@
+"""From a fitted estimator to a bundle: files that serve it, rows to judge it on, and proof that both forms agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from interlock.core.bundles import Agreement, Bundle, Golden
+from interlock.core.errors import Finding, Invalid, NotFound
+from interlock.core.plugins import load_all
+from interlock.registry.flavors.frames import for_estimator, select
+from interlock.registry.flavors.scoring import THRESHOLD, score_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from interlock.core.ports import Flavor
+
+GROUP: Final = "interlock.flavor"
+TOLERANCE: Final = 1e-4
+GOLDEN_ROWS: Final = 10
+TRAINING_ROWS: Final = 2_000
+
+
+def build_bundle(
+    estimator: object, *, inputs: pl.DataFrame, target: str, evaluation: pl.DataFrame, folder: Path
+) -> Bundle:
+    """Return the record of the bundle that was written into a folder.
+
+    The serving form is compared with the original on every evaluation row and on up to 2,000 training rows; one that
+    disagrees is not kept. The same estimator and frames give the same bytes again.
+
+    Args:
+        estimator: a fitted two-class classifier.
+        inputs: the training rows' inputs, as the estimator saw them; columns that it does not take are left out.
+        target: the column that it predicts.
+        evaluation: held-out rows with the inputs, the target, and what gates need besides (id, sensitive columns).
+        folder: where to write; made if it is not there.
+
+    Raises:
+        NotFound: no flavor knows the estimator.
+        Invalid: rows or columns are missing, or the ONNX form disagrees with the original; findings name rows.
+
+    Cost: scores the compared rows twice.
+    """
+    _check_frames(inputs, target, evaluation)
+    flavor = _flavor_of(estimator)
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = flavor.save(estimator, inputs, folder)
+    bundle = Bundle(
+        flavor=flavor.name,
+        task="classification",
+        inputs=tuple(facts["inputs"]),
+        target=target,
+        classes=tuple(facts["classes"]),
+        files={**facts["files"], "golden": "golden.json", "evaluation": "evaluation.parquet"},
+        agreement=Agreement(0, 0.0, TOLERANCE, 0),
+        layout=facts["layout"],
+    )
+    _check_labels(bundle, evaluation)
+    columns = [column.name for column in bundle.inputs]
+    judged, seen = select(evaluation, columns), _spread(select(inputs, columns), TRAINING_ROWS)
+    serving = (folder / bundle.files["serving"]).read_bytes()
+    pairs = {
+        place: (original_scores(estimator, rows), score_frame(bundle, serving, rows))
+        for place, rows in {"evaluation": judged, "training": seen}.items()
+    }
+    try:
+        _refuse_disagreement(pairs)
+    except Invalid:
+        for path in facts["files"].values():
+            (folder / path).unlink(missing_ok=True)
+        raise
+    bundle = msgspec.structs.replace(bundle, agreement=_agreement(list(pairs.values())))
+    evaluation.write_parquet(folder / bundle.files["evaluation"])
+    _write(folder / bundle.files["golden"], golden_requests(bundle, judged, pairs["evaluation"][0]))
+    _write(folder / "bundle.json", bundle)
+    return bundle
+
+
+def original_scores(estimator: Any, frame: pl.DataFrame) -> NDArray[np.float64]:
+    """Return what the original gives for each row: the probability of its last class, float64 (rows,)."""
+    import numpy as np
+
+    if not frame.height:
+        return np.empty(0)
+    return np.asarray(estimator.predict_proba(for_estimator(estimator, frame)), dtype=np.float64)[:, -1]
+
+
+def golden_requests(bundle: Bundle, frame: pl.DataFrame, scores: NDArray[np.float64]) -> Golden:
+    """Return up to ten rows with their scores, spread from the lowest score to the highest.
+
+    Args:
+        bundle: the record, for its inputs.
+        frame: rows with the inputs.
+        scores: the original's score of each row, (rows,).
+
+    Raises:
+        Invalid: every row lacks a value that only a `float` column may lack.
+    """
+    import numpy as np
+    import polars as pl
+
+    servable = [
+        pl.col(c.name).cast(pl.Float64).is_infinite().not_().fill_null(value=True)
+        if c.type == "float"
+        else pl.col(c.name).is_not_null()
+        for c in bundle.inputs
+    ]
+    usable = np.flatnonzero(frame.select(pl.all_horizontal(servable)).to_series().to_numpy())
+    if not usable.size:
+        raise Invalid(
+            "Every evaluation row lacks a text, so no golden request can be made.",
+            about="frame",
+            hint="Fill empty texts with a word of their own before fit.",
+        )
+    order = usable[np.argsort(scores[usable], kind="stable")]
+    picks = order[np.unique(np.linspace(0, len(order) - 1, GOLDEN_ROWS).round().astype(int))]
+    return Golden(rows=frame[picks.tolist()].to_dicts(), scores=scores[picks].tolist(), tolerance=TOLERANCE)
+
+
+def _flavor_of(estimator: object) -> Flavor:
+    found = {name: flavor() if isinstance(flavor, type) else flavor for name, flavor in load_all(GROUP).items()}
+    for flavor in found.values():
+        if flavor.recognise(estimator):
+            return flavor  # type: ignore[no-any-return]  # entry points are untyped
+    kind = f"{type(estimator).__module__.partition('.')[0]}.{type(estimator).__name__}"
+    raise NotFound.named(
+        "flavor",
+        kind,
+        hint=f"Flavors here: {', '.join(found) or 'none'}. Another one is a class with `recognise` and `save`, named "
+        f"under the entry point group {GROUP}; see `interlock plugins`.",
+    )
+
+
+def _check_frames(inputs: pl.DataFrame, target: str, evaluation: pl.DataFrame) -> None:
+    if target in inputs.columns:
+        raise Invalid(
+            f"The target {target!r} is among the inputs.", about="frame", hint="Drop it from the inputs before fit."
+        )
+    if not inputs.width or not evaluation.height:
+        empty = "inputs have no columns" if not inputs.width else "evaluation has no rows"
+        raise Invalid(f"The {empty}.", about="frame", hint="Hold out rows that the model did not see.")
+    if target not in evaluation.columns:
+        raise Invalid(
+            f"The evaluation rows lack the target {target!r}.", about="frame", hint="Keep it beside the inputs there."
+        )
+
+
+def _check_labels(bundle: Bundle, evaluation: pl.DataFrame) -> None:
+    import polars as pl
+
+    labels = evaluation[bundle.target].cast(pl.Float64, strict=False)
+    wrong = (~labels.is_in([float(label) for label in bundle.classes])).fill_null(value=True)
+    if wrong.any():
+        first = tuple(wrong.arg_true().head(5).to_list())
+        raise Invalid(
+            f"{wrong.sum()} evaluation rows have no label of the model in {bundle.target!r} "
+            f"({' or '.join(map(str, bundle.classes))} is wanted).",
+            about="frame",
+            hint="Leave rows without a label out.",
+            findings=[Finding("label", "These rows have no usable label.", bundle.target, first, int(wrong.sum()))],
+        )
+
+
+def _spread(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
+    """Return at most so many rows, evenly spread, always the same ones."""
+    step = -(-frame.height // rows)
+    return frame.gather_every(step) if step > 1 else frame
+
+
+def _refuse_disagreement(compared: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> None:
+    import numpy as np
+
+    findings = []
+    for place, (truth, scores) in compared.items():
+        gap = np.nan_to_num(np.abs(truth - scores), nan=np.inf)
+        rows = np.flatnonzero(gap > TOLERANCE)
+        if rows.size:
+            worst = rows[np.argsort(-gap[rows], kind="stable")][:10]
+            message = (
+                f"{rows.size} of {gap.size} {place} rows differ by more than {TOLERANCE:g}, at most by {gap.max():.3g} "
+                f"(row {worst[0]}: {truth[worst[0]]:.6f} in the original, {scores[worst[0]]:.6f} in ONNX)."
+            )
+            findings.append(Finding("agreement", message, rows=tuple(worst.tolist()), count=int(rows.size)))
+    if findings:
+        raise Invalid(
+            f"The ONNX form disagrees with the original. {findings[0].message}",
+            about="bundle",
+            hint="ONNX calculates in 32 bits: fit on Float32 columns, leave scaling out in front of trees, and fill "
+            "empty texts before the model.",
+            findings=findings,
+        )
+
+
+def _agreement(compared: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> Agreement:
+    import numpy as np
+
+    truth, scores = (np.concatenate(parts) for parts in zip(*compared, strict=True))
+    flips = (truth > THRESHOLD) != (scores > THRESHOLD)
+    return Agreement(
+        rows=int(truth.size),
+        max_difference=float(np.abs(truth - scores).max()),
+        tolerance=TOLERANCE,
+        label_flips=int(flips.sum()),
+    )
+
+
+def _write(path: Path, record: msgspec.Struct) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")

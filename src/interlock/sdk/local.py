@@ -1,0 +1,72 @@
+"""A workspace in a folder of this machine."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from interlock.sdk import arguments as wire
+from interlock.sdk.files import check_files, open_file, store_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from interlock.core.files import StoredFile
+    from interlock.core.operations import Operation
+    from interlock.sdk.catalog import Catalog
+    from interlock.store import Store
+
+
+class LocalBackend:
+    """Calls the services over one store.
+
+    Args:
+        store: what the workspace remembers; closed with the backend.
+        catalog: the services.
+    """
+
+    def __init__(self, store: Store, catalog: Catalog) -> None:
+        self.store = store
+        self.location = str(store.project)
+        self._catalog = catalog
+        self._services: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Any:
+        """Return what an operation returns; its arguments are checked as a server would check them."""
+        return self.run(operation, wire.decode(wire.encode(operation, arguments)))
+
+    def run(self, operation: Operation, plain: Mapping[str, Any]) -> Any:
+        """Return what an operation returns for plain, unchecked values, such as a decoded request."""
+        ready = wire.typed(operation, plain)
+        for value in ready.values():
+            check_files(self.store, value)
+        return getattr(self._service(operation.service), operation.name)(**ready)
+
+    def put(self, path: Path) -> StoredFile:
+        """Return a file, stored."""
+        with open_file(path) as source:
+            return store_file(self.store, source, path.name)
+
+    def put_stream(self, name: str, source: BinaryIO) -> StoredFile:
+        """Return a stream of bytes as a file of this name, stored."""
+        return store_file(self.store, source, name)
+
+    def read(self, digest: str) -> bytes:
+        """Return the bytes of an object, checked."""
+        return self.store.objects.get(digest)
+
+    def save(self, digest: str, path: Path) -> None:
+        """Write the bytes of an object to a file, checked."""
+        self.store.objects.fetch(digest, path)
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+    def _service(self, name: str) -> Any:
+        with self._lock:
+            if name not in self._services:
+                self._services[name] = self._catalog.service(name)(self.store)
+            return self._services[name]

@@ -1,0 +1,173 @@
+"""The ASGI application: host check, table, limits, errors. What a prediction is, the protocols and the engine know."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from interlock.core.errors import Conflict, Denied, Error, Invalid, MissingExtra, NotFound, Unavailable
+from interlock.core.ids import new_id
+from interlock.serve.control import refuse
+from interlock.serve.http import Endpoint, Gone, Refuse, Request, Response, Table, read_body, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from interlock.serve.engine import Engine
+    from interlock.serve.http import Receive, Scope, Send
+
+_log: Final = logging.getLogger("interlock.serve")
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_STATUS: Final[tuple[tuple[type[Error], int], ...]] = (
+    (NotFound, 404),
+    (Invalid, 400),
+    (Conflict, 409),
+    (Denied, 403),
+    (Unavailable, 503),
+    (MissingExtra, 501),
+)
+_SMALL_BODY: Final = 4096
+_LONGEST_ID: Final = 200
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a server takes on.
+
+    Attributes:
+        body_bytes: the largest body.
+        concurrent: how many predictions may be under way; beyond that, callers are asked to come back.
+        hosts: names that the Host header may have beside loopback's; `*` for any.
+    """
+
+    body_bytes: int = 16_000_000
+    concurrent: int = 256
+    hosts: tuple[str, ...] = ()
+
+
+class ServingProtocol(Protocol):
+    """What a plug-in of group `interlock.protocol` is: its endpoints, and its words for errors below its prefix."""
+
+    name: str
+    prefix: str
+
+    def routes(self, server: Engine) -> list[Endpoint]:
+        """Return the endpoints over an engine."""
+        ...
+
+    def refuse(self, status: int, error: Error) -> Response:
+        """Return an error."""
+        ...
+
+
+class Application:
+    """One deployment over HTTP.
+
+    Args:
+        engine: what answers.
+        protocols: the ways to ask.
+        further: endpoints about the server itself.
+        limits: what it takes on.
+    """
+
+    def __init__(
+        self, engine: Engine, protocols: Iterable[ServingProtocol], further: Iterable[Endpoint], limits: Limits
+    ) -> None:
+        self.engine = engine
+        self.limits = limits
+        self.under_way = 0
+        protocols = tuple(protocols)
+        routes = [endpoint for protocol in protocols for endpoint in protocol.routes(engine)]
+        self._table = Table([*routes, *further])
+        self._refusals = {protocol.prefix: protocol.refuse for protocol in protocols}
+        self._hosts = _LOOPBACK | {host.lower() for host in limits.hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        request = Request(scope, "")
+        given = request.headers.get(b"x-request-id", b"")
+        request.id = given.decode() if 0 < len(given) <= _LONGEST_ID and given.isascii() else new_id()
+        endpoint: Endpoint | None = None
+        try:
+            endpoint = self._find(request)
+            response = await self._answer(endpoint, request, receive)
+        except Gone:
+            return
+        except Error as error:
+            response = self._refuse(request, error)
+        except Exception:  # noqa: BLE001 - the border of a request: the caller learns nothing of our insides, the log all
+            _log.exception("request %s failed", request.id)
+            unknown = Error("Something is wrong in the server.", hint=f"Its log names request {request.id}.")
+            response = self._refuse(request, unknown)
+        response.headers.append((b"interlock-request-id", request.id.encode()))
+        await response.send(send)
+        path = endpoint.path if endpoint is not None else "none"
+        self.engine.metrics.count(path, response.model, response.status, time.perf_counter() - began)
+
+    def _find(self, request: Request) -> Endpoint:
+        host = request.headers.get(b"host", b"").decode("latin-1").lower()
+        name = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
+        if name not in self._hosts and "*" not in self._hosts:
+            raise refusal(421, "This server does not answer to this host name.", hint="Allow it with --allow-host.")
+        found = self._table.find(request.path)
+        if found is None:
+            raise NotFound("There is nothing at this path.", about="path", hint="See /v2 or /-/status.")
+        request.params = found.params
+        endpoint = found.endpoints.get("GET" if request.method == "HEAD" else request.method)
+        if endpoint is None:
+            allowed = ", ".join(sorted(found.endpoints))
+            raise refusal(405, "This path has another method.", hint=f"Use {allowed}.", allow=allowed)
+        return endpoint
+
+    async def _answer(self, endpoint: Endpoint, request: Request, receive: Receive) -> Response:
+        if not endpoint.predicts:
+            if request.method == "POST":
+                await read_body(request, receive, _SMALL_BODY)
+            return await endpoint.handler(request)
+        if self.under_way >= self.limits.concurrent:
+            raise Unavailable("The server is busy.", about="server", hint="Come back in a second, or add replicas.")
+        self.under_way += 1
+        try:
+            await read_body(request, receive, self.limits.body_bytes)
+            return await endpoint.handler(request)
+        finally:
+            self.under_way -= 1
+
+    def _refuse(self, request: Request, error: Error) -> Response:
+        status = _status(error)
+        words: Refuse = refuse
+        for prefix, own in self._refusals.items():
+            if request.path == prefix or request.path.startswith(prefix + "/"):
+                words = own
+        response = words(status, error)
+        if status == 405:
+            response.headers.append((b"allow", str(error.facts["allow"]).encode()))
+        if status == 503:
+            response.headers.append((b"retry-after", b"1"))
+        if status in {408, 413}:
+            response.headers.append((b"connection", b"close"))  # the rest of the body is not wanted
+        return response
+
+
+def _status(error: Error) -> int:
+    own = error.facts.get("status")
+    if isinstance(own, int):
+        return own
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

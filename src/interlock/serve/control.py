@@ -1,0 +1,158 @@
+"""The server's own pages: `/metrics`, `/-/status`, `/-/reload`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from interlock.core.errors import Denied, Error
+from interlock.serve.http import Endpoint, Request, Response, to_json
+from interlock.serve.release import versions
+
+if TYPE_CHECKING:
+    from interlock.serve.engine import Engine
+    from interlock.serve.revision import LiveRoute
+    from interlock.serve.watch import Watcher
+
+_LOCAL: Final = frozenset({"127.0.0.1", "::1", "", "localhost"})
+
+
+class RouteStatus(msgspec.Struct, frozen=True):
+    """A route as it is served.
+
+    Attributes:
+        model: the model version.
+        bundle: its bundle's digest.
+        weight: its share.
+        role: champion or challenger.
+        load_s: how long the model took to load.
+        call_s: how long it takes for one row.
+        rows: rows that it answered since the start.
+    """
+
+    model: str
+    bundle: str
+    weight: float
+    role: str
+    load_s: float
+    call_s: float
+    rows: int
+
+
+class LogStatus(msgspec.Struct, frozen=True):
+    """The prediction log: rows on their way, rows on disk, and the last error."""
+
+    waiting: int
+    written: int
+    error: str
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What a server does.
+
+    Attributes:
+        deployment: the deployment's name.
+        ready: whether it answers with sound scores.
+        revision: the revision that is served, or None.
+        wanted_revision: the one that its row asks for.
+        routes: what is routed to.
+        errors: why the wanted revision is not served, or why it is not ready.
+        pid: the process.
+        started_at: when it started.
+        versions: of everything that an answer depends on.
+        log: the prediction log.
+    """
+
+    deployment: str
+    ready: bool
+    revision: int | None
+    wanted_revision: int | None
+    routes: list[RouteStatus]
+    errors: list[str]
+    pid: int
+    started_at: datetime
+    versions: dict[str, str]
+    log: LogStatus
+
+
+class Control:
+    """Endpoints about the server itself.
+
+    Args:
+        engine: what serves.
+        watcher: what swaps.
+        started_at: when the server started.
+    """
+
+    name = "control"
+    prefix = "/-"
+
+    def __init__(self, engine: Engine, watcher: Watcher, started_at: datetime) -> None:
+        self.engine = engine
+        self.watcher = watcher
+        self.started_at = started_at
+
+    def routes(self) -> list[Endpoint]:
+        """Return the endpoints."""
+        return [
+            Endpoint("GET", "/metrics", self._metrics),
+            Endpoint("GET", "/-/status", self._status),
+            Endpoint("POST", "/-/reload", self._reload),
+        ]
+
+    def status(self) -> Status:
+        """Return what the server does, readiness being tried now."""
+        engine, wanted, refused = self.engine, self.watcher.wanted, self.watcher.error
+        revision = engine.revision
+        findings = [found.message for found in engine.check()]
+        errors = [str(refused), *(found.message for found in refused.findings)] if refused else []
+        journal = engine.journal
+        return Status(
+            deployment=engine.name,
+            ready=not findings,
+            revision=None if revision is None else revision.number,
+            wanted_revision=None if wanted is None else wanted.revision,
+            routes=[] if revision is None else [self._route(live) for live in revision.routes],
+            errors=list(dict.fromkeys(errors or findings)),
+            pid=os.getpid(),
+            started_at=self.started_at,
+            versions=versions(),
+            log=LogStatus(journal.waiting, journal.written, journal.error),
+        )
+
+    def _route(self, live: LiveRoute) -> RouteStatus:
+        route, rows = live.route, self.engine.metrics.models[live.route.model].rows
+        return RouteStatus(
+            route.model, route.bundle, route.weight, route.role, live.model.load_s, live.model.call_s, rows
+        )
+
+    async def _status(self, _: Request) -> Response:
+        return Response(to_json(self.status()))
+
+    async def _metrics(self, _: Request) -> Response:
+        revision, journal = self.engine.revision, self.engine.journal
+        gauges = {
+            "interlock_ready": ("Whether golden requests agree now.", float(not self.engine.check())),
+            "interlock_revision": ("The revision that is served.", float(revision.number) if revision else 0.0),
+            "interlock_log_queue_rows": ("Predictions on their way to disk.", float(journal.waiting)),
+            "interlock_log_rows": ("Predictions on disk since the start.", float(journal.written)),
+            "interlock_log_broken": ("Whether the prediction log failed last.", float(bool(journal.error))),
+        }
+        text = self.engine.metrics.exposition(gauges)
+        return Response(text, media=b"text/plain; version=0.0.4; charset=utf-8")
+
+    async def _reload(self, request: Request) -> Response:
+        if request.peer not in _LOCAL:
+            raise Denied("Only this machine may ask for a reload.", hint="The server follows its deployment by itself.")
+        await asyncio.to_thread(self.watcher.check)
+        failed = self.watcher.error is not None
+        return Response(to_json(self.status()), 409 if failed else 200)
+
+
+def refuse(status: int, error: Error) -> Response:
+    """Return an error of a path that belongs to no protocol."""
+    return Response(to_json({"error": str(error), "code": error.code}), status)

@@ -1,0 +1,39 @@
+"""A pre-flight asked for from another process: what is proven is the interpreter and the packages that will serve."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from interlock.core.errors import Finding
+from interlock.serve.preflight import Preflight
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TIMEOUT_S: Final = 120
+_TAIL = 3
+
+
+def fresh_preflight(root: Path, bundle: str) -> Preflight:
+    """Return what a fresh process says about a bundle; a process that dies or hangs is a finding.
+
+    Args:
+        root: the workspace's folder.
+        bundle: the digest of the bundle's manifest.
+
+    Cost: one interpreter's start, the load of the model, and a few thousand scored rows.
+    """
+    command = [sys.executable, "-m", "interlock.serve.preflight", "--workspace", str(root), "--bundle", bundle]
+    try:
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_TIMEOUT_S, check=False)  # noqa: S603 - our own module, arguments as a list
+        return msgspec.json.decode(done.stdout, type=Preflight)
+    except subprocess.TimeoutExpired:
+        why = f"the fresh process gave no answer in {_TIMEOUT_S} s"
+    except msgspec.MsgspecError:
+        tail = done.stderr.decode("utf-8", "replace").strip().splitlines()[-_TAIL:]
+        why = f"the fresh process ended with status {done.returncode}: {' | '.join(tail)}"
+    return Preflight(False, [Finding("preflight", why)], {})

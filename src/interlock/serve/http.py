@@ -1,0 +1,253 @@
+"""The little HTTP that the data plane needs, on raw ASGI: requests, responses, and the table of endpoints.
+
+A framework's router and request objects cost as much as the whole rest of a prediction; these are dictionaries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from interlock.core.errors import Error, Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+JSON: Final = b"application/json"
+_BODY_TIMEOUT_S: Final = 20.0
+_WINDOW_BITS: Final = {b"gzip": 31, b"deflate": 15}
+
+
+class Request:
+    """A request whose body has been read.
+
+    Attributes:
+        id: the caller's `X-Request-Id`, or one of our own.
+        method: the verb.
+        path: the decoded path.
+        params: what stood in the braces of the endpoint's pattern.
+        headers: by lower-case name; of several, the last.
+        body: the bytes, decompressed.
+        peer: the address it came from, or "".
+    """
+
+    __slots__ = ("body", "headers", "id", "method", "params", "path", "peer")
+
+    def __init__(self, scope: Scope, id: str) -> None:
+        self.id = id
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.params: tuple[str, ...] = ()
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.body = b""
+        self.peer: str = (scope.get("client") or ("", 0))[0]
+
+    def header(self, name: bytes) -> str:
+        """Return a header as text, or "".
+
+        Raises:
+            Invalid: it is not UTF-8.
+        """
+        try:
+            return self.headers.get(name, b"").decode()
+        except UnicodeDecodeError:
+            raise Invalid(f"Header {name.decode()} is not UTF-8.") from None
+
+
+class Response(msgspec.Struct):
+    """What goes back.
+
+    Attributes:
+        body: the bytes.
+        status: the HTTP status.
+        media: the content type.
+        headers: further headers, names in lower case.
+        model: the versions that answered, for the metrics.
+    """
+
+    body: bytes = b""
+    status: int = 200
+    media: bytes = JSON
+    headers: Headers = []
+    model: str = ""
+
+    async def send(self, send: Send) -> None:
+        """Send it."""
+        length = str(len(self.body)).encode()
+        headers = [(b"content-type", self.media), (b"content-length", length), *self.headers]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+Refuse = Callable[[int, Error], Response]
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One way in.
+
+    Attributes:
+        method: GET or POST.
+        path: a pattern such as `/v2/models/{name}/infer`; a pair of braces takes one segment.
+        handler: what answers.
+        predicts: whether it is counted, limited and may carry a large body.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    predicts: bool = False
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The endpoints of one path, by method, and what stood in the braces."""
+
+    endpoints: dict[str, Endpoint]
+    params: tuple[str, ...]
+
+
+class Table:
+    """Endpoints by path: plain paths in a dictionary, patterns by their number of segments."""
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        self._plain: dict[str, dict[str, Endpoint]] = {}
+        self._patterns: dict[int, list[tuple[tuple[str, ...], dict[str, Endpoint]]]] = {}
+        for endpoint in endpoints:
+            self._row(endpoint.path)[endpoint.method] = endpoint
+
+    def find(self, path: str) -> Found | None:
+        """Return the endpoints of a path, or None."""
+        plain = self._plain.get(path)
+        if plain is not None:
+            return Found(plain, ())
+        parts = path.split("/")
+        for pattern, row in self._patterns.get(len(parts), ()):
+            params = _match(pattern, parts)
+            if params is not None:
+                return Found(row, params)
+        return None
+
+    def _row(self, path: str) -> dict[str, Endpoint]:
+        if "{" not in path:
+            return self._plain.setdefault(path, {})
+        parts = tuple(path.split("/"))
+        rows = self._patterns.setdefault(len(parts), [])
+        for pattern, row in rows:
+            if pattern == parts:
+                return row
+        rows.append((parts, {}))
+        return rows[-1][1]
+
+
+async def read_body(request: Request, receive: Receive, limit: int) -> None:
+    """Read a request's body into it.
+
+    Args:
+        request: the request.
+        receive: ASGI's.
+        limit: the most bytes, before and after decompression.
+
+    Raises:
+        Invalid: there are more, they do not come, or their encoding is not known.
+        Gone: the caller went away.
+    """
+    length = request.headers.get(b"content-length", b"")
+    if length and (not length.isdigit() or int(length) > limit):
+        raise _too_large(limit)
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            data = await _collect(receive, limit)
+    except TimeoutError:
+        raise refusal(408, "The body did not come in time.", hint="Send it in one go.") from None
+    encoding = request.headers.get(b"content-encoding")
+    request.body = data if encoding is None or encoding == b"identity" else _decompress(data, encoding, limit)
+
+
+def refusal(status: int, message: str, *, hint: str = "", allow: str = "") -> Invalid:
+    """Return the error for a request that HTTP has its own status for; the status is one of its facts."""
+    return Invalid(message, hint=hint, status=status, allow=allow)
+
+
+class Gone(Exception):
+    """The caller went away before the body was here."""
+
+
+def header_text(text: str) -> bytes:
+    """Return a text as a header may carry it: other than printable ASCII is percent-encoded."""
+    return quote(text, safe=" !#$&'()*+,/:;=?@[]~").encode()
+
+
+def to_json(value: object) -> bytes:
+    """Return a value as JSON."""
+    return msgspec.json.encode(value)
+
+
+def unreadable(error: Exception) -> Invalid:
+    """Return the error for a body that is not the JSON wanted."""
+    if isinstance(error, RecursionError):
+        return Invalid("The body is nested too deeply.")
+    return Invalid(f"The body cannot be read: {error}.")
+
+
+def _too_large(limit: int) -> Invalid:
+    return refusal(413, f"The body is larger than {limit} bytes.", hint="Send fewer rows at a time.")
+
+
+async def _collect(receive: Receive, limit: int) -> bytes:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Gone
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    chunks, size = [body], len(body)
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > limit:
+            raise _too_large(limit)
+    return b"".join(chunks)
+
+
+def _decompress(data: bytes, encoding: bytes, limit: int) -> bytes:
+    bits = _WINDOW_BITS.get(encoding.strip().lower())
+    if bits is None:
+        raise refusal(415, "This Content-Encoding is not read here.", hint="Use gzip, deflate or none.")
+    reader = zlib.decompressobj(bits)
+    try:
+        plain = reader.decompress(data, limit + 1)
+    except zlib.error:
+        raise Invalid("The body is not what its Content-Encoding says.") from None
+    if len(plain) > limit:
+        raise _too_large(limit)
+    if not reader.eof:
+        raise Invalid("The compressed body ends too early.")
+    return plain
+
+
+def _match(pattern: tuple[str, ...], parts: Sequence[str]) -> tuple[str, ...] | None:
+    params = []
+    for want, part in zip(pattern, parts, strict=True):
+        if want.startswith("{"):
+            if not part:
+                return None
+            params.append(part)
+        elif want != part:
+            return None
+    return tuple(params)

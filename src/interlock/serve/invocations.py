@@ -1,0 +1,204 @@
+"""MLflow's scoring protocol: `/invocations`, `/ping`, `/health`, `/version`; with it SageMaker's container contract.
+
+A body has one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, or is CSV with a header row. Columns
+that no model knows are left out, as MLflow does. Beside the data, `params` may say whom rows are about and when:
+
+    {"dataframe_records": [...],
+     "params": {"subjects": ["p1", ...], "occurred_at": "2026-03-01T12:00:00Z", "request_id": "r1"}}
+
+`subjects` and `occurred_at` are one text a row, or one text for all; the headers `Interlock-Subject` and
+`Interlock-Occurred-At` say the same. Each row is answered by
+`{"<target>": label, "probability": p, "prediction_id": id}`.
+
+Source: mlflow.org/docs, "Local inference server specification".
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from interlock.core.errors import Error, Invalid
+from interlock.serve.engine import Ask
+from interlock.serve.http import Endpoint, Request, Response, refusal, to_json, unreadable
+from interlock.serve.metadata import add_headers, instants, subjects
+from interlock.serve.release import version
+
+if TYPE_CHECKING:
+    from interlock.serve.columns import Value
+    from interlock.serve.engine import Answer, Engine
+
+_DATA: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_CODES: Final = {
+    404: "RESOURCE_DOES_NOT_EXIST",
+    408: "BAD_REQUEST",
+    413: "BAD_REQUEST",
+    415: "BAD_REQUEST",
+    503: "TEMPORARILY_UNAVAILABLE",
+}
+Unset = msgspec.UnsetType
+
+
+class Split(msgspec.Struct, forbid_unknown_fields=True):
+    """A table as pandas' `to_dict(orient="split")` writes it."""
+
+    columns: list[str]
+    data: list[list[Any]]
+    index: list[Any] | None = None
+
+
+class Params(msgspec.Struct):
+    """What may be said beside the data; MLflow's clients may send more, which is left alone."""
+
+    subjects: list[str | None] | str | None = None
+    occurred_at: list[str] | str | None = None
+    request_id: str = ""
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON body."""
+
+    dataframe_split: Split | Unset = msgspec.UNSET
+    dataframe_records: list[dict[str, Any]] | Unset = msgspec.UNSET
+    instances: list[dict[str, Any]] | Unset = msgspec.UNSET
+    inputs: dict[str, list[Any]] | Unset = msgspec.UNSET
+    params: Params = msgspec.field(default_factory=Params)
+
+
+_decoder: Final = msgspec.json.Decoder(Body)
+
+
+class Invocations:
+    """The protocol: `routes` are its endpoints over one engine."""
+
+    name = "mlflow"
+    prefix = "/invocations"
+
+    def routes(self, server: Engine) -> list[Endpoint]:
+        """Return the endpoints.
+
+        Args:
+            server: what answers.
+        """
+
+        async def health(_: Request) -> Response:
+            return Response(b"\n", 503 if server.check() else 200)
+
+        async def release(_: Request) -> Response:
+            return Response(version().encode(), media=b"text/plain")
+
+        async def invoke(request: Request) -> Response:
+            return await _invoke(server, request)
+
+        return [
+            Endpoint("GET", "/ping", health),
+            Endpoint("GET", "/health", health),
+            Endpoint("GET", "/version", release),
+            Endpoint("POST", "/invocations", invoke, predicts=True),
+        ]
+
+    def refuse(self, status: int, error: Error) -> Response:
+        """Return an error in the protocol's words."""
+        code = _CODES.get(status) or ("INVALID_PARAMETER_VALUE" if error.findings else "BAD_REQUEST")
+        code = code if status < 500 or status == 503 else "INTERNAL_ERROR"
+        return Response(to_json({"error_code": code, "message": str(error)}), status)
+
+
+async def _invoke(server: Engine, request: Request) -> Response:
+    revision = server.current()
+    ask, request_id = await server.work(len(request.body), _read, request)
+    add_headers(ask, request)
+    answer = await server.predict(ask, revision, revision.whole, request_id or request.id)
+    body = await server.work(ask.rows * 64, _encode, answer)
+    return Response(body, headers=answer.headers, model=answer.model)
+
+
+def _encode(answer: Answer) -> bytes:
+    rows = zip(answer.labels, answer.scores, answer.ids, strict=True)
+    target = answer.target
+    return to_json({"predictions": [{target: label, "probability": p, "prediction_id": i} for label, p, i in rows]})
+
+
+def _read(request: Request) -> tuple[Ask, str]:
+    """Return the rows of a request, and the request's id if the body names one."""
+    kind = _media(request)
+    if kind == "text/csv":
+        return _from_csv(request.body), ""
+    if kind != "application/json":
+        raise refusal(415, "This content type is not read here.", hint="Send application/json or text/csv.")
+    try:
+        body = _decoder.decode(request.body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise unreadable(error) from None
+    given = [name for name in _DATA if getattr(body, name) is not msgspec.UNSET]
+    if len(given) != 1:
+        raise Invalid(f"The body has {len(given)} data keys.", hint=f"Send exactly one of {', '.join(_DATA)}.")
+    columns, rows = _columns(body)
+    said = body.params
+    whom = [said.subjects] * rows if isinstance(said.subjects, str) else said.subjects
+    when = [said.occurred_at] * rows if isinstance(said.occurred_at, str) else said.occurred_at
+    ask = Ask(
+        columns,
+        rows,
+        subjects(whom, rows) if whom is not None else (),
+        instants(when, rows) if when is not None else (),
+    )
+    return ask, said.request_id
+
+
+def _media(request: Request) -> str:
+    """Return the content type; none at all means JSON.
+
+    Raises:
+        Invalid: it has parameters other than charset=utf-8.
+    """
+    kind, *parameters = (part.strip().lower() for part in request.header(b"content-type").split(";"))
+    for parameter in parameters:
+        if parameter.replace(" ", "").replace('"', "") not in {"", "charset=utf-8", "charset=utf8"}:
+            raise refusal(415, "This parameter of the content type is not read here.", hint="Only charset=utf-8 is.")
+    return kind or "application/json"
+
+
+def _columns(body: Body) -> tuple[dict[str, list[Value]], int]:
+    if body.dataframe_split is not msgspec.UNSET:
+        return _from_split(body.dataframe_split)
+    if body.inputs is not msgspec.UNSET:
+        columns = body.inputs
+        return dict(columns), len(next(iter(columns.values()), ()))
+    records = body.dataframe_records if body.dataframe_records is not msgspec.UNSET else body.instances
+    if records is msgspec.UNSET or not records:
+        raise Invalid("There are no rows.", hint="Send at least one row.")
+    names = records[0].keys()
+    if any(record.keys() != names for record in records):
+        names = dict.fromkeys(name for record in records for name in record).keys()
+    return {name: [record.get(name) for record in records] for name in names}, len(records)
+
+
+def _from_split(split: Split) -> tuple[dict[str, list[Value]], int]:
+    width = len(split.columns)
+    if len(set(split.columns)) != width:
+        raise Invalid("dataframe_split names a column twice.")
+    for row, values in enumerate(split.data):
+        if len(values) != width:
+            raise Invalid(f"Row {row} of dataframe_split has {len(values)} values for {width} columns.")
+    columns = {name: [values[i] for values in split.data] for i, name in enumerate(split.columns)}
+    return columns, len(split.data)
+
+
+def _from_csv(body: bytes) -> Ask:
+    try:
+        text = body.decode("utf-8-sig")
+        names, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row] or [[]]
+    except UnicodeDecodeError:
+        raise Invalid("The body is not UTF-8.") from None
+    except csv.Error as error:
+        raise Invalid(f"The body is no CSV: {error}.") from None
+    if len(set(names)) != len(names) or not names:
+        raise Invalid("The CSV names no columns, or one of them twice.", hint="The first line names the columns.")
+    for row, values in enumerate(rows):
+        if len(values) != len(names):
+            raise Invalid(f"Row {row} of the CSV has {len(values)} values for {len(names)} columns.")
+    return Ask({name: [values[i] for values in rows] for i, name in enumerate(names)}, len(rows), text=True)

@@ -1,0 +1,290 @@
+"""The Open Inference Protocol v2 over REST, as KServe, Triton and MLServer clients speak it.
+
+Each input column is one tensor of shape `[rows]` or `[rows, 1]`. Beside the model's inputs a request may carry two
+tensors of texts (BYTES), which are metadata where the model has no input of that name: `subject`, whom each row is
+about, and `occurred_at`, the ISO 8601 instant of each row's case. For all rows alike they may come as headers,
+`Interlock-Subject` and `Interlock-Occurred-At`.
+
+An answer has three tensors: the label under the target's name (INT64), `probability` of the positive class (FP64)
+and `prediction_id` (BYTES), the row's key in the prediction log. Errors are `{"error": sentence}`.
+
+Source: github.com/kserve/open-inference-protocol, and the binary tensor and repository extensions of Triton.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from interlock.core.errors import Error, Invalid, NotFound
+from interlock.serve.engine import Ask
+from interlock.serve.http import Endpoint, Request, Response, to_json, unreadable
+from interlock.serve.metadata import add_headers, instants, subjects
+from interlock.serve.release import version
+from interlock.serve.tensors import Parameters, TensorIn, TensorOut, of_column, to_binary, values_of, values_of_binary
+
+if TYPE_CHECKING:
+    from interlock.serve.columns import Value
+    from interlock.serve.engine import Answer, Engine
+    from interlock.serve.revision import Revision, View
+
+_LENGTH: Final = b"inference-header-content-length"
+_PLATFORM: Final = "interlock_onnx"
+_METADATA: Final = ("subject", "occurred_at")
+_NS: Final = 1_000_000_000
+
+
+class Wanted(msgspec.Struct):
+    """An output that the caller asks for."""
+
+    name: str
+    parameters: Parameters = {}
+
+
+class InferRequest(msgspec.Struct):
+    """The body of an infer request."""
+
+    inputs: list[TensorIn]
+    id: str | None = None
+    parameters: Parameters = {}
+    outputs: list[Wanted] | None = None
+
+
+class InferResponse(msgspec.Struct, omit_defaults=True):
+    """The body of its answer."""
+
+    model_name: str
+    id: str
+    outputs: list[TensorOut]
+    model_version: str = ""
+
+
+_decoder: Final = msgspec.json.Decoder(InferRequest)
+
+
+class OpenInference:
+    """The protocol: `routes` are its endpoints over one engine."""
+
+    name = "oip"
+    prefix = "/v2"
+
+    def routes(self, server: Engine) -> list[Endpoint]:
+        """Return the endpoints.
+
+        Args:
+            server: what answers.
+        """
+        bound = _Bound(server)
+        get: list[Endpoint] = []
+        for path, handler in (
+            ("/v2", bound.server_metadata),
+            ("/v2/health/live", bound.live),
+            ("/v2/health/ready", bound.ready),
+            ("/v2/models", bound.models),
+            ("/v2/models/stats", bound.all_statistics),
+            ("/v2/models/{name}", bound.model_metadata),
+            ("/v2/models/{name}/ready", bound.model_ready),
+            ("/v2/models/{name}/stats", bound.statistics),
+            ("/v2/models/{name}/versions/{version}", bound.model_metadata),
+            ("/v2/models/{name}/versions/{version}/ready", bound.model_ready),
+            ("/v2/models/{name}/versions/{version}/stats", bound.statistics),
+        ):
+            get.append(Endpoint("GET", path, handler))
+        return [
+            *get,
+            Endpoint("POST", "/v2/models/{name}/infer", bound.infer, predicts=True),
+            Endpoint("POST", "/v2/models/{name}/versions/{version}/infer", bound.infer, predicts=True),
+            Endpoint("POST", "/v2/repository/index", bound.index),
+            Endpoint("POST", "/v2/repository/models/{name}/load", bound.refuse_change),
+            Endpoint("POST", "/v2/repository/models/{name}/unload", bound.refuse_change),
+        ]
+
+    def refuse(self, status: int, error: Error) -> Response:
+        """Return an error in the protocol's words."""
+        return Response(to_json({"error": str(error)}), status)
+
+
+class _Bound:
+    """The handlers over one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    async def live(self, _: Request) -> Response:
+        return Response(b'{"live":true}')
+
+    async def ready(self, _: Request) -> Response:
+        ready = not self.engine.check()
+        return Response(to_json({"ready": ready}), 200 if ready else 503)
+
+    async def server_metadata(self, _: Request) -> Response:
+        extensions = ["binary_tensor_data", "model_repository", "statistics"]
+        return Response(to_json({"name": "interlock", "version": version(), "extensions": extensions}))
+
+    async def models(self, _: Request) -> Response:
+        names = [name for name, of in self.engine.current().views if not of]
+        return Response(to_json({"models": sorted(names)}))
+
+    async def model_metadata(self, request: Request) -> Response:
+        name, view = self._named(request)
+        outputs = [TensorOut(name, kind, [-1]) for name, kind in _outputs(view)]
+        body = {
+            "name": name,
+            "versions": [live.version for live in view.routes],
+            "platform": _PLATFORM,
+            "inputs": [of_column(column) for column in view.columns],
+            "outputs": outputs,
+        }
+        return Response(to_json(body))
+
+    async def model_ready(self, request: Request) -> Response:
+        name, _ = self._named(request)
+        ready = not self.engine.check()
+        return Response(to_json({"name": name, "ready": ready}), 200 if ready else 503)
+
+    async def statistics(self, request: Request) -> Response:
+        _, view = self._named(request)
+        return Response(to_json({"model_stats": self._statistics(view)}))
+
+    async def all_statistics(self, _: Request) -> Response:
+        return Response(to_json({"model_stats": self._statistics(self.engine.current().whole)}))
+
+    async def index(self, _: Request) -> Response:
+        routes = self.engine.current().routes
+        listed = [{"name": live.name, "version": live.version, "state": "READY", "reason": ""} for live in routes]
+        return Response(to_json(listed))
+
+    async def refuse_change(self, _: Request) -> Response:
+        raise Invalid("Models are not loaded by hand here.", hint="Deploy a version: interlock deploy.")
+
+    async def infer(self, request: Request) -> Response:
+        revision = self.engine.current()
+        name, view = self._named(request, revision)
+        body, tail = await self.engine.work(len(request.body), _read, request)
+        rows = body.inputs[0].shape[0] if body.inputs and body.inputs[0].shape else 0
+        ask = await self.engine.work(len(request.body), _ask, body, tail, view, rows)
+        wanted = _wanted(body, view)
+        add_headers(ask, request)
+        answer = await self.engine.predict(ask, revision, view, body.id or request.id)
+        versions = {live.version for live in answer.routes}
+        found = InferResponse(
+            model_name=name,
+            id=body.id if body.id is not None else request.id,
+            outputs=_answer(answer, wanted, ask.rows),
+            model_version=versions.pop() if len(versions) == 1 else "",
+        )
+        response = _encode(found, wanted)
+        response.headers += answer.headers
+        response.model = answer.model
+        return response
+
+    def _named(self, request: Request, revision: Revision | None = None) -> tuple[str, View]:
+        name, of = (*request.params, "")[:2]
+        return name, (revision or self.engine.current()).view(name, of)
+
+    def _statistics(self, view: View) -> list[dict[str, object]]:
+        listed: list[dict[str, object]] = []
+        for live in view.routes:
+            tally = self.engine.metrics.models[live.route.model]
+            success = {"count": tally.requests, "ns": int(tally.busy_s * _NS)}
+            listed.append(
+                {
+                    "name": live.name,
+                    "version": live.version,
+                    "last_inference": int(tally.last_at * 1000),
+                    "inference_count": tally.rows,
+                    "execution_count": tally.requests,
+                    "inference_stats": {"success": success, "fail": {"count": tally.failures, "ns": 0}},
+                }
+            )
+        return listed
+
+
+def _outputs(view: View) -> list[tuple[str, str]]:
+    return [(view.target, "INT64"), ("probability", "FP64"), ("prediction_id", "BYTES")]
+
+
+def _read(request: Request) -> tuple[InferRequest, bytes]:
+    """Return the JSON of a request and the binary data behind it."""
+    data, tail = request.body, b""
+    if _LENGTH in request.headers:
+        length = request.header(_LENGTH)
+        if not length.isdigit() or int(length) > len(data):
+            raise Invalid("Inference-Header-Content-Length is no length within the body.")
+        data, tail = data[: int(length)], data[int(length) :]
+    try:
+        body = _decoder.decode(data)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise unreadable(error) from None
+    return body, tail
+
+
+def _ask(body: InferRequest, tail: bytes, view: View, rows: int) -> Ask:
+    """Return the rows of a request; each input is a column, or metadata."""
+    columns: dict[str, list[Value]] = {}
+    found: dict[str, list[Value]] = {}
+    for tensor in body.inputs:
+        size = tensor.parameters.get("binary_data_size")
+        if size is None:
+            values = values_of(tensor)
+        elif type(size) is not int or not 0 <= size <= len(tail):
+            raise Invalid(f"Input {tensor.name!r}: binary_data_size is no length within the body.")
+        else:
+            values, tail = values_of_binary(tensor, tail[:size]), tail[size:]
+        if tensor.name in columns or tensor.name in found:
+            raise Invalid(f"Input {tensor.name!r} is there twice.")
+        if tensor.shape[0] != rows:
+            raise Invalid(f"Input {tensor.name!r} has {tensor.shape[0]} rows, the first input has {rows}.")
+        into = found if tensor.name in _METADATA and tensor.name not in view.names else columns
+        into[tensor.name] = values
+    if tail:
+        raise Invalid("There is binary data that belongs to no input.")
+    if not columns:
+        raise Invalid("There are no inputs.", hint=f"Inputs: {', '.join(c.name for c in view.columns[:8])}.")
+    return Ask(
+        columns,
+        rows,
+        subjects(found["subject"], rows) if "subject" in found else (),
+        instants(found["occurred_at"], rows) if "occurred_at" in found else (),
+        extras="refuse",
+    )
+
+
+def _wanted(body: InferRequest, view: View) -> dict[str, bool]:
+    """Return the outputs to send, and whether each goes binary."""
+    every = body.parameters.get("binary_data_output") is True
+    known = [name for name, _ in _outputs(view)]
+    if not body.outputs:
+        return dict.fromkeys(known, every)
+    for output in body.outputs:
+        if output.name not in known:
+            raise Invalid(NotFound.named("output", output.name, known).message, hint=f"Outputs: {', '.join(known)}.")
+    return {output.name: output.parameters.get("binary_data", every) is True for output in body.outputs}
+
+
+def _answer(answer: Answer, wanted: dict[str, bool], rows: int) -> list[TensorOut]:
+    every = (
+        TensorOut(answer.target, "INT64", [rows], data=answer.labels),
+        TensorOut("probability", "FP64", [rows], data=answer.scores),
+        TensorOut("prediction_id", "BYTES", [rows], data=answer.ids),
+    )
+    return [tensor for tensor in every if tensor.name in wanted]
+
+
+def _encode(found: InferResponse, wanted: dict[str, bool]) -> Response:
+    """Return the answer, its binary tensors behind the JSON."""
+    if not any(wanted.values()):
+        return Response(to_json(found))
+    tails = []
+    for tensor in found.outputs:
+        if wanted[tensor.name] and tensor.data is not msgspec.UNSET:
+            tails.append(to_binary(tensor.datatype, tensor.data))
+            tensor.data = msgspec.UNSET
+            tensor.parameters = {"binary_data_size": len(tails[-1])}
+    head = to_json(found)
+    return Response(
+        b"".join([head, *tails]),
+        media=b"application/octet-stream",
+        headers=[(_LENGTH, str(len(head)).encode())],
+    )

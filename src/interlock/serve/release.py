@@ -1,0 +1,29 @@
+"""Which versions run here: ours, Python's, and those of the libraries that compute the answers."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+
+
+@functools.cache
+def version() -> str:
+    """Return Interlock's version, `0` when it runs from a source folder."""
+    return _version("interlock") or "0"
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Return the versions of everything that an answer depends on."""
+    names = ("onnxruntime", "numpy", "msgspec", "uvicorn")
+    found = {"interlock": version(), "python": platform.python_version(), **{name: _version(name) for name in names}}
+    return {**found, "machine": platform.machine(), "system": platform.platform()}
+
+
+def _version(name: str) -> str:
+    try:
+        return installed(name)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,191 @@
+"""A server process: a deployment's engine under uvicorn, from start to drained."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import uvicorn
+import uvloop
+
+from interlock.core.errors import Unavailable
+from interlock.core.plugins import load_all
+from interlock.serve.app import Application, Limits, ServingProtocol
+from interlock.serve.control import Control
+from interlock.serve.engine import Engine
+from interlock.serve.journal import Journal
+from interlock.serve.watch import Watcher
+from interlock.store.predictions import PredictionWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from interlock.store import Store
+
+_GROUP: Final = "interlock.protocol"
+# Ours come in through entry points like everybody's; from a source folder, where there are none, by name.
+_BUILT_IN: Final = {
+    "mlflow": ("interlock.serve.invocations", "Invocations"),
+    "oip": ("interlock.serve.oip", "OpenInference"),
+}
+_KEEP_ALIVE_S: Final = 75
+_DRAIN_S: Final = 20
+_TICK_S: Final = 0.1
+_THREADS: Final = 4
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How a server is started.
+
+    Attributes:
+        deployment: whom it answers for.
+        host: the address it listens on.
+        port: the port; 0 picks a free one.
+        announce: a file that is written when it is ready, and again after each swap; None for no file.
+        parent: a process with which it ends, or 0.
+        limits: what it takes on.
+    """
+
+    deployment: str
+    host: str = "127.0.0.1"
+    port: int = 0
+    announce: Path | None = None
+    parent: int = 0
+    limits: Limits = Limits()
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """What the announce file says."""
+
+    pid: int
+    url: str
+    revision: int
+
+
+def protocols() -> list[ServingProtocol]:
+    """Return the serving protocols that are installed."""
+    found = load_all(_GROUP)
+    for name, (module, attribute) in _BUILT_IN.items():
+        if name not in found:
+            found[name] = getattr(import_module(module), attribute)
+    return [kind() for _, kind in sorted(found.items())]
+
+
+def run(store: Store, options: Options) -> None:
+    """Serve until SIGTERM or SIGINT; what is under way then is finished, and the log closed.
+
+    Args:
+        store: the workspace.
+        options: how.
+
+    Raises:
+        NotFound: there is no such deployment.
+        Unavailable: the address cannot be listened on.
+    """
+    with _listen(options) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(store, options, listener))
+
+
+async def _serve(store: Store, options: Options, listener: socket.socket) -> None:
+    with ThreadPoolExecutor(_THREADS, "interlock-serve") as pool:
+        journal = Journal(lambda: PredictionWriter(store.predictions.folder))
+        engine = Engine(options.deployment, journal, store.clock, pool)
+        watcher = Watcher(engine, store.database, store.objects)
+        started_at = store.clock.now()
+        await asyncio.to_thread(watcher.check)
+        if watcher.wanted is None and watcher.error is not None:
+            await journal.close()
+            raise watcher.error
+        limits = msgspec.structs.replace(options.limits, hosts=(*options.limits.hosts, options.host))
+        further = Control(engine, watcher, started_at).routes()
+        server = _Server(_configuration(Application(engine, protocols(), further, limits)))
+        watcher.start()
+        side = asyncio.create_task(_accompany(server, engine, options, listener))
+        try:
+            await server.serve([listener])
+        finally:
+            side.cancel()
+            await asyncio.to_thread(watcher.stop)
+            await journal.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server; a signal that drained it is not raised again, so that the process ends with status 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+def _configuration(app: Application) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+
+
+async def _accompany(server: uvicorn.Server, engine: Engine, options: Options, listener: socket.socket) -> None:
+    """Announce what is served, and end with the parent process."""
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    child = os.getppid() == options.parent
+    said = -1
+    while not server.should_exit:
+        revision = engine.revision
+        if options.announce is not None and server.started and revision is not None and revision.number != said:
+            said = revision.number
+            write_announcement(options.announce, Announcement(os.getpid(), url, said))
+        if options.parent and (os.getppid() != options.parent if child else not _is_alive(options.parent)):
+            server.should_exit = True
+        await asyncio.sleep(_TICK_S)
+
+
+def write_announcement(path: Path, announcement: Announcement) -> None:
+    """Write an announce file: it is whole, or as it was before."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(msgspec.json.encode(announcement))
+    temporary.replace(path)
+
+
+def _listen(options: Options) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((options.host, options.port))
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            f"{options.host}:{options.port} cannot be listened on: {error.strerror}.",
+            about="address",
+            hint="Name another --port, or 0 for a free one.",
+        ) from None
+    return listener
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

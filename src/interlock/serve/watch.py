@@ -1,0 +1,112 @@
+"""Follows the deployment's row and swaps revisions; a new one gives its golden answers before it takes traffic."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from interlock.core.errors import Error, NotFound
+from interlock.serve.revision import load_revision
+
+if TYPE_CHECKING:
+    from interlock.core.ports import ObjectStore, Reader
+    from interlock.serve.engine import Engine
+
+_POLL_S: Final = 0.25
+_RETRY_S: Final = 5.0
+_WANTED: Final = "SELECT revision, spec FROM deployments WHERE name = :name"
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What the deployment's row says."""
+
+    revision: int
+    spec: str
+
+
+class Watcher:
+    """Keeps an engine at the revision that its deployment's row names.
+
+    Args:
+        engine: what serves.
+        database: where the row stands; the watching thread reads it over a connection of its own.
+        objects: where specs and bundles rest.
+
+    Attributes:
+        wanted: what the row said last, or None.
+        error: why that is not served, or None.
+    """
+
+    def __init__(self, engine: Engine, database: Reader, objects: ObjectStore) -> None:
+        self.wanted: Wanted | None = None
+        self.error: Error | None = None
+        self._engine = engine
+        self._database = database
+        self._objects = objects
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._retry_after = 0.0
+        self._thread: threading.Thread | None = None
+
+    def check(self, force: bool = True) -> None:
+        """Serve what the row says, if it can be; otherwise keep what is served, and say why in `error`.
+
+        Args:
+            force: try a revision that failed before once more.
+        """
+        with self._lock:
+            try:
+                wanted = self._read()
+                if wanted == self._served() or (wanted == self.wanted and self.error and not force):
+                    self.wanted = wanted
+                    return
+                self.wanted = wanted
+                self._swap(wanted)
+            except Error as error:
+                self._refuse(error)
+            except Exception as error:  # noqa: BLE001 - the border of the background loop: it must go on
+                self._refuse(Error(f"Loading failed: {type(error).__name__}.", about="deployment"))
+
+    def start(self) -> None:
+        """Begin to watch, in a thread."""
+        self._thread = threading.Thread(target=self._watch, name="interlock-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        clock = self._engine.clock
+        while not self._stop.wait(_POLL_S):
+            # A revision that failed because something was away for a moment is tried again by itself.
+            retry = self.error is not None and self.error.transient and clock.monotonic() >= self._retry_after
+            self.check(force=retry)
+
+    def _read(self) -> Wanted:
+        row = self._database.one(_WANTED, {"name": self._engine.name})
+        if row is None:
+            raise NotFound.named("deployment", self._engine.name)
+        return Wanted(row["revision"], row["spec"])
+
+    def _served(self) -> Wanted | None:
+        revision = self._engine.revision
+        return None if revision is None else Wanted(revision.number, revision.spec)
+
+    def _swap(self, wanted: Wanted) -> None:
+        engine = self._engine
+        loaded = {} if engine.revision is None else {live.route.bundle: live.model for live in engine.revision.routes}
+        revision = load_revision(self._objects, engine.name, wanted.revision, wanted.spec, loaded)
+        engine.revision = revision  # one assignment: a request has the old revision or the new one
+        self.error = None
+        engine.metrics.swaps["served"] += 1
+
+    def _refuse(self, error: Error) -> None:
+        if self.error != error:
+            self._engine.metrics.swaps["refused"] += 1
+        self.error = error
+        self._retry_after = self._engine.clock.monotonic() + _RETRY_S

@@ -1,0 +1,164 @@
+"""The OpenAPI 3.1 description, made from the operations themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from interlock import __version__
+from interlock.core import errors
+from interlock.core.files import StoredFile
+from interlock.server.problems import MEDIA_TYPE, STATUS, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from interlock.core.operations import Operation
+    from interlock.sdk.catalog import Catalog
+
+_REF: Final = "#/components/schemas/{name}"
+_JSON: Final = "application/json"
+_BYTES: Final = "application/octet-stream"
+# What any operation may answer: wrong arguments, another site's page, a fault, a database that is busy.
+_ALWAYS: Final = (errors.Invalid, errors.Denied, errors.Error, errors.Unavailable)
+
+
+def describe(catalog: Catalog) -> dict[str, Any]:
+    """Return the description of a catalog's operations, and of the routes beside them.
+
+    Args:
+        catalog: the services.
+    """
+    found = [operation for name in catalog.names for operation in catalog.operations(name).values()]
+    types = [kind for operation in found for kind in (*(p.type for p in operation.parameters), operation.returns)]
+    schemas, components = msgspec.json.schema_components([*types, StoredFile, errors.Finding], ref_template=_REF)
+    remaining = iter(schemas)
+    paths: dict[str, Any] = {}
+    for operation in found:
+        arguments = {parameter.name: next(remaining) for parameter in operation.parameters}
+        paths[f"/api/v1/{operation.service}/{operation.name}"] = {
+            "post": _operation(operation, arguments, next(remaining))
+        }
+    components["Problem"] = _problem()
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Interlock", "version": __version__, "license": {"name": "Apache-2.0"}},
+        "tags": [{"name": name, "description": catalog.service(name).__doc__ or ""} for name in catalog.names],
+        "paths": {**paths, **_OTHER_PATHS},
+        "components": {"schemas": dict(sorted(components.items()))},
+    }
+
+
+def _operation(operation: Operation, arguments: Mapping[str, Any], result: Any) -> dict[str, Any]:
+    required = [parameter.name for parameter in operation.parameters if parameter.required]
+    properties = {}
+    for parameter in operation.parameters:
+        schema = {**arguments[parameter.name], "description": parameter.help}
+        if not parameter.required:
+            schema["default"] = msgspec.to_builtins(parameter.default)
+        properties[parameter.name] = schema
+    body = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    raised = _raised(operation.help)
+    return {
+        "operationId": f"{operation.service}.{operation.name}",
+        "tags": [operation.service],
+        "summary": operation.summary,
+        "description": operation.help,
+        "x-interlock-permission": operation.permission.value,
+        "x-interlock-emits": list(operation.emits),
+        "requestBody": {"required": bool(required), "content": {_JSON: {"schema": body}}},
+        "responses": {
+            "200": {"description": "What the operation returns.", "content": {_JSON: {"schema": result}}},
+            **_errors(raised),
+        },
+    }
+
+
+def _errors(raised: Mapping[str, str]) -> dict[str, Any]:
+    """Return the responses of the errors that an operation may raise; `raised` says when, by class."""
+    kinds = [kind for kind in STATUS if kind in _ALWAYS or kind.__name__ in raised]
+    responses: dict[str, Any] = {}
+    for kind in kinds:
+        text = f"{kind.__name__}: {raised.get(kind.__name__) or (kind.__doc__ or '').strip()}"
+        responses.setdefault(str(status_of(kind("x"))), []).append(text)
+    return {
+        status: {
+            "description": " ".join(texts),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="Problem")}}},
+        }
+        for status, texts in sorted(responses.items())
+    }
+
+
+def _raised(doc: str) -> dict[str, str]:
+    """Return the text of each class in a docstring's `Raises:` section."""
+    texts: dict[str, str] = {}
+    inside, name = False, ""
+    for line in doc.splitlines():
+        stripped = line.strip()
+        if stripped == "Raises:":
+            inside = True
+        elif inside and stripped and not line.startswith(" "):
+            break
+        elif inside and line.startswith("    ") and not line.startswith("     "):
+            name, _, text = stripped.partition(":")
+            texts[name] = text.strip()
+        elif inside and stripped and name:
+            texts[name] += " " + stripped
+    return texts
+
+
+def _problem() -> dict[str, Any]:
+    return {
+        "title": "Problem",
+        "description": "An error (RFC 9457). Act on `code`; its last part names the class.",
+        "type": "object",
+        "properties": {
+            "status": {"type": "integer"},
+            "code": {"type": "string", "examples": ["model_version.not_found"]},
+            "title": {"type": "string", "description": "What was wrong."},
+            "hint": {"type": "string", "description": "What to do next."},
+            "findings": {"type": "array", "items": {"$ref": _REF.format(name="Finding")}},
+            "facts": {"type": "object", "description": "Values for machines."},
+            "request_id": {"type": "string"},
+        },
+        "required": ["status", "code", "title", "hint", "findings", "facts", "request_id"],
+    }
+
+
+_STORED_FILE: Final = {_JSON: {"schema": {"$ref": _REF.format(name="StoredFile")}}}
+_OTHER_PATHS: Final[dict[str, Any]] = {
+    "/api/v1/objects": {
+        "put": {
+            "operationId": "objects.put",
+            "summary": "Store a file: its bytes are the body.",
+            "x-interlock-permission": "data.write",
+            "x-interlock-emits": ["object.stored"],
+            "parameters": [
+                {"name": "name", "in": "query", "description": "The file's name.", "schema": {"type": "string"}}
+            ],
+            "requestBody": {"required": True, "content": {_BYTES: {}}},
+            "responses": {"200": {"description": "The stored file.", "content": _STORED_FILE}, **_errors({})},
+        }
+    },
+    "/api/v1/objects/{digest}": {
+        "get": {
+            "operationId": "objects.get",
+            "summary": "Return the bytes of an object.",
+            "x-interlock-permission": "data.read",
+            "parameters": [{"name": "digest", "in": "path", "required": True, "schema": {"type": "string"}}],
+            "responses": {
+                "200": {"description": "The bytes.", "content": {_BYTES: {}}},
+                **_errors({"NotFound": "there is no such object.", "Corrupt": "its bytes have changed."}),
+            },
+        }
+    },
+    "/health": {
+        "get": {
+            "operationId": "health",
+            "summary": "Answer 200 if the server can work.",
+            "responses": {"200": {"description": "It can."}, "503": {"description": "It cannot now."}},
+        }
+    },
+}

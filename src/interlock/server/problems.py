@@ -1,0 +1,87 @@
+"""Errors on the wire: RFC 9457 documents. This is the one place that knows which status an error has."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from starlette.responses import Response
+
+from interlock.core import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+log: Final = logging.getLogger("interlock.server")
+MEDIA_TYPE: Final = "application/problem+json"
+STATUS: Final[Mapping[type[errors.Error], int]] = {
+    errors.Error: 500,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Invalid: 422,
+    errors.Denied: 403,
+    errors.GateClosed: 409,
+    errors.MissingExtra: 501,
+    errors.Unavailable: 503,
+    errors.Corrupt: 500,
+}
+
+
+class Refusal(Exception):
+    """An error that has a status of its own, because it is about the HTTP request and not about the operation.
+
+    Args:
+        status: the HTTP status.
+        error: what to say.
+        headers: headers that belong to the status.
+    """
+
+    def __init__(self, status: int, error: errors.Error, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(error.message)
+        self.status = status
+        self.error = error
+        self.headers = dict(headers or {})
+
+
+def status_of(error: errors.Error) -> int:
+    """Return the status of an error: its class's, or the nearest base's."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def respond(error: Exception, request_id: str) -> Response:
+    """Return the response to an error; what is not ours is logged and told to nobody.
+
+    Args:
+        error: what was raised.
+        request_id: the id under which it is found in the log.
+    """
+    headers: dict[str, str] = {}
+    if isinstance(error, Refusal):
+        status, shown, headers = error.status, error.error, error.headers
+    elif isinstance(error, errors.Error):
+        status, shown = status_of(error), error
+    else:
+        log.error("request %s failed", request_id, exc_info=error)
+        status, shown = 500, _fault(request_id)
+    if isinstance(shown, errors.Unavailable):
+        headers.setdefault("Retry-After", "1")
+    body = {"status": status, **shown.to_problem(), "request_id": request_id}
+    return Response(msgspec.json.encode(body), status, headers, MEDIA_TYPE)
+
+
+def request_id(request: Request) -> str:
+    """Return the id that the guard gave to a request."""
+    found: str = request.scope["interlock.request_id"]
+    return found
+
+
+def _fault(request_id: str) -> errors.Error:
+    return errors.Error(
+        "The server failed at this request; the fault is in Interlock.",
+        about="server",
+        hint=f"Its log has the details under request {request_id}.",
+        request_id=request_id,
+    )

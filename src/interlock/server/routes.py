@@ -1,0 +1,162 @@
+"""The routes of the API: operations, objects, health, the description of all, and the page."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar, cast
+
+import msgspec
+from starlette.requests import ClientDisconnect
+from starlette.responses import HTMLResponse, Response, StreamingResponse
+
+from interlock.core.actor import acting_as
+from interlock.core.errors import NotFound
+from interlock.core.ids import new_id
+from interlock.server import bodies, openapi
+from interlock.server.problems import request_id, respond
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from starlette.requests import Request
+
+    from interlock.core.operations import Operation
+    from interlock.sdk.workspace import Workspace
+    from interlock.server.guard import Access
+
+T = TypeVar("T")
+_WORKERS: Final = 32
+_IN_MEMORY: Final = 8 << 20
+_CHUNK: Final = 1 << 20
+_CLOSED_REQUEST: Final = 499
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The largest bodies that are taken, in bytes: arguments, and files."""
+
+    arguments: int = 32 << 20
+    file: int = 64 << 30
+
+
+class Api:
+    """The endpoints over one workspace. Operations run in threads, so that none holds up another.
+
+    Args:
+        workspace: a workspace on this machine.
+        access: who reaches it.
+        limits: the largest bodies.
+    """
+
+    def __init__(self, workspace: Workspace, access: Access, limits: Limits) -> None:
+        self.workspace = workspace
+        self._backend = workspace.local
+        self._access = access
+        self._limits = limits
+        # Threads that stay: the database keeps a connection for each.
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="interlock-operation")
+
+    def close(self) -> None:
+        """Let the operations that run finish, and take no more."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def operation(self, request: Request) -> Response:
+        """Run an operation: `POST /api/v1/<service>/<operation>`."""
+        found = self.workspace.catalog.operation(request.path_params["service"], request.path_params["operation"])
+        form = bodies.form(request)
+        body = await bodies.read(request, self._limits.arguments)
+        wants_msgpack = request.headers.get("accept") == bodies.MSGPACK
+        answer = await self._as_actor(request, lambda: self._run(found, body, form, wants_msgpack=wants_msgpack))
+        return Response(answer, media_type=bodies.MSGPACK if wants_msgpack else bodies.JSON)
+
+    async def put_object(self, request: Request) -> Response:
+        """Store a file: `PUT /api/v1/objects?name=NAME`, its bytes being the body."""
+        bodies.check_length(request, self._limits.file)
+        stream = cast("BinaryIO", bodies.BodyStream(request, self._limits.file))
+        name = request.query_params.get("name", "file")
+        stored = await self._as_actor(request, lambda: self._backend.put_stream(name, stream))
+        return Response(msgspec.json.encode(stored), media_type=bodies.JSON)
+
+    async def get_object(self, request: Request) -> Response:
+        """Answer with the bytes of an object, which are checked before the first is sent."""
+        digest = request.path_params["digest"]
+        objects = self._backend.store.objects
+        size = await self._in_thread(lambda: objects.size(digest))
+        headers = {"Content-Disposition": "attachment", "ETag": f'"{digest}"', "Content-Security-Policy": "sandbox"}
+        if size is None or size <= _IN_MEMORY:
+            data = await self._in_thread(lambda: objects.get(digest))
+            return Response(data, headers=headers, media_type="application/octet-stream")
+        file = await self._in_thread(lambda: self._fetched(digest))
+        headers["Content-Length"] = str(size)
+        return StreamingResponse(self._pieces(file), headers=headers, media_type="application/octet-stream")
+
+    async def health(self, _: Request) -> Response:
+        """Answer 200 if the database does."""
+        await self._in_thread(lambda: self._backend.store.database.one("SELECT 1"))
+        return Response(b'{"status":"ok"}', media_type=bodies.JSON)
+
+    async def openapi(self, _: Request) -> Response:
+        """Answer with the OpenAPI description."""
+        return Response(await self._in_thread(lambda: self._description), media_type=bodies.JSON)
+
+    async def page(self, _: Request) -> Response:
+        """Answer with the page of the user interface, where it is installed."""
+        try:
+            page = import_module("interlock.ui.page")
+        except ModuleNotFoundError as error:
+            if error.name != "interlock.ui.page":
+                raise
+            raise NotFound("This server has no pages.", about="page", hint="Its API is at /api/v1.") from None
+        return HTMLResponse(await self._in_thread(lambda: page.render(self.workspace)))
+
+    def _run(self, operation: Operation, body: bytes, form: str, *, wants_msgpack: bool) -> bytes:
+        result = self._backend.run(operation, bodies.decode(body, form))
+        return msgspec.msgpack.encode(result) if wants_msgpack else msgspec.json.encode(result)
+
+    async def _as_actor(self, request: Request, work: Callable[[], T]) -> T:
+        peer = request.client.host if request.client else "unknown"
+        actor = self._access.actor(request.headers.get("interlock-actor", ""), peer)
+
+        def run() -> T:
+            with acting_as(actor):
+                return work()
+
+        return await self._in_thread(run)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    @functools.cached_property
+    def _description(self) -> bytes:
+        return msgspec.json.encode(openapi.describe(self.workspace.catalog))
+
+    def _fetched(self, digest: str) -> BinaryIO:
+        """Return a checked copy of an object, without a name, so that nothing is left when the client goes away."""
+        copy: Path = self._backend.store.root / f"outgoing-{new_id()}"
+        try:
+            self._backend.store.objects.fetch(digest, copy)
+            return copy.open("rb")
+        finally:
+            copy.unlink(missing_ok=True)
+
+    async def _pieces(self, file: BinaryIO) -> AsyncIterator[bytes]:
+        with file:
+            while piece := await self._in_thread(lambda: file.read(_CHUNK)):
+                yield piece
+
+
+def guarded(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """Return the endpoint with every error turned into a problem document."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except ClientDisconnect:
+            return Response(status_code=_CLOSED_REQUEST)
+        except Exception as error:  # noqa: BLE001 - the border of the request: bugs are logged, clients get an id
+            return respond(error, request_id(request))
+
+    return answer

@@ -1,0 +1,189 @@
+"""The writing end of the prediction log: rows handed over in a microsecond, acknowledged when they are on disk."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Final
+
+from interlock.core.errors import Error, Invalid, Unavailable
+from interlock.store.blocklog import BlockWriter
+from interlock.store.prediction_rows import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from interlock.store.prediction_rows import Prediction
+
+BLOCK_ROWS: Final = 2000
+ROLL_BYTES: Final = 8_000_000
+_Item = tuple["Sequence[Prediction]", "Future[None]"]
+
+
+class _Answer(Future[None]):
+    """A future that a caller who went away cannot cancel: the prediction was made, so it is recorded."""
+
+    def cancel(self) -> bool:
+        return False
+
+
+class PredictionWriter:
+    """Appends predictions to log files of its own; one a process that answers.
+
+    A thread writes. Whatever was handed in while it synced goes into its next block (group commit), so that a lone
+    caller waits for one sync and a thousand share one. `asyncio.wrap_future` makes an awaitable of the answer.
+
+    Args:
+        folder: the prediction log's folder, which is made if it is missing.
+        block_rows: a block is written when it has so many rows, or when nobody has handed in more.
+        roll_bytes: a file of this size is sealed, and the next one begun, so that it can be compacted.
+
+    Raises:
+        Unavailable: no file can be made there.
+    """
+
+    def __init__(self, folder: Path, block_rows: int = BLOCK_ROWS, roll_bytes: int = ROLL_BYTES) -> None:
+        self._folder = folder
+        self._block_rows = block_rows
+        self._roll_bytes = roll_bytes
+        self._pid = os.getpid()
+        self._gate = threading.Lock()  # orders handing in before closing and failing: no answer is forgotten
+        self._refusal: Error | None = None
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = BlockWriter(folder)
+        except OSError as error:
+            raise _unavailable(f"a file cannot be made: {error}") from error
+        self._thread = threading.Thread(target=self._serve, name="interlock-predictions", daemon=True)
+        self._thread.start()
+
+    def append(self, rows: Sequence[Prediction]) -> Future[None]:
+        """Return a future that is done when these predictions are on disk, all or none of them.
+
+        It fails with `Invalid` when a row holds what cannot be stored, and with `Unavailable` when the writer is
+        closed or a write or sync failed, now or before: what a disk holds after a failed sync is unknown, so it is
+        not tried again, and a new writer (a new file) is the way on. It cannot be cancelled.
+
+        Args:
+            rows: the predictions; not to be changed afterwards.
+
+        Cost: 2 us for the caller, however many rows (see benchmarks/predictions.py).
+        """
+        future = _Answer()
+        if os.getpid() != self._pid:
+            future.set_exception(_unavailable("it was opened before a fork; open one in each process"))
+            return future
+        with self._gate:
+            if self._refusal is None:
+                self._queue.put((rows, future))
+                return future
+        future.set_exception(self._refusal)
+        return future
+
+    def close(self) -> None:
+        """Finish what was handed in, seal the file and stop; later calls do nothing."""
+        with self._gate:
+            if self._refusal is None:
+                self._refusal = _unavailable("it is closed")
+                self._queue.put(None)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        """Run in the writer's thread."""
+        try:
+            while group := self._next_group():
+                self._commit(group)
+                if self._file.size >= self._roll_bytes:
+                    self._roll()
+            self._file.seal()
+        except Exception as error:  # noqa: BLE001 - the border of the background thread: every caller is told
+            self._fail(error)
+
+    def _next_group(self) -> list[_Item]:
+        """Return what shall go into the next block; nothing when the writer is to stop."""
+        item = self._queue.get()
+        group: list[_Item] = []
+        rows = 0
+        while item is not None:
+            group.append(item)
+            rows += len(item[0])
+            if rows >= self._block_rows:
+                return group
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return group
+        if group:
+            self._queue.put(None)  # stop after this group
+        return group
+
+    def _commit(self, group: list[_Item]) -> None:
+        try:
+            payload, group = _payload(group)
+            if payload:
+                self._file.append(payload)
+        except Exception as error:
+            refusal = self._refuse(error)
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(refusal)
+            raise
+        for _, future in group:
+            future.set_result(None)
+
+    def _roll(self) -> None:
+        self._file.seal()
+        self._file = BlockWriter(self._folder)
+
+    def _refuse(self, error: Exception) -> Error:
+        with self._gate:
+            self._refusal = _unavailable(f"writing failed: {error}")
+            return self._refusal
+
+    def _fail(self, error: Exception) -> None:
+        refusal = self._refuse(error)
+        self._file.abandon()
+        while True:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if item is not None:
+                item[1].set_exception(refusal)
+
+
+def _payload(group: list[_Item]) -> tuple[bytes, list[_Item]]:
+    """Return the block of a group, and the part of the group that is in it; the others' futures have failed."""
+    rows = [row for part, _ in group for row in part]
+    if not rows:
+        return b"", group
+    try:
+        return encode(rows), group
+    except ValueError as error:
+        if len(group) == 1:
+            group[0][1].set_exception(_invalid(error))
+            return b"", []
+        return _payload([item for item in group if _storable(item)])
+
+
+def _storable(item: _Item) -> bool:
+    try:
+        encode(item[0])
+    except ValueError as error:
+        item[1].set_exception(_invalid(error))
+        return False
+    return True
+
+
+def _invalid(error: ValueError) -> Invalid:
+    return Invalid(f"These predictions cannot be stored: {error}.", about="prediction")
+
+
+def _unavailable(why: str) -> Unavailable:
+    return Unavailable(
+        f"Predictions cannot be recorded: {why}.", about="prediction_log", hint="Answer nothing that must be on record."
+    )

@@ -1,0 +1,252 @@
+"""Metric segments: many points of one metric as one small run of bytes.
+
+    header   magic, points, first and last step, the latest point's instant and value, low, high, flags, crc32
+    payload  zstd( steps | instants | values ), each column as its eight byte planes
+
+Steps and instants are kept as differences, so equal strides all but vanish; planes bring bytes that look alike
+together. The checksum covers header and payload, so that a store can take a segment as it comes without unpacking it.
+"""
+
+from __future__ import annotations
+
+import operator
+import struct
+import sys
+import zlib
+from array import array
+from itertools import accumulate, chain, islice
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from interlock.core.errors import Corrupt, Invalid
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+MAX_POINTS: Final = 1 << 16
+_MAGIC: Final = b"ILS1"
+_HEAD: Final = struct.Struct("<4sIqqqdddI")
+_CRC: Final = struct.Struct("<I")
+_START: Final = _HEAD.size + _CRC.size
+_LEVEL: Final = 1
+_STEPS_ARE_DELTAS: Final = 1
+_ATS_ARE_DELTAS: Final = 2
+_POINT_BYTES: Final = 24
+_LITTLE: Final = sys.byteorder == "little"
+
+
+class Points(msgspec.Struct, frozen=True):
+    """Points of one metric, by column; the arrays have equal lengths.
+
+    Attributes:
+        steps: int64 (points,).
+        ats: int64 (points,), microseconds since 1970 UTC.
+        values: float64 (points,); NaN and the infinities are values like others.
+    """
+
+    steps: array[int]
+    ats: array[int]
+    values: array[float]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[tuple[int, int, float]]:
+        return zip(self.steps, self.ats, self.values, strict=True)
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What a segment's header says without unpacking it.
+
+    Attributes:
+        points: how many points it holds.
+        first_step: the lowest step.
+        last_step: the highest step.
+        latest_at: the instant of its latest point (highest step, then instant, then value), in microseconds.
+        latest_value: the value of that point.
+        low: the smallest value, NaN when all are NaN.
+        high: the largest value, NaN when all are NaN.
+    """
+
+    points: int
+    first_step: int
+    last_step: int
+    latest_at: int
+    latest_value: float
+    low: float
+    high: float
+
+
+def pack(steps: Iterable[int], ats: Iterable[int], values: Iterable[float]) -> bytes:
+    """Return points as one segment, in the order given.
+
+    Args:
+        steps: int64 (points,).
+        ats: int64 (points,), microseconds since 1970 UTC.
+        values: float64 (points,); every bit is kept, of NaN and -0.0 too.
+
+    Raises:
+        Invalid: there is no point or more than `MAX_POINTS`, lengths differ, or a number does not fit its column.
+
+    Cost: about 0.3 us a point in pure Python; numpy arrays are taken but not needed.
+    """
+    try:
+        points = Points(array("q", steps), array("q", ats), array("d", values))
+    except (OverflowError, TypeError) as error:
+        raise _invalid(f"a number does not fit its column: {error}") from None
+    count = len(points)
+    if not count == len(points.ats) == len(points.values):
+        raise _invalid(f"{count} steps, {len(points.ats)} instants and {len(points.values)} values do not go together")
+    if not 1 <= count <= MAX_POINTS:
+        raise _invalid(f"a segment holds 1 to {MAX_POINTS} points, not {count}")
+    steps_kept, steps_flag = _deltas(points.steps, _STEPS_ARE_DELTAS)
+    ats_kept, ats_flag = _deltas(points.ats, _ATS_ARE_DELTAS)
+    payload = zstd.compress(_planes(steps_kept) + _planes(ats_kept) + _planes(points.values), _LEVEL)
+    seen = summarize(points)
+    head = _HEAD.pack(_MAGIC, *_fields(seen), steps_flag | ats_flag)
+    return head + _CRC.pack(zlib.crc32(payload, zlib.crc32(head))) + payload
+
+
+def unpack(segment: bytes) -> Points:
+    """Return the points of a segment, in the order in which they were packed.
+
+    Raises:
+        Corrupt: any byte differs from what was packed.
+    """
+    count = read_summary(segment).points
+    flags = _head(segment)[8]
+    size = count * _POINT_BYTES
+    unpacker = zstd.ZstdDecompressor()
+    try:
+        planes = unpacker.decompress(memoryview(segment)[_START:], max_length=size + 1)
+    except zstd.ZstdError as error:
+        raise _corrupt(f"its columns do not unpack: {error}") from None
+    if len(planes) != size or not unpacker.eof or unpacker.unused_data:
+        raise _corrupt("its columns are not as long as it says")
+    steps, ats, values = array("q"), array("q"), array("d")
+    third = count * 8
+    _fill(steps, planes[:third])
+    _fill(ats, planes[third : 2 * third])
+    _fill(values, planes[2 * third :])
+    try:
+        if flags & _STEPS_ARE_DELTAS:
+            steps = array("q", accumulate(steps))
+        if flags & _ATS_ARE_DELTAS:
+            ats = array("q", accumulate(ats))
+    except OverflowError:
+        raise _corrupt("its differences add up to more than a number holds") from None
+    return Points(steps, ats, values)
+
+
+def read_summary(segment: bytes) -> Summary:
+    """Return what a segment's header says, its checksum being right.
+
+    Raises:
+        Corrupt: any byte differs from what was packed.
+
+    Cost: one crc32 over the bytes; nothing is unpacked.
+    """
+    fields = _head(segment)
+    (crc,) = _CRC.unpack_from(segment, _HEAD.size)
+    view = memoryview(segment)
+    if zlib.crc32(view[_START:], zlib.crc32(view[: _HEAD.size])) != crc:
+        raise _corrupt("its checksum is not that of its bytes")
+    summary = Summary(*fields[1:8])
+    if not 1 <= summary.points <= MAX_POINTS or summary.first_step > summary.last_step:
+        raise _corrupt("its header contradicts itself")
+    return summary
+
+
+def summarize(points: Points) -> Summary:
+    """Return the summary of points, of which there is at least one."""
+    steps, ats, values = points.steps, points.ats, points.values
+    last = max(steps)
+    if steps.count(last) == 1:
+        place = steps.index(last)
+    else:
+        place = max((i for i, step in enumerate(steps) if step == last), key=lambda i: rank(ats[i], values[i]))
+    real = [value for value in values if value == value]  # noqa: PLR0124 - false for NaN only
+    low, high = (min(real), max(real)) if real else (float("nan"), float("nan"))
+    return Summary(len(steps), min(steps), last, ats[place], values[place], low, high)
+
+
+def rank(at: int, value: float) -> tuple[int, bool, float]:
+    """Return what orders points of equal step: instant, then value, NaN being the lowest."""
+    known = value == value  # noqa: PLR0124 - false for NaN only
+    return (at, known, value if known else 0.0)
+
+
+def join(parts: Sequence[Points]) -> Points:
+    """Return the points of several segments, by step, then instant."""
+    steps, ats, values = array("q"), array("q"), array("d")
+    for part in parts:
+        steps.extend(part.steps)
+        ats.extend(part.ats)
+        values.extend(part.values)
+    if all(map(operator.lt, steps, islice(steps, 1, None))):
+        return Points(steps, ats, values)
+    order = sorted(range(len(steps)), key=lambda i: (steps[i], ats[i]))
+    return Points(
+        array("q", map(steps.__getitem__, order)),
+        array("q", map(ats.__getitem__, order)),
+        array("d", map(values.__getitem__, order)),
+    )
+
+
+def _fields(summary: Summary) -> tuple[int, int, int, int, float, float, float]:
+    return (
+        summary.points,
+        summary.first_step,
+        summary.last_step,
+        summary.latest_at,
+        summary.latest_value,
+        summary.low,
+        summary.high,
+    )
+
+
+def _head(segment: bytes) -> tuple[bytes, int, int, int, int, float, float, float, int]:
+    if len(segment) <= _START or segment[:4] != _MAGIC:
+        raise _corrupt("it does not begin as one")
+    fields: tuple[bytes, int, int, int, int, float, float, float, int] = _HEAD.unpack_from(segment)
+    return fields
+
+
+def _deltas(column: array[int], flag: int) -> tuple[array[int], int]:
+    """Return first value and differences with `flag`, or the column itself with 0 where a difference needs 65 bits."""
+    try:
+        return array("q", chain(column[:1], map(operator.sub, islice(column, 1, None), column))), flag
+    except OverflowError:
+        return column, 0
+
+
+def _planes(column: array[int] | array[float]) -> bytes:
+    if not _LITTLE:
+        column = column[:]
+        column.byteswap()
+    raw = column.tobytes()
+    return b"".join([raw[plane::8] for plane in range(8)])
+
+
+def _fill(column: array[int] | array[float], planes: bytes) -> None:
+    raw = bytearray(len(planes))
+    count = len(planes) // 8
+    for plane in range(8):
+        raw[plane::8] = planes[plane * count : (plane + 1) * count]
+    column.frombytes(raw)
+    if not _LITTLE:
+        column.byteswap()
+
+
+def _invalid(why: str) -> Invalid:
+    return Invalid(f"These points make no segment: {why}.", about="segment")
+
+
+def _corrupt(why: str) -> Corrupt:
+    return Corrupt(f"This metric segment is damaged: {why}.", about="segment", hint="Send or restore it again.")

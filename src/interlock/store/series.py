@@ -1,0 +1,153 @@
+"""Metric series: the points of runs, kept in segments as clients packed them, and the latest value of each metric."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from interlock.core.canonical import digest
+from interlock.core.errors import Corrupt, Invalid
+from interlock.store.segments import Points, join, read_summary, unpack
+
+if TYPE_CHECKING:
+    from interlock.core.ports import Database, Transaction
+
+_BIGGEST = (1 << 63) - 1
+_ADD = (
+    "INSERT INTO metric_segments (run, key, first_step, digest, last_step, points, low, high, data)"
+    " VALUES (:run, :key, :first_step, :digest, :last_step, :points, :low, :high, :data)"
+    " ON CONFLICT (run, key, first_step, digest) DO NOTHING"
+)
+# The greatest (step, at, value) wins whatever the order in which segments come, so that a replay changes nothing.
+_LATEST = (
+    "INSERT INTO metric_latest (run, key, step, at, value) VALUES (:run, :key, :step, :at, :value)"
+    " ON CONFLICT (run, key) DO UPDATE SET step = excluded.step, at = excluded.at, value = excluded.value"
+    " WHERE excluded.step > metric_latest.step OR (excluded.step = metric_latest.step"
+    " AND (excluded.at > metric_latest.at OR (excluded.at = metric_latest.at AND excluded.value IS NOT NULL"
+    " AND (metric_latest.value IS NULL OR excluded.value > metric_latest.value))))"
+)
+_OVERLAPPING = (
+    "SELECT digest, data FROM metric_segments"
+    " WHERE run = :run AND key = :key AND first_step <= :last AND last_step >= :first ORDER BY first_step, digest"
+)
+
+
+class LatestValue(msgspec.Struct, frozen=True):
+    """The point of a metric with the highest step (then instant, then value).
+
+    Attributes:
+        step: its step.
+        at: its instant, in microseconds since 1970 UTC.
+        value: its value; NaN is one.
+    """
+
+    step: int
+    at: int
+    value: float
+
+
+class Series:
+    """The metric points of all runs.
+
+    Args:
+        database: where they rest.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def append(self, tx: Transaction, run: str, key: str, segment: bytes) -> str:
+        """Return the digest of a segment, which belongs to the run's metric `key` when `tx` commits.
+
+        The same bytes may come again: they are kept once.
+
+        Args:
+            tx: the transaction in which they are written, and with them the event that says so.
+            run: the run's id.
+            key: the metric's name.
+            segment: what `segments.pack` returned.
+
+        Raises:
+            Invalid: the bytes are no segment, or were changed on the way.
+
+        Cost: a checksum, a SHA-256 and two rows a segment, however many points it holds.
+        """
+        try:
+            seen = read_summary(segment)
+        except Corrupt as error:
+            raise Invalid(error.message, about="segment", hint=error.hint, run=run, key=key) from None
+        name = digest(segment)
+        row: dict[str, Any] = {"run": run, "key": key, "digest": name, "data": segment}
+        row |= {"first_step": seen.first_step, "last_step": seen.last_step, "points": seen.points}
+        tx.run(_ADD, row | {"low": _known(seen.low), "high": _known(seen.high)})
+        latest = {"step": seen.last_step, "at": seen.latest_at, "value": _known(seen.latest_value)}
+        tx.run(_LATEST, {"run": run, "key": key} | latest)
+        return name
+
+    def segments(self, run: str, key: str, first_step: int | None = None, last_step: int | None = None) -> list[bytes]:
+        """Return the segments that hold steps of a range, as they came: for whoever unpacks them elsewhere."""
+        return [row["data"] for row in self._rows(run, key, first_step, last_step)]
+
+    def points(self, run: str, key: str, first_step: int | None = None, last_step: int | None = None) -> Points:
+        """Return the points of one metric by step, then instant; none when there are none.
+
+        Args:
+            run: the run's id.
+            key: the metric's name.
+            first_step: the lowest step wanted, or None for all.
+            last_step: the highest step wanted, or None for all.
+
+        Raises:
+            Corrupt: stored bytes are not what was written.
+        """
+        rows = self._rows(run, key, first_step, last_step)
+        return _within(join([_unpack(row, run, key) for row in rows]), first_step, last_step)
+
+    def latest(self, run: str) -> dict[str, LatestValue]:
+        """Return the latest value of each metric of a run, by name."""
+        rows = self._database.all("SELECT * FROM metric_latest WHERE run = :run ORDER BY key", {"run": run})
+        return {row["key"]: LatestValue(row["step"], row["at"], _value(row["value"])) for row in rows}
+
+    def keys(self, run: str) -> list[str]:
+        """Return the names of a run's metrics, sorted."""
+        rows = self._database.all("SELECT key FROM metric_latest WHERE run = :run ORDER BY key", {"run": run})
+        return [row["key"] for row in rows]
+
+    def _rows(self, run: str, key: str, first_step: int | None, last_step: int | None) -> list[dict[str, Any]]:
+        first = -_BIGGEST - 1 if first_step is None else first_step
+        last = _BIGGEST if last_step is None else last_step
+        return self._database.all(_OVERLAPPING, {"run": run, "key": key, "first": first, "last": last})
+
+
+def _unpack(row: dict[str, Any], run: str, key: str) -> Points:
+    try:
+        return unpack(row["data"])
+    except Corrupt as error:
+        raise Corrupt(
+            f"Metric {key!r} of run {run} has a damaged segment: {error.message}",
+            about="segment",
+            hint="Restore the database from a backup.",
+            run=run,
+            key=key,
+            digest=row["digest"],
+        ) from None
+
+
+def _within(points: Points, first_step: int | None, last_step: int | None) -> Points:
+    """Return the part of sorted points whose steps are in a range."""
+    start = 0 if first_step is None else bisect_left(points.steps, first_step)
+    end = len(points) if last_step is None else bisect_right(points.steps, last_step)
+    if start == 0 and end == len(points):
+        return points
+    return Points(points.steps[start:end], points.ats[start:end], points.values[start:end])
+
+
+def _known(value: float) -> float | None:
+    """Return a value as databases keep it: NaN as NULL, which SQLite makes of it anyway."""
+    return None if value != value else value  # noqa: PLR0124 - true for NaN only
+
+
+def _value(stored: float | None) -> float:
+    return float("nan") if stored is None else stored

@@ -1,0 +1,3 @@
+"""Conformance suites for every port, which third parties can run too."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Pages: server-made HTML."""
+
+from __future__ import annotations

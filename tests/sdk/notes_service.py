@@ -1,0 +1,210 @@
+"""A service made for tests: every kind of parameter and result that operations may have, and every error."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from interlock.core import errors
+from interlock.core.actor import current_actor
+from interlock.core.clock import from_micros, to_micros
+from interlock.core.errors import Conflict, Finding, Invalid, NotFound
+from interlock.core.files import StoredFile
+from interlock.core.ids import new_id
+from interlock.core.operations import Permission, operation
+from interlock.sdk.services import Service
+from interlock.store import Store
+
+SERVICES = {"notes": Service("notes_service:NotesService", "Notes, for tests.")}
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a note was written."""
+
+    city: str
+    floor: int = 0
+
+
+class Note(msgspec.Struct, frozen=True):
+    """A note as it is kept."""
+
+    id: str
+    title: str
+    at: datetime
+    actor: str
+    stars: int
+    weight: float
+    done: bool
+    tags: tuple[str, ...]
+    facts: dict[str, Any]
+    mood: str
+    place: Place | None
+    files: tuple[StoredFile, ...]
+
+
+class NotesService:
+    """Notes: made for tests."""
+
+    name = "notes"
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        sql = "CREATE TABLE IF NOT EXISTS notes (id TEXT PRIMARY KEY, title TEXT, at BIGINT, body TEXT)"
+        store.database.write(lambda tx: tx.run(sql))
+
+    @operation(Permission.TRACK_WRITE, emits=("experiment.created",))
+    def add(
+        self,
+        title: str,
+        files: list[StoredFile],
+        stars: int = 3,
+        weight: float = 1.0,
+        done: bool = False,
+        tags: list[str] = [],  # noqa: B006 - what services write
+        facts: dict[str, Any] = {},  # noqa: B006
+        mood: Literal["good", "bad"] = "good",
+        place: Place | None = None,
+        cover: StoredFile | None = None,
+    ) -> Note:
+        """Keep a note.
+
+        It is kept for ever.
+
+        Args:
+            title: what it is called; no two notes share it.
+            files: what is attached.
+            stars: how good it is,
+                from 1 to 5.
+            weight: how much it counts.
+            done: whether it is done.
+            tags: words to find it by.
+            facts: whatever else is known.
+            mood: how it was written.
+            place: where it was written.
+            cover: a picture.
+
+        Raises:
+            Conflict: there is a note of this title.
+            Invalid: stars are not 1 to 5.
+        """
+        if not 1 <= stars <= 5:
+            finding = Finding("range", "a star too many", "stars", (0,), 1)
+            raise Invalid(f"{stars} stars are not 1 to 5.", about="note", hint="Use 5.", findings=[finding], stars=stars)
+        covers = [cover] if cover else []
+        at = from_micros(to_micros(self._store.clock.now()))
+        actor = current_actor()
+        note = Note(
+            new_id(), title, at, actor, stars, weight, done, tuple(tags), facts, mood, place, (*files, *covers)
+        )
+
+        def change(tx: Any) -> None:
+            if tx.one("SELECT id FROM notes WHERE title = :title", {"title": title}):
+                raise Conflict(f"There is a note {title!r}.", about="note", hint="Choose another title.")
+            row = {"id": note.id, "title": title, "at": to_micros(at), "body": msgspec.json.encode(note).decode()}
+            tx.run("INSERT INTO notes (id, title, at, body) VALUES (:id, :title, :at, :body)", row)
+            self._store.ledger.append(tx, "experiment.created", f"experiment:{note.id}", {"name": title}, actor)
+
+        self._store.database.write(change)
+        return note
+
+    @operation(Permission.TRACK_READ)
+    def notes(self, limit: int = 100, tag: str | None = None) -> list[Note]:
+        """List notes, oldest first.
+
+        Args:
+            limit: how many at most.
+            tag: only those with this word.
+        """
+        rows = self._store.database.all("SELECT body FROM notes ORDER BY id LIMIT :limit", {"limit": limit})
+        found = [msgspec.json.decode(row["body"], type=Note) for row in rows]
+        return [note for note in found if tag is None or tag in note.tags]
+
+    @operation(Permission.TRACK_READ)
+    def get(self, title: str) -> Note:
+        """Show one note.
+
+        Args:
+            title: its title.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = {note.title: note for note in self.notes()}
+        if title not in found:
+            raise NotFound.named("note", title, found)
+        return found[title]
+
+    @operation(Permission.TRACK_READ)
+    def count(self) -> int:
+        """Return how many notes there are."""
+        return len(self.notes())
+
+    @operation(Permission.TRACK_READ)
+    def nothing(self) -> None:
+        """Return nothing."""
+
+    @operation(Permission.TRACK_READ)
+    def who(self) -> str:
+        """Return who is acting."""
+        return current_actor()
+
+    @operation(Permission.TRACK_READ)
+    def echo(
+        self,
+        value: Any = None,
+        numbers: list[float] = [],  # noqa: B006
+        pairs: dict[str, str] = {},  # noqa: B006
+        version: int | str = 0,
+    ) -> dict[str, Any]:
+        """Return what it was given.
+
+        Args:
+            value: anything.
+            numbers: numbers.
+            pairs: texts by name.
+            version: a number or a name.
+        """
+        return {"value": value, "numbers": numbers, "pairs": pairs, "version": version}
+
+    @operation(Permission.TRACK_READ)
+    def limits(self) -> list[float]:
+        """Return numbers that JSON does not know."""
+        return [math.inf, -math.inf, 0.1 + 0.2]
+
+    @operation(Permission.TRACK_READ)
+    def size(self, file: StoredFile) -> int:
+        """Return how many bytes a file holds.
+
+        Args:
+            file: the file.
+        """
+        return len(self._store.objects.get(file.digest))
+
+    @operation(Permission.TRACK_READ)
+    def fail(self, how: str) -> None:
+        """Fail in some way.
+
+        Args:
+            how: the name of an error class, or `bug`.
+
+        Raises:
+            GateClosed: if that is asked for.
+        """
+        if how == "bug":
+            raise ZeroDivisionError("a secret row: 42")
+        finding = Finding("rule", "a message", "column", (1, 5), 2)
+        kind = getattr(errors, how)
+        raise kind(f"It was {how}.", about="note_thing", hint="Do this.", findings=[finding], digits=[1, 2], half=0.5)
+
+    @operation(Permission.TRACK_WRITE, emits=("experiment.created",))
+    def break_off(self) -> None:
+        """Start a change and fail in it."""
+
+        def change(tx: Any) -> None:
+            tx.run("DELETE FROM notes")
+            raise Conflict("The change was broken off.", about="note")
+
+        self._store.database.write(change)

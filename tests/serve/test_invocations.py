@@ -1,0 +1,203 @@
+"""MLflow's scoring protocol, and what we do better: no rows in errors, 400 where it gives 500."""
+
+from __future__ import annotations
+
+import pytest
+
+ROW = {"city": "Oslo", "age": 21, "spend": 150.5}
+SPLIT = {"columns": ["spend", "city", "age"], "data": [[150.5, "Oslo", 21]]}
+CSV = b"city,age,spend\nOslo,21,150.5\n"
+
+
+def predictions(response):
+    assert response.status_code == 200, response.text
+    return response.json()["predictions"]
+
+
+@pytest.fixture(scope="module")
+def expected(live):
+    return predictions(live.invoke(ROW))[0]["probability"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"dataframe_split": SPLIT},
+        {"dataframe_split": {**SPLIT, "index": [7]}},
+        {"dataframe_records": [ROW]},
+        {"instances": [ROW]},
+        {"inputs": {name: [value] for name, value in ROW.items()}},
+    ],
+)
+def test_the_four_json_forms_give_one_answer(live, expected, body):
+    (found,) = predictions(live.client.post("/invocations", json=body))
+    assert set(found) == {"buys", "probability", "prediction_id"}
+    assert found["probability"] == expected
+    assert found["buys"] == int(expected > 0.5)
+
+
+def test_csv_is_read_by_the_types_of_the_model(live, expected):
+    response = live.client.post("/invocations", content=CSV, headers={"content-type": "text/csv; charset=utf-8"})
+    (found,) = predictions(response)
+    assert found["probability"] == expected
+    assert live.shop.store.predictions.get(found["prediction_id"]).inputs == ROW
+
+
+@pytest.mark.parametrize("kind", [None, "application/json", "application/json; charset=UTF-8", 'APPLICATION/JSON; charset="utf-8"'])
+def test_json_is_read_under_every_name_it_has(live, kind):
+    headers = {"content-type": kind} if kind else {}
+    assert live.client.post("/invocations", content=b'{"inputs": {}}', headers=headers).status_code == 400
+    request = live.client.build_request("POST", "/invocations", content=b'{"instances":[' + _json(ROW) + b"]}")
+    request.headers.pop("content-type", None)
+    request.headers.update(headers)
+    predictions(live.client.send(request))
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/xml", "text/csv; charset=latin-1", "application/json; format=pandas-split", ";", "text/plain"]
+)
+def test_other_content_types_are_415(live, kind):
+    response = live.client.post("/invocations", content=CSV, headers={"content-type": kind})
+    expected = 400 if kind == ";" else 415  # no type at all is JSON, which this is not
+    assert response.status_code == expected
+    assert set(response.json()) == {"error_code", "message"}
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({}, "0 data keys"),
+        ({"params": {}}, "0 data keys"),
+        ({"instances": [ROW], "inputs": {}}, "2 data keys"),
+        ([ROW], "Expected `object`"),
+        ({"dataframe_split": {**SPLIT, "extra": 1}}, "unknown field"),
+        ({"dataframe_split": {"columns": ["a", "a"], "data": []}}, "twice"),
+        ({"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2], [1]]}}, "Row 1"),
+        ({"dataframe_split": {"columns": ["city", "age", "spend"], "data": []}}, "no rows"),
+        ({"dataframe_records": []}, "no rows"),
+        ({"dataframe_records": [{}]}, "missing"),
+        ({"dataframe_records": ["x"]}, "Expected `object`"),
+        ({"instances": [[1, 2, 3]]}, "Expected `object`"),
+        ({"inputs": {"city": "Oslo", "age": 1, "spend": 1}}, "Expected `array`"),
+        ({"inputs": {"city": ["Oslo"], "age": [1, 2], "spend": [1]}}, "different numbers of rows"),
+        ({"messages": []}, "unknown field"),
+        ({"instances": [ROW], "params": {"subjects": ["a", "b"]}}, "2 subjects for 1 rows"),
+        ({"instances": [ROW], "params": {"subjects": [7]}}, "subjects"),
+        ({"instances": [ROW], "params": {"subjects": ["x" * 501]}}, "subject of row 0"),
+        ({"instances": [ROW], "params": {"occurred_at": "yesterday"}}, "ISO 8601"),
+        ({"instances": [ROW], "params": {"occurred_at": "0001-01-01T00:00:00+14:00"}}, "ISO 8601"),
+        ({"instances": [ROW], "params": {"occurred_at": ["2026-01-01"] * 2}}, "2 instants"),
+        ({"instances": [ROW], "params": {"request_id": "r" * 201}}, "200"),
+        ({"instances": [{**ROW, "age": "21"}]}, "'age', row 0"),
+        ({"instances": [ROW, {**ROW, "age": None}]}, "'age', row 1"),
+        ({"instances": [ROW, {"city": "Oslo", "spend": 1}]}, "'age', row 1"),
+        ({"instances": [{**ROW, "age": 2.5}]}, "'age', row 0"),
+        ({"instances": [{**ROW, "spend": None}]}, "missing"),
+        ({"instances": [{**ROW, "spend": [1]}]}, "'spend', row 0"),
+    ],
+)
+def test_every_bad_input_is_400_with_a_code_and_a_sentence(live, body, says):
+    response = live.client.post("/invocations", json=body)
+    assert response.status_code == 400, response.text
+    assert set(response.json()) == {"error_code", "message"}
+    assert says in response.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\n",
+        b"city,age\nOslo,21,3\n",
+        b"city,city\na,b\n",
+        b"city,age,spend\nOslo,21.5,1\n",
+        b"city,age,spend\nOslo,x,1\n",
+        b'city,age,spend\n"Oslo,21,1\n',
+        b"\xff\xfe",
+        b"city,age,spend\n",
+    ],
+)
+def test_bad_csv_is_400(live, body):
+    response = live.client.post("/invocations", content=body, headers={"content-type": "text/csv"})
+    assert response.status_code == 400, response.text
+
+
+def test_errors_repeat_neither_rows_nor_stack_traces(live):
+    for row in ({**ROW, "age": "Secret-1"}, {"city": "Secret-1"}, {**ROW, "age": ["Secret-1"]}):
+        text = live.invoke(row).text
+        assert "Secret" not in text
+        assert "Traceback" not in text
+
+
+def test_a_wrong_value_is_an_invalid_parameter_and_a_wrong_shape_a_bad_request(live):
+    assert live.invoke({**ROW, "age": "x"}).json()["error_code"] == "INVALID_PARAMETER_VALUE"
+    assert live.client.post("/invocations", content=b"{").json()["error_code"] == "BAD_REQUEST"
+
+
+def test_columns_that_no_model_knows_are_dropped_and_counted(live):
+    def dropped():
+        lines = live.client.get("/metrics").text.splitlines()
+        return float(next(line for line in lines if line.startswith("interlock_dropped_columns_total")).split()[1])
+
+    before = dropped()
+    (found,) = predictions(live.invoke({**ROW, "shoe": 43, "hat": None}))
+    assert dropped() == before + 2
+    assert live.shop.store.predictions.get(found["prediction_id"]).inputs == ROW
+
+
+def test_subjects_instants_and_the_request_id_are_kept(live):
+    response = live.invoke(ROW, ROW, subjects=["ann", None], occurred_at="2026-01-01T00:00:00Z", request_id="r-9")
+    rows = [live.shop.store.predictions.get(p["prediction_id"]) for p in predictions(response)]
+    assert [(row.subject, row.occurred_at, row.request_id, row.row) for row in rows] == [
+        ("ann", 1767225600000000, "r-9", 0),
+        ("", 1767225600000000, "r-9", 1),
+    ]
+
+
+def test_one_subject_may_stand_for_all_rows_and_a_request_id_come_as_a_header(live):
+    body = {"instances": [ROW, ROW], "params": {"subjects": "ann"}}
+    response = live.client.post("/invocations", json=body, headers={"X-Request-Id": "from-proxy"})
+    rows = [live.shop.store.predictions.get(p["prediction_id"]) for p in predictions(response)]
+    assert {(row.subject, row.request_id) for row in rows} == {("ann", "from-proxy")}
+    assert response.headers["interlock-request-id"] == "from-proxy"
+
+
+def test_the_answer_names_model_and_revision(live):
+    response = live.invoke(ROW)
+    assert response.headers["interlock-model"] == "model:buyer@3"
+    assert response.headers["interlock-revision"] == "1"
+
+
+def test_a_large_request_is_answered_in_order(live, expected):
+    rows = [ROW if i % 2 else {**ROW, "city": "Lima"} for i in range(3000)]
+    found = predictions(live.invoke(*rows))
+    assert [p["probability"] for p in found[1::2]] == [expected] * 1500
+    assert len({p["prediction_id"] for p in found}) == 3000
+    assert [p["prediction_id"] for p in found] == sorted(p["prediction_id"] for p in found)
+
+
+def test_too_many_rows_are_400(live):
+    body = {"inputs": {"city": ["a"] * 100_001, "age": [1] * 100_001, "spend": [1] * 100_001}}
+    response = live.client.post("/invocations", json=body)
+    assert (response.status_code, "100000" in response.json()["message"]) == (400, True)
+
+
+@pytest.mark.parametrize("path", ["/ping", "/health"])
+def test_ping_answers_as_sagemaker_wants(live, path):
+    response = live.client.get(path)
+    assert (response.status_code, response.content) == (200, b"\n")
+
+
+def test_version_is_bare_text(live):
+    assert live.client.get("/version").text.count(".") >= 1
+
+
+def test_another_method_is_405_in_the_protocols_words(live):
+    response = live.client.get("/invocations")
+    assert (response.status_code, set(response.json())) == (405, {"error_code", "message"})
+
+
+def _json(row):
+    import msgspec
+
+    return msgspec.json.encode(row)

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from interlock.core.bundles import Column
+from interlock.core.errors import Corrupt, Invalid, NotFound, Unavailable
+from interlock.serve.model import LoadedModel
+from interlock.store.manifests import put_entries, read_manifest
+
+
+def logarithm():
+    """Return a graph whose answer is no number for an age below 0."""
+    from onnx import TensorProto, helper
+
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [3, 2], [0.01, 0.01, 0.0, 0.0, 0.0, 0.0])
+    nodes = [helper.make_node("MatMul", ["X", "w"], ["z"]), helper.make_node("Log", ["z"], ["p"])]
+    taken = helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, 3])
+    given = helper.make_tensor_value_info("p", TensorProto.FLOAT, [None, 2])
+    graph = helper.make_graph(nodes, "g", [taken], [given], [weights])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
+
+
+@pytest.fixture
+def people(shop):
+    return LoadedModel.load(shop.store.objects, shop.bundle("people"))
+
+
+@pytest.mark.parametrize("kind", ["people", "customers"])
+def test_scores_are_those_of_the_original(shop, kinds, kind):
+    model = LoadedModel.load(shop.store.objects, shop.bundle(kind))
+    columns = {name: [row[name] for row in kinds[kind].rows] for name, _ in kinds[kind].columns}
+    scores = model.scores(columns)
+    assert scores.dtype == np.float64
+    assert scores == pytest.approx(kinds[kind].scores, abs=1e-5)
+    assert model.load_s > 0
+    assert model.call_s > 0
+
+
+def test_a_label_is_the_likelier_class(shop):
+    model = LoadedModel.load(shop.store.objects, shop.bundle("people", classes=(-1, 1)))
+    found = model.run(model.prepare(model.golden_columns()))
+    assert found.labels == [1 if score > 0.5 else -1 for score in found.scores]
+    assert set(found.labels) == {-1, 1}
+
+
+def test_a_single_column_of_probabilities_is_the_positive_class(shop):
+    from onnx import TensorProto, helper
+
+    node = helper.make_node("ReduceMax", ["X"], ["p"], keepdims=1)
+    axes = {"opset_imports": [helper.make_opsetid("", 17)], "ir_version": 8}
+    node.attribute.append(helper.make_attribute("axes", [1]))
+    taken = helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, 3])
+    given = helper.make_tensor_value_info("p", TensorProto.FLOAT, [None, 1])
+    graph = helper.make_model(helper.make_graph([node], "g", [taken], [given]), **axes).SerializeToString()
+    model = LoadedModel.load(shop.store.objects, shop.bundle("people", graph=graph))
+    columns = {"age": [0, 0], "hours": [0.75, 0.25], "income": [0.0, 0.0]}
+    assert model.scores(columns).tolist() == [0.75, 0.25]
+    assert model.run(model.prepare(columns)).labels == [1, 0]
+
+
+def test_an_answer_that_is_no_number_is_never_given(shop):
+    model = LoadedModel.load(shop.store.objects, shop.bundle("people", graph=logarithm()))
+    with pytest.raises(Unavailable, match="not a number"):
+        model.scores({"age": [30, -5], "hours": [1.0, 1.0], "income": [1.0, 1.0]})
+
+
+def test_a_missing_number_that_the_model_cannot_do_without_is_the_callers_fault(people):
+    with pytest.raises(Invalid, match="missing"):
+        people.scores({"age": [30], "hours": [None], "income": [1.0]})
+
+
+def test_a_category_that_the_graph_rejects_is_the_callers_fault(shop, kinds):
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import StringTensorType
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    cities = np.array([["Oslo"], ["Lima"]] * 10, dtype=object)
+    fitted = make_pipeline(OneHotEncoder(handle_unknown="error"), LogisticRegression()).fit(cities, [0, 1] * 10)
+    graph = to_onnx(
+        fitted, initial_types=[("city", StringTensorType([None, 1]))], options={"zipmap": False}, target_opset=18
+    ).SerializeToString()
+    inputs = (Column("city", "string"),)
+    digest = shop.bundle("customers", graph=graph, inputs=inputs, rows=[{"city": "Oslo"}])
+    model = LoadedModel.load(shop.store.objects, digest)
+    assert len(model.scores({"city": ["Oslo", "Lima"]})) == 2
+    with pytest.raises(Invalid, match="cannot work with a value") as caught:
+        model.scores({"city": ["Cairo"]})
+    assert "Cairo" not in str(caught.value)
+
+
+def test_a_graph_that_fails_on_its_golden_rows_too_is_at_fault_itself(shop, kinds):
+    model = LoadedModel.load(shop.store.objects, shop.bundle("people"))
+    model.session = LoadedModel.load(shop.store.objects, shop.bundle("customers")).session
+    with pytest.raises(Unavailable, match="failed to answer"):
+        model.scores(model.golden_columns())
+
+
+def test_changed_bytes_are_not_loaded(shop):
+    objects = shop.store.objects
+    digest = shop.bundle("people")
+    graph = read_manifest(objects, digest).find("model.onnx").digest
+    path = objects.root / graph[:2] / graph[2:]
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(Corrupt, match="changed"):
+        LoadedModel.load(objects, digest)
+
+
+def test_a_bundle_that_is_not_there_is_not_found(shop):
+    with pytest.raises(NotFound):
+        LoadedModel.load(shop.store.objects, "0" * 64)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"graph": b"no graph"},
+        {"files": {"serving": "model.onnx"}},
+        {"files": {"serving": "model.onnx", "golden": "away.json"}},
+        {"layout": "columns"},
+        {"classes": (0, 1, 2)},
+        {"inputs": ()},
+    ],
+)
+def test_a_bundle_that_does_not_hold_together_is_corrupt(shop, changes):
+    digest = shop.bundle("people", **changes)
+    with pytest.raises(Corrupt):
+        LoadedModel.load(shop.store.objects, digest)
+
+
+def test_a_folder_without_a_bundle_record_is_corrupt(shop):
+    objects = shop.store.objects
+    whole = read_manifest(objects, shop.bundle("people"))
+    rest = [entry for entry in whole.files if entry.path != "bundle.json"]
+    with pytest.raises(Corrupt, match=r"bundle\.json"):
+        LoadedModel.load(objects, put_entries(objects, rest))
+    damaged = objects.put(msgspec.json.encode({"flavor": "sklearn"}))
+    entries = [msgspec.structs.replace(e, digest=damaged) if e.path == "bundle.json" else e for e in whole.files]
+    with pytest.raises(Corrupt, match=r"bundle\.json"):
+        LoadedModel.load(objects, put_entries(objects, entries))

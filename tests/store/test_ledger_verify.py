@@ -1,0 +1,414 @@
+"""Every stored byte counts: whatever is changed, `verify` says no, and names the first index that is wrong."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from interlock.core.clock import FixedClock
+from interlock.store.ledger import Ledger
+from interlock.store.ledger_entries import Entry, Payload, decode, encode
+from interlock.store.ledger_keys import LedgerKeys
+from interlock.store.ledger_verify import Verification, verify
+from interlock.store.merkle import leaf_hash, node_hash
+from interlock.store.sqlite import SqliteDatabase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from interlock.core.ports import Transaction
+
+    Row = dict[str, Any]
+
+ENTRIES = 40
+SIGNED = (0, 11, 26, 39, 40)
+ERASED = {9: 30, 12: 33}  # erased by these events
+ORIGIN = "interlock/test"
+TABLES = {
+    "ledger_entries": ("idx", "at", "kind", "subject", "actor", "entry"),
+    "ledger_payloads": ("idx", "hmac_key", "payload"),
+    "ledger_nodes": ("level", "idx", "hash"),
+    "ledger_checkpoints": ("size", "number", "root", "note", "signed_at"),
+}
+
+
+class Subject:
+    """A ledger to be tampered with, and the means to check it."""
+
+    def __init__(self, folder: Path, entries: int) -> None:
+        self.database = SqliteDatabase(folder / "w.db")
+        self.clock = FixedClock(datetime(2026, 11, 22, 12, tzinfo=UTC))
+        self.ledger = Ledger(self.database, self.clock, folder / "keys", ORIGIN)
+        self.keys = LedgerKeys(folder / "keys", ORIGIN)
+        self.ledger.checkpoint()
+        self.grow(entries)
+        assert self.ledger.verify().ok
+
+    def grow(self, entries: int) -> None:
+        erasers = {event: target for target, event in ERASED.items()}
+
+        def one(tx: Transaction, index: int) -> None:
+            if index in erasers:
+                self.ledger.erase(tx, erasers[index], "asked for")
+            else:
+                self.ledger.append(tx, "run.finished", f"run:{index % 7}", {"status": "done", "reason": "r" * index})
+
+        for index in range(entries):
+            self.clock.at += timedelta(seconds=1)
+            self.database.write(lambda tx, index=index: one(tx, index))
+            if index + 1 in SIGNED:
+                self.ledger.checkpoint()
+
+    def check(self, tx: Transaction) -> Verification:
+        return verify(tx, self.keys.public(), self.keys.remembered())
+
+    def after(self, *changes: tuple[str, Row]) -> Verification | None:
+        """Return what verifying finds after some statements, which are then undone; None if the database refuses."""
+        found: list[Verification] = []
+
+        def change(tx: Transaction) -> None:
+            for sql, values in changes:
+                tx.run(sql, values)
+            found.append(self.check(tx))
+            raise Undo
+
+        try:
+            self.database.write(change)
+        except Undo:
+            return found[0]
+        except Exception:
+            assert not found
+            return None
+
+
+class Undo(Exception):
+    """Takes a transaction back."""
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
+    found = Subject(tmp_path_factory.mktemp("small"), ENTRIES)
+    yield found
+    found.database.close()
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
+    """A ledger of several chunks."""
+    found = Subject(tmp_path_factory.mktemp("long"), ENTRIES)
+    found.database.write(
+        lambda tx: [
+            found.ledger.append(tx, "run.finished", f"run:{index}", {"status": "done", "reason": ""})
+            for index in range(2600 - ENTRIES)
+        ]
+    )
+    found.ledger.checkpoint()
+    yield found
+    found.database.close()
+
+
+def rows(subject: Subject, table: str) -> list[Row]:
+    return subject.database.all(f"SELECT rowid AS rowid_, {', '.join(TABLES[table])} FROM {table}")
+
+
+def place(table: str, row: Row) -> int:
+    """The index that a finding about this row should name."""
+    if table == "ledger_nodes":
+        return row["idx"] << row["level"]
+    return row["size"] if table == "ledger_checkpoints" else row["idx"]
+
+
+def assert_named(found: Verification | None, table: str, row: Row, what: str) -> None:
+    if found is None:
+        return  # refused: a key that exists already
+    assert not found.ok, f"{table} {row}: {what} was not noticed"
+    assert found.problems
+    expected = {place(table, row)}
+    if table == "ledger_entries":  # without the event that says why, the payload that it erased is missing
+        expected |= {target for target, event in ERASED.items() if event == row["idx"]}
+    assert found.first_bad in expected, f"{table} {row}: {what}: {found.problems}"
+
+
+def flipped(value: object, rng: random.Random) -> tuple[str, object]:
+    """Return an SQL expression and its value: the stored value with one bit flipped."""
+    if isinstance(value, int):
+        changed = value ^ 1 << rng.randrange(63)
+        return ":value", changed
+    data = bytearray(value.encode() if isinstance(value, str) else value)
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    return ("CAST(:value AS TEXT)" if isinstance(value, str) else ":value"), bytes(data)
+
+
+def replacements(value: object, rng: random.Random) -> list[tuple[str, object]]:
+    """Return other values for a column: of the same type, of another, longer, shorter, empty."""
+    if isinstance(value, int):
+        return [(":value", other) for other in (value + 1, value - 1, -value - 5, 10**12 + value, value + 0.5, "x", b"x")]
+    if isinstance(value, str):
+        return [(":value", other) for other in (value + " ", value[:-1], value.upper() + "X", value.encode(), 7, "")]
+    other = rng.randbytes(len(value))
+    return [(":value", other) for other in (value + b"\0", value[:-1], other, b"", 7, value.hex())] + [
+        ("CAST(:value AS TEXT)", value)
+    ]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_column_of_every_row(subject: Subject, table: str) -> None:
+    """Each row, each column: one bit flipped, and values of other kinds put in its place."""
+    rng, refused, done = random.Random(table), 0, 0
+    for row in rows(subject, table):
+        for column in TABLES[table]:
+            changes = [flipped(row[column], rng), rng.choice(replacements(row[column], rng))]
+            for expression, value in changes:
+                sql = f"UPDATE {table} SET {column} = {expression} WHERE rowid = :rowid"
+                found = subject.after((sql, {"value": value, "rowid": row["rowid_"]}))
+                assert_named(found, table, row, f"{column} = {value!r}")
+                refused += found is None
+                done += 1
+    assert refused < done / 4
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_row_deleted(subject: Subject, table: str) -> None:
+    for row in rows(subject, table):
+        found = subject.after((f"DELETE FROM {table} WHERE rowid = :rowid", {"rowid": row["rowid_"]}))
+        assert found is not None
+        if table == "ledger_checkpoints":  # missed by its number: blame falls on the one that comes after it
+            after = [size for size in SIGNED if size > row["size"]] or [row["size"]]
+            row |= {"size": after[0]}
+        assert_named(found, table, row, "deleted")
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [(table, column) for table, columns in TABLES.items() for column in columns]
+)
+def test_rows_that_swap_a_value(subject: Subject, table: str, column: str) -> None:
+    rng, everything = random.Random(column), rows(subject, table)
+    for _ in range(12):
+        pair = rng.sample(everything, 2)
+        one, other = sorted(pair, key=lambda row: place(table, row))
+        if one[column] == other[column] or (table == "ledger_nodes" and column != "hash"):
+            continue
+        sql = f"UPDATE {table} SET {column} = :value WHERE rowid = :rowid"
+        aside = -999 if isinstance(one[column], int) else one[column]
+        found = subject.after(
+            (sql, {"value": aside, "rowid": other["rowid_"]}),
+            (sql, {"value": other[column], "rowid": one["rowid_"]}),
+            (sql, {"value": one[column], "rowid": other["rowid_"]}),
+        )
+        assert found is not None
+        assert not found.ok
+        assert found.first_bad == place(table, one) or found.first_bad in ERASED
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "first_bad"),
+    [
+        ("ledger_entries", {"idx": 40}, 40),
+        ("ledger_entries", {"idx": 41}, 41),
+        ("ledger_entries", {"idx": 10**12}, 10**12),
+        ("ledger_entries", {"idx": -1}, 40),
+        ("ledger_payloads", {"idx": 40}, 40),
+        ("ledger_payloads", {"idx": 9}, 9),
+        ("ledger_payloads", {"idx": 5.5}, 40),
+        ("ledger_payloads", {"idx": -1}, 40),
+        ("ledger_nodes", {"level": 0, "idx": 40}, 40),
+        ("ledger_nodes", {"level": 0, "idx": 45}, 45),
+        ("ledger_nodes", {"level": 1, "idx": 20}, 40),
+        ("ledger_nodes", {"level": 2, "idx": 12}, 48),
+        ("ledger_nodes", {"level": 5, "idx": 1}, 40),
+        ("ledger_nodes", {"level": 6, "idx": 0}, 40),
+        ("ledger_nodes", {"level": -1, "idx": 3}, 40),
+        ("ledger_nodes", {"level": 1 << 40, "idx": 3}, 40),
+        ("ledger_nodes", {"level": "x", "idx": 3}, 40),
+        ("ledger_checkpoints", {"size": 17, "number": 6}, 17),
+        ("ledger_checkpoints", {"size": 41, "number": 6}, 41),
+        ("ledger_checkpoints", {"size": -3, "number": 6}, 40),
+    ],
+)
+def test_rows_put_in(subject: Subject, table: str, row: Row, first_bad: int) -> None:
+    columns = TABLES[table]
+    pattern = {name: value for name, value in rows(subject, table)[-1].items() if name in columns} | row
+    sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES (:{', :'.join(columns)})"
+    found = subject.after((sql, pattern))
+    assert found is not None
+    expected = 40 if table == "ledger_checkpoints" else first_bad  # the copied note says 40, which is its size
+    assert (found.ok, found.first_bad) == (False, expected)
+
+
+def forge(tx: Transaction, index: int, payload: Payload) -> None:
+    """Put another entry in the place of one, and mend everything but the checkpoints, as who has the disk can."""
+    row = tx.one("SELECT entry FROM ledger_entries WHERE idx = :idx", {"idx": index})
+    old = decode(row["entry"])
+    new = encode(Entry(1, index, old.at, "user:mallory", old.kind, old.subject, payload.commitment))
+    tx.run(
+        "UPDATE ledger_entries SET entry = :entry, actor = 'user:mallory' WHERE idx = :idx", {"entry": new, "idx": index}
+    )
+    tx.run(
+        "UPDATE ledger_payloads SET hmac_key = :key, payload = :data WHERE idx = :idx",
+        {"key": payload.key, "data": payload.data, "idx": index},
+    )
+    level, place, found = 0, index, leaf_hash(new)
+    while True:
+        tx.run(
+            "UPDATE ledger_nodes SET hash = :hash WHERE level = :level AND idx = :idx",
+            {"hash": found, "level": level, "idx": place},
+        )
+        sibling = tx.one(
+            "SELECT hash FROM ledger_nodes WHERE level = :level AND idx = :idx", {"level": level, "idx": place ^ 1}
+        )
+        if sibling is None:
+            return
+        found = node_hash(sibling["hash"], found) if place & 1 else node_hash(found, sibling["hash"])
+        level, place = level + 1, place >> 1
+
+
+@pytest.mark.parametrize(("index", "signed"), [(0, 11), (10, 11), (11, 26), (25, 26), (26, 39), (39, 40)])
+def test_history_rewritten_consistently_is_told_by_the_next_checkpoint(subject: Subject, index: int, signed: int) -> None:
+    found: list[Verification] = []
+
+    def change(tx: Transaction) -> None:
+        forge(tx, index, Payload(b"k" * 32, b'{"status":"done","reason":"all is well"}'))
+        found.append(subject.check(tx))
+        raise Undo
+
+    with pytest.raises(Undo):
+        subject.database.write(change)
+    assert [(problem.rule, problem.rows[0]) for problem in found[0].problems] == [
+        ("root", size) for size in SIGNED if size > index
+    ]
+    assert found[0].first_bad == signed
+
+
+def test_one_change_is_one_finding(subject: Subject) -> None:
+    """Blame does not spread from an entry to the nodes above it, or from a node to its parents."""
+    for sql in (
+        "UPDATE ledger_entries SET entry = x'00' || substr(entry, 2) WHERE idx = 21",
+        "UPDATE ledger_nodes SET hash = zeroblob(32) WHERE level = 0 AND idx = 21",
+        "UPDATE ledger_nodes SET hash = zeroblob(32) WHERE level = 2 AND idx = 5",
+        "DELETE FROM ledger_nodes WHERE level = 2 AND idx = 5",
+        "UPDATE ledger_payloads SET payload = x'00' WHERE idx = 21",
+        "UPDATE ledger_checkpoints SET signed_at = signed_at + 1 WHERE size = 26",
+    ):
+        found = subject.after((sql, {}))
+        assert found is not None
+        assert len({problem.rows for problem in found.problems}) == 1, found.problems
+
+
+def test_the_root_is_told_while_it_is_beyond_doubt(subject: Subject) -> None:
+    root = subject.ledger.root().hex()
+    assert subject.ledger.verify().root == root
+    found = subject.after(("UPDATE ledger_payloads SET payload = x'00' WHERE idx = 21", {}))
+    assert found is not None
+    assert found.root == root
+
+
+def test_every_row_of_the_edges_of_a_long_ledger(long: Subject) -> None:
+    """Chunks of the check meet at 1024 and 2048; nodes above a chunk are read one by one."""
+    rng = random.Random(4)
+    places = [*range(1020, 1028), 2047, 2048, 2599, *rng.sample(range(2600), 6)]
+    for index in places:
+        for table in ("ledger_entries", "ledger_payloads"):
+            for row in [{"idx": index}]:
+                sql = f"DELETE FROM {table} WHERE idx = :idx"
+                if index in ERASED and table == "ledger_payloads":
+                    continue
+                assert_named(long.after((sql, row)), table, row, "deleted")
+        sql = "UPDATE ledger_entries SET entry = substr(entry, 2) WHERE idx = :idx"
+        assert_named(long.after((sql, {"idx": index})), "ledger_entries", {"idx": index}, "cut")
+    for row in rows(long, "ledger_nodes"):
+        if row["level"] >= 9 or (row["level"] >= 5 and rng.random() < 0.1):
+            sql = "UPDATE ledger_nodes SET hash = :hash WHERE level = :level AND idx = :idx"
+            values = {"hash": rng.randbytes(32), "level": row["level"], "idx": row["idx"]}
+            assert_named(long.after((sql, values)), "ledger_nodes", row, "changed")
+            sql = "DELETE FROM ledger_nodes WHERE level = :level AND idx = :idx"
+            assert_named(long.after((sql, values)), "ledger_nodes", row, "deleted")
+
+
+def test_bytes_that_are_no_text_are_named_in_a_long_ledger(long: Subject) -> None:
+    for column in ("kind", "subject", "actor"):
+        sql = f"UPDATE ledger_entries SET {column} = CAST(x'72ff' AS TEXT) WHERE idx = 1500"
+        found = long.after((sql, {}))
+        assert found is not None
+        assert found.first_bad == 1500
+
+
+def test_much_damage_is_counted_and_the_first_named(long: Subject) -> None:
+    found = long.after(("UPDATE ledger_payloads SET payload = x'00' WHERE idx >= 77", {}))
+    assert found is not None
+    assert found.first_bad == 77
+    assert len(found.problems) == 100
+    assert long.after(("DELETE FROM ledger_nodes", {})).first_bad == 0
+    assert long.after(("DELETE FROM ledger_entries", {})).first_bad == 0
+    assert long.after(("DELETE FROM ledger_payloads", {})).first_bad == 0
+
+
+def test_a_checkpoint_of_the_newest_state_that_was_taken_away_is_remembered(subject: Subject) -> None:
+    found = subject.after(("DELETE FROM ledger_checkpoints", {}))
+    assert found is not None
+    assert (found.ok, found.first_bad) == (False, 40)
+
+
+def test_checkpoints_without_a_key_prove_nothing(subject: Subject) -> None:
+    found = verify(subject.database, None, None)
+    assert (found.ok, found.checkpoints, found.first_bad) == (False, 0, 0)
+
+
+def test_an_unfit_memory_of_the_key_is_a_finding(subject: Subject) -> None:
+    assert not verify(subject.database, subject.keys.public(), "spoiled").ok
+
+
+def test_an_event_that_claims_an_erasure_which_was_not_done(subject: Subject) -> None:
+    found: list[Verification] = []
+
+    def change(tx: Transaction) -> None:
+        subject.ledger.append(tx, "payload.erased", "event:3", {"reason": "a lie"})
+        found.append(subject.check(tx))
+        raise Undo
+
+    with pytest.raises(Undo):
+        subject.database.write(change)
+    assert found[0].first_bad == 3
+
+
+@pytest.fixture(scope="module")
+def writable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Subject]]:
+    """Ledgers on disk whose changes are committed, each opened anew from the file."""
+    folder = tmp_path_factory.mktemp("file")
+    original = Subject(folder, ENTRIES)
+    original.database.close()
+    return folder
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_change_in_the_file_itself_is_named(writable: Path, tmp_path: Path, data: st.DataObject) -> None:
+    """The same through the file: a bit of a stored value is flipped on disk, then the workspace is opened again."""
+    path = tmp_path / "w.db"
+    content = bytearray((writable / "w.db").read_bytes())
+    database = SqliteDatabase(writable / "w.db")
+    table = data.draw(st.sampled_from(["ledger_entries", "ledger_payloads", "ledger_nodes", "ledger_checkpoints"]))
+    column = {"ledger_entries": "entry", "ledger_payloads": "payload", "ledger_nodes": "hash"}.get(table, "root")
+    found = database.all(f"SELECT {', '.join(TABLES[table])} FROM {table}")
+    database.close()
+    row = data.draw(st.sampled_from(found))
+    at = content.find(row[column])
+    if column == "payload" or at < 0 or content.find(row[column], at + 1) >= 0:
+        return  # not found in one piece, or not only here
+    bit = data.draw(st.integers(0, len(row[column]) * 8 - 1))
+    content[at + bit // 8] ^= 1 << bit % 8
+    for old in tmp_path.glob("w.*"):
+        old.unlink()
+    path.write_bytes(bytes(content))
+    ledger = SqliteDatabase(path)
+    try:
+        result = Ledger(ledger, FixedClock(datetime(2026, 11, 23, tzinfo=UTC)), writable / "keys", ORIGIN).verify()
+    finally:
+        ledger.close()
+    assert_named(result, table, row, f"{column} bit {bit}")
+    assert not result.ok

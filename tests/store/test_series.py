@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from interlock.core.canonical import digest
+from interlock.core.errors import Corrupt, Invalid
+from interlock.core.ids import new_id
+from interlock.store.segments import pack, unpack
+from interlock.store.series import LatestValue, Series
+from interlock.store.sqlite import SqliteDatabase
+
+NAN = float("nan")
+
+
+@pytest.fixture
+def database(tmp_path):
+    opened = SqliteDatabase(tmp_path / "interlock.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def series(database):
+    return Series(database)
+
+
+def add(database, series, run, key, *points):
+    segment = pack(*zip(*points, strict=True))
+    return database.write(lambda tx: series.append(tx, run, key, segment))
+
+
+def stored(database):
+    return database.one("SELECT COUNT(*) AS n FROM metric_segments")["n"]
+
+
+def test_points_come_back_by_step(database, series):
+    add(database, series, "r", "loss", (2, 20, 0.2), (3, 30, 0.3))
+    add(database, series, "r", "loss", (0, 0, 0.0), (1, 10, 0.1))
+    add(database, series, "r", "accuracy", (0, 0, 1.0))
+    add(database, series, "other", "loss", (0, 0, 9.0))
+    assert list(series.points("r", "loss")) == [(i, i * 10, i / 10) for i in range(4)]
+    assert list(series.points("r", "loss", 1, 2)) == [(1, 10, 0.1), (2, 20, 0.2)]
+    assert list(series.points("r", "loss", first_step=3)) == [(3, 30, 0.3)]
+    assert list(series.points("r", "loss", last_step=-1)) == []
+    assert series.keys("r") == ["accuracy", "loss"]
+
+
+def test_nothing_is_known_of_an_unknown_run(series):
+    assert (len(series.points("r", "loss")), series.latest("r"), series.keys("r")) == (0, {}, [])
+
+
+def test_the_same_segment_is_kept_once(database, series):
+    first = add(database, series, "r", "loss", (1, 1, 1.0))
+    assert add(database, series, "r", "loss", (1, 1, 1.0)) == first == digest(pack([1], [1], [1.0]))
+    assert len(series.points("r", "loss")) == stored(database) == 1
+
+
+def test_different_segments_of_equal_steps_are_all_kept(database, series):
+    for value in range(20):
+        add(database, series, "r", "loss", (0, 0, value))
+    assert sorted(value for _, _, value in series.points("r", "loss")) == list(range(20))
+
+
+def test_segments_are_served_as_they_came(database, series):
+    early, late = pack([1], [1], [1.0]), pack([5], [5], [5.0])
+    for segment in (late, early):
+        database.write(lambda tx, segment=segment: series.append(tx, "r", "loss", segment))
+    assert series.segments("r", "loss") == [early, late]
+    assert series.segments("r", "loss", first_step=2) == [late]
+    assert list(unpack(late)) == [(5, 5, 5.0)]
+
+
+def test_the_latest_value_does_not_depend_on_the_order_of_arrival(database, series):
+    points = [(1, 9, 9.0), (2, 1, 5.0), (2, 2, NAN), (2, 2, 1.0), (2, 2, 3.0)]
+    for order in itertools.permutations(points):
+        run = new_id()
+        for point in (*order, order[0]):
+            add(database, series, run, "loss", point)
+        assert series.latest(run) == {"loss": LatestValue(2, 2, 3.0)}
+
+
+@pytest.mark.parametrize("value", [NAN, math.inf, -math.inf, 0.1, 5e-324])
+def test_the_latest_value_may_be_any_float(database, series, value):
+    add(database, series, "r", "loss", (1, 1, value))
+    found = series.latest("r")["loss"].value
+    assert found == value or (math.isnan(found) and math.isnan(value))
+
+
+def test_a_segment_belongs_to_its_transaction(database, series):
+    def change(tx):
+        series.append(tx, "r", "loss", pack([1], [1], [1.0]))
+        raise Invalid("no")
+
+    with pytest.raises(Invalid):
+        database.write(change)
+    assert (stored(database), series.keys("r")) == (0, [])
+
+
+@pytest.mark.parametrize("damage", [lambda s: b"", lambda s: s[:-1], lambda s: s[:-1] + bytes([s[-1] ^ 1])])
+def test_what_was_changed_on_the_way_is_refused(database, series, damage):
+    segment = damage(pack([1], [1], [1.0]))
+    with pytest.raises(Invalid) as caught:
+        database.write(lambda tx: series.append(tx, "r", "loss", segment))
+    assert caught.value.facts == {"run": "r", "key": "loss"}
+    assert stored(database) == 0
+
+
+def test_what_was_changed_in_the_database_is_corrupt(database, series):
+    name = add(database, series, "r", "loss", (1, 1, 1.0))
+    segment = bytearray(pack([1], [1], [1.0]))
+    segment[-1] ^= 1
+    database.write(lambda tx: tx.run("UPDATE metric_segments SET data = :data", {"data": bytes(segment)}))
+    with pytest.raises(Corrupt) as caught:
+        series.points("r", "loss")
+    assert caught.value.facts["digest"] == name
+
+
+STEPS = st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=8), max_size=6)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(STEPS, st.none() | st.integers(-1, 31), st.none() | st.integers(-1, 31))
+def test_any_range_of_any_segments_is_what_a_list_would_give(database, series, parts, first, last):
+    run, numbers = new_id(), itertools.count()
+    points = [[(step, next(numbers), 1.0) for step in part] for part in parts]
+    for part in points:
+        add(database, series, run, "loss", *part)
+    wanted = [p for p in sum(points, []) if (first is None or p[0] >= first) and (last is None or p[0] <= last)]
+    assert list(series.points(run, "loss", first, last)) == sorted(wanted)

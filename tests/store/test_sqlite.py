@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from interlock.core.errors import Conflict, Corrupt, Error, Unavailable
+from interlock.core.ports import Transaction
+from interlock.store.sqlite import SqliteDatabase
+
+CREATE = "CREATE TABLE IF NOT EXISTS t (k BIGINT PRIMARY KEY, v TEXT)"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> SqliteDatabase:
+    made = SqliteDatabase(tmp_path / "w.db")
+    made.write(lambda tx: tx.run(CREATE))
+    yield made
+    made.close()
+
+
+def put(tx: Transaction, key: int, value: str = "") -> int:
+    tx.run("INSERT INTO t VALUES (:k, :v)", {"k": key, "v": value})
+    return key
+
+
+def test_what_a_change_returns_is_returned_and_stays(tmp_path: Path, database: SqliteDatabase) -> None:
+    assert database.write(lambda tx: put(tx, 1, "a")) == 1
+    again = SqliteDatabase(tmp_path / "w.db")
+    assert again.all("SELECT * FROM t") == [{"k": 1, "v": "a"}]
+    assert again.one("SELECT v FROM t WHERE k = :k", {"k": 2}) is None
+    again.close()
+
+
+def test_a_change_that_raises_changes_nothing_and_hurts_nobody_else(database: SqliteDatabase) -> None:
+    def bad(tx: Transaction) -> None:
+        put(tx, 100)
+        raise Conflict("no")
+
+    results: list[object] = []
+
+    def call(number: int) -> None:
+        try:
+            results.append(database.write(bad if number % 2 else lambda tx: put(tx, number)))
+        except Conflict as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=call, args=(n,)) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [row["k"] for row in database.all("SELECT k FROM t ORDER BY k")] == list(range(0, 20, 2))
+    assert sum(isinstance(r, Conflict) for r in results) == 10
+
+
+def test_a_failing_statement_is_an_error_of_ours_and_rolls_back(database: SqliteDatabase) -> None:
+    database.write(lambda tx: put(tx, 1))
+    with pytest.raises(Error, match="UNIQUE"):
+        database.write(lambda tx: [put(tx, 2), put(tx, 1)])
+    assert database.all("SELECT k FROM t") == [{"k": 1}]
+
+
+def test_readers_see_only_what_was_committed_and_cannot_write(database: SqliteDatabase) -> None:
+    inside, go = threading.Event(), threading.Event()
+
+    def slow(tx: Transaction) -> None:
+        put(tx, 1)
+        inside.set()
+        go.wait(10)
+
+    thread = threading.Thread(target=lambda: database.write(slow))
+    thread.start()
+    inside.wait(10)
+    assert database.all("SELECT * FROM t") == []  # a reader is not held up by the writer
+    go.set()
+    thread.join()
+    assert len(database.all("SELECT * FROM t")) == 1
+    with pytest.raises(Exception, match="readonly|query"):
+        database.all("DELETE FROM t")
+
+
+def test_callers_share_commits(database: SqliteDatabase) -> None:
+    """While one commit is under way, whoever comes is committed together with the others."""
+    gate = threading.Event()
+    first = threading.Thread(target=lambda: database.write(lambda _: gate.wait(10)))
+    first.start()
+    threads = [threading.Thread(target=lambda n=n: database.write(lambda tx: put(tx, n))) for n in range(30)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 10
+    while database._queue.qsize() < 30 and time.monotonic() < deadline:  # noqa: SLF001, ASYNC110
+        time.sleep(0.01)
+    before = database.one("PRAGMA data_version")
+    gate.set()
+    for thread in [first, *threads]:
+        thread.join()
+    after = database.one("PRAGMA data_version")
+    assert before is not None
+    assert after is not None
+    assert after["data_version"] - before["data_version"] <= 2
+    assert len(database.all("SELECT * FROM t")) == 30
+
+
+def test_a_change_inside_a_change_is_refused_and_a_closed_database_says_so(database: SqliteDatabase) -> None:
+    with pytest.raises(RuntimeError, match="pass the transaction on"):
+        database.write(lambda _: database.write(lambda tx: put(tx, 1)))
+    database.close()
+    with pytest.raises(Unavailable, match="closed"):
+        database.write(lambda tx: put(tx, 1))
+
+
+def test_the_settings_that_durability_rests_on(database: SqliteDatabase) -> None:
+    seen = database.write(lambda tx: (tx.one("PRAGMA synchronous"), tx.one("PRAGMA journal_mode")))
+    assert seen == ({"synchronous": 2}, {"journal_mode": "wal"})
+
+
+def test_a_file_that_is_no_database_is_corrupt(tmp_path: Path) -> None:
+    (tmp_path / "w.db").write_bytes(b"not a database, by far" * 100)
+    with pytest.raises(Corrupt, match=r"w\.db"):
+        SqliteDatabase(tmp_path / "w.db")
+
+
+def _count_up(path: str, start: int, count: int) -> None:
+    database = SqliteDatabase(Path(path))
+    for number in range(count):
+        database.write(lambda tx, n=start + number: put(tx, n))
+    database.close()
+
+
+def test_many_processes_write_and_none_is_told_busy(tmp_path: Path, database: SqliteDatabase) -> None:
+    context = multiprocessing.get_context("spawn")
+    path = str(tmp_path / "w.db")
+    processes = [context.Process(target=_count_up, args=(path, 1000 * n, 60)) for n in range(3)]
+    for process in processes:
+        process.start()
+    for number in range(60):
+        database.write(lambda tx, n=9000 + number: put(tx, n))
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert len(database.all("SELECT * FROM t")) == 240
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from interlock.store.sqlite import SqliteDatabase
+database = SqliteDatabase(Path(sys.argv[1]))
+last = database.one("SELECT max(k) AS k FROM t")["k"] or 0
+while True:
+    last += 1
+    database.write(lambda tx: tx.run("INSERT INTO t VALUES (:k, '')", {"k": last}))
+    print(last, flush=True)
+"""
+
+
+def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, database: SqliteDatabase) -> None:
+    acknowledged = 0
+    for attempt in range(6):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(tmp_path / "w.db")], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+        )
+        assert child.stdout is not None
+        for _ in range(20 + 7 * attempt):
+            acknowledged = int(child.stdout.readline())
+        child.send_signal(signal.SIGKILL)
+        rest = child.stdout.read().split("\n")
+        acknowledged = max([acknowledged, *(int(line) for line in rest[:-1] if line)])
+        child.wait()
+        child.stdout.close()
+        keys = [row["k"] for row in database.all("SELECT k FROM t ORDER BY k")]
+        assert keys == list(range(1, len(keys) + 1))
+        assert len(keys) >= acknowledged
