@@ -52,4 +52,4 @@ def train(people: pl.DataFrame, use_sensitive: bool = False, trees: int = 100) -
     log_param("inputs", ",".join(inputs))
     log_metric("roc_auc", measure(model, held_out, inputs))
     print(f"trained on {training.height} rows, held out {held_out.height}")
-    return Model(model, inputs=training.select(inputs), target=TARGET, evaluation=held_out)
+    return Model(model, inputs=training.select(inputs), target=TARGET, evaluation=held_out, training=training)

@@ -8,16 +8,30 @@ from __future__ import annotations
 TYPE_CHECKING = False  # type checkers take this name for true; `typing` itself is not worth its import here
 if TYPE_CHECKING:
     from interlock.sdk.workspace import Workspace
-    from interlock.train import Model, holdout, log_metric, pipeline, step
+    from interlock.train import Model, bucket, holdout, log_artifact, log_metric, log_param, pipeline, step
 
 __version__ = "0.1.0"
-__all__ = ["Model", "Workspace", "__version__", "holdout", "log_metric", "pipeline", "step"]
+__all__ = [
+    "Model",
+    "Workspace",
+    "__version__",
+    "bucket",
+    "holdout",
+    "log_artifact",
+    "log_metric",
+    "log_param",
+    "pipeline",
+    "step",
+]
 
 _HOMES = {
     "Workspace": "interlock.sdk.workspace",
     "Model": "interlock.train",
+    "bucket": "interlock.train",
     "holdout": "interlock.train",
+    "log_artifact": "interlock.train",
     "log_metric": "interlock.train",
+    "log_param": "interlock.train",
     "pipeline": "interlock.train",
     "step": "interlock.train",
 }

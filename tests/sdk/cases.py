@@ -1,8 +1,8 @@
 """The calls that tests/sdk/test_local_remote.py makes both ways: at least one for every operation of every service.
 
 A case is an operation and its arguments, or a function that makes them from what happened before. Cases run in this
-order, as one story: calls that write run on two workspaces that began alike, one in a folder, one behind a server; calls
-that read run both ways on the same workspace. What is refused belongs here too. (Unknown, missing and mistyped
+order, as one story: calls that write run on two workspaces that began alike, one in a folder, one behind a server;
+calls that read run both ways on the same workspace. What is refused belongs here too. (Unknown, missing and mistyped
 arguments need no cases: they are tried on every operation anyway.)
 
 To add a service: one `Case("service.operation", {...})` for each operation, below.
@@ -20,11 +20,13 @@ class Past:
 
     Attributes:
         folder: a folder with files for operations that take some.
+        bundle: the digest of a bundle that both workspaces hold.
         results: the results so far of each operation, in order; errors are left out.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bundle: str) -> None:
         self.folder = folder
+        self.bundle = bundle
         self.results: dict[str, list[Any]] = {}
 
     def last(self, operation: str) -> Any:
@@ -32,11 +34,19 @@ class Past:
         return self.results[operation][-1]
 
 
+POLICY = {
+    "metrics": [{"measure": "roc_auc", "operator": ">=", "threshold": 0.6}],
+    "approvals": 1,
+    "target": "employed",
+    "id": "person",
+}
+
+
 class Case(NamedTuple):
-    """One call: `arguments` are given, or made from the past of its side."""
+    """One call: `arguments` are given, or made from the past of its side; None are none."""
 
     operation: str
-    arguments: dict[str, Any] | Callable[[Past], dict[str, Any]] = {}
+    arguments: dict[str, Any] | Callable[[Past], dict[str, Any]] | None = None
 
 
 CASES: list[Case] = [
@@ -75,7 +85,9 @@ CASES: list[Case] = [
     Case("notes.nothing"),
     Case("notes.who"),
     Case("notes.echo"),
-    Case("notes.echo", {"value": (1, (2, "x")), "numbers": [1, 2.5, float("nan")], "pairs": {"a": "b"}, "version": "v"}),
+    Case(
+        "notes.echo", {"value": (1, (2, "x")), "numbers": [1, 2.5, float("nan")], "pairs": {"a": "b"}, "version": "v"}
+    ),
     Case("notes.echo", {"value": "a\x00b\x1b[31m"}),
     Case("notes.echo", {"value": "\ud800"}),
     Case("notes.echo", {"value": object()}),
@@ -91,4 +103,175 @@ CASES: list[Case] = [
     Case("notes.fail", {"how": "Error"}),
     Case("notes.break_off"),
     Case("notes.notes"),
+    # ledger
+    Case("ledger.events"),
+    Case("ledger.events", {"after": 0, "limit": 1}),
+    Case("ledger.events", {"kinds": ["experiment.created"]}),
+    Case("ledger.events", {"kinds": ["experiment.craeted"]}),
+    Case("ledger.events", {"limit": 0}),
+    Case("ledger.event", {"index": 0}),
+    Case("ledger.event", {"index": 10**9}),
+    Case("ledger.proof", {"index": 0}),
+    Case("ledger.proof", {"index": -1}),
+    Case("ledger.checkpoint"),
+    Case("ledger.growth", {"size": 1}),
+    Case("ledger.growth", {"size": 10**9}),
+    Case("ledger.erase", {"index": 0, "reason": " "}),
+    Case("ledger.erase", {"index": 0, "reason": "asked for"}),
+    Case("ledger.erase", {"index": 0, "reason": "asked for"}),
+    Case("ledger.event", {"index": 0}),
+    Case("ledger.proof", {"index": 0}),
+    Case("ledger.verify"),
+    # data
+    Case("data.declare", {"name": "people", "declaration": {"id": "person", "target": "employed"}}),
+    Case("data.declare", {"name": "no/name", "declaration": {}}),
+    Case("data.contract", {"name": "people"}),
+    Case("data.ingest", lambda past: {"name": "people", "files": [past.folder / "people.csv"]}),
+    Case("data.ingest", lambda past: {"name": "people", "files": [past.folder / "people.csv"], "where": "age > 100"}),
+    Case("data.ingest", lambda past: {"name": "people", "files": [past.folder / "people.csv"], "where": "agee >"}),
+    Case("data.ingest", lambda past: {"name": "people", "files": [past.folder / "strange.csv"]}),
+    Case("data.ingest", lambda past: {"name": "people", "files": [past.folder / "empty.csv"]}),
+    Case("data.ingest", {"name": "people", "files": []}),
+    Case("data.validate", lambda past: {"name": "people", "files": [past.folder / "strange.csv"]}),
+    Case("data.validate", lambda past: {"name": "poeple", "files": [past.folder / "strange.csv"]}),
+    Case("data.list"),
+    Case("data.show", {"name": "people"}),
+    Case("data.show", {"name": "poeple"}),
+    Case("data.version", {"ref": "data:people@1"}),
+    Case("data.version", {"ref": "people@latest"}),
+    Case("data.version", {"ref": "data:people@9"}),
+    Case("data.version", {"ref": "model:people"}),
+    Case("data.versions", {"name": "people"}),
+    Case("data.profile", {"ref": "people"}),
+    Case("data.contract", {"name": "people"}),
+    # track
+    Case("track.start", {"start": {"experiment": "trees", "name": "one", "params": {"depth": "3"}}}),
+    Case("track.start", {"start": {"experiment": "no/name"}}),
+    Case("track.start", {"start": {"name": "nowhere"}}),
+    Case("track.log", lambda past: {"run": past.last("track.start").id, "params": {"depth": "3"}, "tags": {"a": "b"}}),
+    Case("track.log", lambda past: {"run": past.last("track.start").id, "params": {"depth": "4"}}),
+    Case("track.log_metrics", lambda past: {"run": past.last("track.start").ref, "values": {"loss": 0.5}, "step": 1}),
+    Case("track.log_metrics", lambda past: {"run": past.last("track.start").ref, "values": {"loss": float("nan")}}),
+    Case(
+        "track.log_artifact",
+        lambda past: {"run": past.last("track.start").id, "path": "data/people", "file": past.folder / "people.csv"},
+    ),
+    Case(
+        "track.log_artifact",
+        lambda past: {"run": past.last("track.start").id, "path": "../people", "file": past.folder / "people.csv"},
+    ),
+    Case("track.run", lambda past: {"run": past.last("track.start").id}),
+    Case("track.run", {"run": "01ARZ3NDEKTSV4RRFFQ69G5FAV"}),
+    Case("track.metric", lambda past: {"run": past.last("track.start").id, "name": "loss"}),
+    Case("track.metric", lambda past: {"run": past.last("track.start").id, "name": "los"}),
+    Case("track.logs", lambda past: {"run": past.last("track.start").id, "contains": "x"}),
+    Case("track.finish", lambda past: {"run": past.last("track.start").id, "status": "failed", "reason": "why not"}),
+    Case("track.finish", lambda past: {"run": past.last("track.start").id}),
+    Case("track.finish", lambda past: {"run": past.last("track.start").id, "status": "lost"}),
+    Case("track.runs"),
+    Case("track.runs", {"experiment": "nothing", "limit": 1}),
+    Case("track.experiments"),
+    # train
+    Case("train.run", {"entry": "pipeline:twice", "args": {"number": 21}, "experiment": "sums"}),
+    Case("train.run", {"entry": "pipeline:twcie"}),
+    Case("train.run", {"entry": "pipeline:twice", "args": {"numbre": 1}}),
+    Case("train.run", {"entry": "os:system", "args": {"command": "true"}}),
+    # registry, before there is a model
+    Case("registry.register", lambda past: {"model": "m", "run": past.last("track.start").id, "bundle": "0" * 64}),
+    Case(
+        "registry.register",
+        lambda past: {
+            "model": "m",
+            "run": past.last("track.start").id,
+            "bundle": past.last("track.log_artifact").digest,
+        },
+    ),
+    Case("registry.move", {"version": "model:m@1", "stage": "retired", "reason": "old"}),
+    Case("registry.move", {"version": "model:m@1", "stage": "sold", "reason": "old"}),
+    Case("registry.alias", {"model": "m", "alias": "staging", "version": 1}),
+    Case("registry.approvals", {"version": "model:m@1"}),
+    Case("registry.version", {"version": "m@champion"}),
+    Case("registry.version", {"version": "data:m@1"}),
+    Case("registry.versions", {"model": "m"}),
+    Case("registry.model", {"model": "m"}),
+    Case("registry.models"),
+    Case("registry.bundle", {"version": "m"}),
+    # registry, with a model
+    Case("registry.register", lambda past: {"model": "m", "run": past.last("track.start").id, "bundle": past.bundle}),
+    Case("registry.register", lambda past: {"model": "m", "run": past.last("track.start").id, "bundle": past.bundle}),
+    Case("registry.alias", {"model": "m", "alias": "champion", "version": 1}),
+    Case("registry.alias", {"model": "m", "alias": "staging", "version": 1}),
+    Case("registry.alias", {"model": "m", "alias": "latest", "version": 1}),
+    Case("registry.move", {"version": "m@staging", "stage": "approved", "reason": "please"}),
+    Case("registry.version", {"version": "m@staging"}),
+    Case("registry.version", {"version": "m@stagign"}),
+    Case("registry.versions", {"model": "m"}),
+    Case("registry.model", {"model": "m"}),
+    Case("registry.models"),
+    Case("registry.bundle", {"version": "m@1"}),
+    # audit
+    Case("audit.check", {"version": "m@1"}),
+    Case("audit.policy", {"model": "m"}),
+    Case("audit.set_policy", {"model": "m", "policy": POLICY}),
+    Case("audit.set_policy", {"model": "m", "policy": {"metrics": [{"measure": "roc_auc", "operator": "=="}]}}),
+    Case("audit.policy", {"model": "m"}),
+    Case("audit.report", {"version": "m@1"}),
+    Case("audit.approve", {"version": "m@1"}),
+    Case("deploy.deploy", {"name": "d", "model": "m@1"}),
+    Case("audit.check", {"version": "m@1"}),
+    Case("audit.report", {"version": "m@1"}),
+    Case("audit.waive", {"version": "m@1", "gate": "leakage", "reason": "known", "until": "2027-01-01"}),
+    Case("audit.waive", {"version": "m@1", "gate": "leakage", "reason": "known", "until": "2020-01-01"}),
+    Case("audit.waive", {"version": "m@1", "gate": "leek", "reason": "known", "until": "2027-01-01"}),
+    Case("audit.refuse", {"version": "m@9", "reason": "no"}),
+    Case("audit.approve", {"version": "m@1", "note": "fine"}),
+    Case("registry.approvals", {"version": "m@1"}),
+    # deploy
+    Case("deploy.show", {"name": "d"}),
+    Case("deploy.deploy", {"name": "d", "model": "m@1", "canary": 0.5}),
+    Case("deploy.deploy", {"name": "d", "model": "m@1"}),
+    Case("deploy.deploy", {"name": "d", "model": "m@1", "canary": 1.5}),
+    Case("deploy.show", {"name": "d"}),
+    Case("deploy.deployments"),
+    Case("deploy.revisions", {"name": "d"}),
+    Case("deploy.promote", {"name": "d"}),
+    Case("deploy.rollback", {"name": "d"}),
+    Case("deploy.start", {"name": "d"}),
+    Case("deploy.start", {"name": "e"}),
+    # monitor
+    Case("monitor.set", {"name": "d", "plan": {"deployment": "d", "id": "person", "target": "employed"}}),
+    Case("monitor.set", {"name": "d", "plan": {"deployment": "d", "id": "p", "target": "t", "window": "often"}}),
+    Case("monitor.look", {"name": "d"}),
+    Case("monitor.watch", {"name": "d", "model": "m@1"}),
+    Case("monitor.watch", {"name": "e", "model": "m@1"}),
+    Case("monitor.label", lambda past: {"name": "d", "file": past.folder / "people.csv"}),
+    Case("monitor.label", lambda past: {"name": "d", "file": past.folder / "strange.csv"}),
+    Case("monitor.look", {"name": "d"}),
+    Case("monitor.look", {"name": "d", "until": "some day"}),
+    Case("monitor.show", {"name": "d"}),
+    Case("monitor.show", {"name": "e"}),
+    Case("monitor.monitors"),
+    Case("monitor.windows", {"name": "d"}),
+    Case("monitor.prediction", {"id": "01ARZ3NDEKTSV4RRFFQ69G5FAV"}),
+    Case("monitor.replay", {"name": "d", "model": "m@1"}),
+    # loop
+    Case("loop.turn"),
+    Case("loop.plan"),
+    Case("loop.apply"),
+    Case("loop.apply"),
+    Case("loop.turn", {"until": "2026-03-02"}),
+    Case("loop.turn", {"until": "some day"}),
+    Case("loop.candidate", {"pipeline": "tarin"}),
+    Case("loop.jobs"),
+    Case("loop.jobs", {"limit": 1}),
+    Case("loop.why", {"ref": "model:m@1"}),
+    Case("loop.why", {"ref": "prediction:01ARZ3NDEKTSV4RRFFQ69G5FAV"}),
+    Case("loop.why", {"ref": "nothing"}),
+    Case("deploy.stop", {"name": "d"}),
+    Case("deploy.stop", {"name": "e"}),
+    Case("deploy.show", {"name": "d"}),
+    Case("audit.refuse", {"version": "m@1", "reason": "after all"}),
+    Case("registry.move", {"version": "m@1", "stage": "retired", "reason": "old"}),
+    Case("loop.status"),
+    Case("ledger.verify"),
 ]

@@ -92,13 +92,13 @@ class NotesService:
         """
         if not 1 <= stars <= 5:
             finding = Finding("range", "a star too many", "stars", (0,), 1)
-            raise Invalid(f"{stars} stars are not 1 to 5.", about="note", hint="Use 5.", findings=[finding], stars=stars)
+            raise Invalid(
+                f"{stars} stars are not 1 to 5.", about="note", hint="Use 5.", findings=[finding], stars=stars
+            )
         covers = [cover] if cover else []
         at = from_micros(to_micros(self._store.clock.now()))
         actor = current_actor()
-        note = Note(
-            new_id(), title, at, actor, stars, weight, done, tuple(tags), facts, mood, place, (*files, *covers)
-        )
+        note = Note(new_id(), title, at, actor, stars, weight, done, tuple(tags), facts, mood, place, (*files, *covers))
 
         def change(tx: Any) -> None:
             if tx.one("SELECT id FROM notes WHERE title = :title", {"title": title}):

@@ -90,11 +90,25 @@ def _columns():
     return Kind(CUSTOMERS, "columns", graph, frame[:20].to_dicts(), scores)
 
 
+def _roots():
+    """A graph that answers the root of a hundredth of the age: no number below 0, no probability above 100."""
+    from onnx import TensorProto, helper
+
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [3, 2], [0.01, 0.01, 0.0, 0.0, 0.0, 0.0])
+    nodes = [helper.make_node("MatMul", ["X", "w"], ["z"]), helper.make_node("Sqrt", ["z"], ["p"])]
+    taken = helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, 3])
+    given = helper.make_tensor_value_info("p", TensorProto.FLOAT, [None, 2])
+    graph = helper.make_graph(nodes, "g", [taken], [given], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    rows = [{"age": age, "hours": 1.0, "income": 1.0} for age in (25, 36, 49)]
+    return Kind(PEOPLE, "matrix", model.SerializeToString(), rows, [0.5, 0.6, 0.7])
+
+
 @pytest.fixture(scope="session")
 def kinds():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's own
-        return {"people": _matrix(False), "reversed": _matrix(True), "customers": _columns()}
+        return {"people": _matrix(False), "reversed": _matrix(True), "customers": _columns(), "roots": _roots()}
 
 
 class Shop:
@@ -109,7 +123,9 @@ class Shop:
     def bundle(self, kind: str = "people", **changes) -> str:
         """Return the digest of a bundle; `changes` are fields of its records that shall be otherwise."""
         made = self.kinds[kind]
-        golden = Golden(changes.pop("rows", made.rows), changes.pop("scores", made.scores), changes.pop("tolerance", 1e-4))
+        golden = Golden(
+            changes.pop("rows", made.rows), changes.pop("scores", made.scores), changes.pop("tolerance", 1e-4)
+        )
         fields = {
             "flavor": "sklearn",
             "task": "classification",

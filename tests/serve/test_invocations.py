@@ -43,7 +43,9 @@ def test_csv_is_read_by_the_types_of_the_model(live, expected):
     assert live.shop.store.predictions.get(found["prediction_id"]).inputs == ROW
 
 
-@pytest.mark.parametrize("kind", [None, "application/json", "application/json; charset=UTF-8", 'APPLICATION/JSON; charset="utf-8"'])
+@pytest.mark.parametrize(
+    "kind", [None, "application/json", "application/json; charset=UTF-8", 'APPLICATION/JSON; charset="utf-8"']
+)
 def test_json_is_read_under_every_name_it_has(live, kind):
     headers = {"content-type": kind} if kind else {}
     assert live.client.post("/invocations", content=b'{"inputs": {}}', headers=headers).status_code == 400

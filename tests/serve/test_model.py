@@ -10,18 +10,6 @@ from interlock.serve.model import LoadedModel
 from interlock.store.manifests import put_entries, read_manifest
 
 
-def logarithm():
-    """Return a graph whose answer is no number for an age below 0."""
-    from onnx import TensorProto, helper
-
-    weights = helper.make_tensor("w", TensorProto.FLOAT, [3, 2], [0.01, 0.01, 0.0, 0.0, 0.0, 0.0])
-    nodes = [helper.make_node("MatMul", ["X", "w"], ["z"]), helper.make_node("Log", ["z"], ["p"])]
-    taken = helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, 3])
-    given = helper.make_tensor_value_info("p", TensorProto.FLOAT, [None, 2])
-    graph = helper.make_graph(nodes, "g", [taken], [given], [weights])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
-
-
 @pytest.fixture
 def people(shop):
     return LoadedModel.load(shop.store.objects, shop.bundle("people"))
@@ -60,10 +48,12 @@ def test_a_single_column_of_probabilities_is_the_positive_class(shop):
     assert model.run(model.prepare(columns)).labels == [1, 0]
 
 
-def test_an_answer_that_is_no_number_is_never_given(shop):
-    model = LoadedModel.load(shop.store.objects, shop.bundle("people", graph=logarithm()))
-    with pytest.raises(Unavailable, match="not a number"):
-        model.scores({"age": [30, -5], "hours": [1.0, 1.0], "income": [1.0, 1.0]})
+@pytest.mark.parametrize("age", [-5, 400])
+def test_an_answer_that_is_no_probability_is_never_given(shop, age):
+    model = LoadedModel.load(shop.store.objects, shop.bundle("roots"))
+    assert model.scores({"age": [25], "hours": [1.0], "income": [1.0]}).tolist() == [0.5]
+    with pytest.raises(Unavailable, match="no probability"):
+        model.scores({"age": [30, age], "hours": [1.0, 1.0], "income": [1.0, 1.0]})
 
 
 def test_a_missing_number_that_the_model_cannot_do_without_is_the_callers_fault(people):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
 import pytest
+from notes_service import SERVICES
 from starlette.testclient import TestClient
 
 from interlock.core.errors import Invalid
@@ -10,8 +12,21 @@ from interlock.core.ids import is_ulid
 from interlock.sdk.workspace import Workspace
 from interlock.server.app import create_app
 from interlock.server.guard import Access
+from interlock.store import create_store
 
 JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    with Workspace.over(create_store(tmp_path_factory.mktemp("w") / ".interlock"), services=SERVICES) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def client(workspace: Workspace) -> Iterator[TestClient]:
+    with TestClient(create_app(workspace), base_url="http://127.0.0.1:8230") as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8230", "localhost:8230", "LOCALHOST:8230", "[::1]:8230"])

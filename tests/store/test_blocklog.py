@@ -116,7 +116,8 @@ def test_a_lost_block_in_the_middle_is_noticed(tmp_path):
 def test_a_payload_cannot_pose_as_a_block(tmp_path):
     elsewhere, _ = write(tmp_path, [b"x"])
     path, ends = write(tmp_path, [b"true", elsewhere.read_bytes()[START:] * 3], seal=False)
-    os.truncate(path, ends[-1] - 1)
+    data = path.read_bytes()
+    path.write_bytes(data[: ends[1]] + bytes(HEAD) + data[ends[1] + HEAD :])  # its own header never reached the disk
     assert read(path) == [b"true"]
 
 
@@ -163,6 +164,25 @@ def test_files_that_never_got_their_name_are_removed_unless_somebody_makes_them(
         blocklog.fcntl.flock(file, blocklog.fcntl.LOCK_EX)
         remove_unnamed(tmp_path)
         assert list(tmp_path.iterdir()) == [living]
+
+
+def test_a_new_log_that_was_taken_for_a_dead_one_is_begun_again(tmp_path, monkeypatch):
+    """Between making and locking a file, somebody else may remove it."""
+    lock, removed = blocklog.fcntl.flock, []
+
+    def sweep_first(handle, how):
+        if not removed:
+            removed.append(handle)
+            remove_unnamed(tmp_path)
+        lock(handle, how)
+
+    monkeypatch.setattr(blocklog.fcntl, "flock", sweep_first)
+    path, _ = write(tmp_path)
+    assert removed
+    assert read(path) == PAYLOADS
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(FileNotFoundError):
+        BlockWriter(tmp_path / "missing")
 
 
 def test_a_log_of_another_format_is_refused(tmp_path):

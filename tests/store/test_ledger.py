@@ -1,4 +1,4 @@
-"""The ledger as its users see it: append, read, prove, sign, erase; alone, together, and after something was taken back."""
+"""The ledger as its users see it: append, read, prove, sign, erase; alone, together, and after a roll-back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from interlock.core.clock import FixedClock, to_micros
 from interlock.core.errors import Conflict, Corrupt, Invalid, NotFound
 from interlock.store import merkle
 from interlock.store.ledger import Ledger
-from interlock.store.ledger_entries import commitment
+from interlock.store.ledger_entries import is_commitment
 from interlock.store.notes import parse_note, parse_public_key, verify_checkpoint
 from interlock.store.sqlite import SqliteDatabase
 
@@ -70,13 +70,13 @@ def leaves(database: SqliteDatabase) -> list[bytes]:
 
 def test_an_event_is_read_as_it_was_written(database, ledger, clock) -> None:
     with acting_as("user:ann"):
-        index = add(database, ledger, "experiment.created", "experiment:e1", name="churn ü \u2028 \"quoted\"")
+        index = add(database, ledger, "experiment.created", "experiment:e1", name='churn ü \u2028 "quoted"')
     event = ledger.event(index)
     assert (event.index, event.at, event.actor) == (0, clock.at, "user:ann")
     assert (event.kind, event.subject, event.data) == (
         "experiment.created",
         "experiment:e1",
-        {"name": "churn ü \u2028 \"quoted\""},
+        {"name": 'churn ü \u2028 "quoted"'},
     )
     assert ledger.events() == [event]
 
@@ -102,8 +102,8 @@ def test_the_leaf_is_canonical_and_holds_no_data_but_their_commitment(database, 
     assert set(entry) == {"v", "index", "at", "actor", "kind", "subject", "payload"}
     assert (entry["v"], entry["index"], entry["at"]) == (1, 0, to_micros(NOON))
     assert b"secret" not in stored.entry
-    assert entry["payload"] == commitment(stored.payload_key, stored.payload)
-    assert len(stored.payload_key) == 32
+    assert is_commitment(entry["payload"], stored.payload_key, stored.payload)
+    assert not is_commitment(entry["payload"], stored.payload_key + b"\0", stored.payload), "HMAC pads with zeros"
 
 
 def test_equal_data_have_different_commitments(database, ledger, fill) -> None:
@@ -390,14 +390,14 @@ def test_an_erasure_can_be_erased_too(database, ledger, fill) -> None:
 
 
 def test_verifying_while_others_write_raises_no_false_alarm(database, ledger, fill) -> None:
-    fill(3000)
+    fill(2000)
     stop = threading.Event()
 
     def write() -> None:
         number = 0
         while not stop.is_set():
             fill(7)
-            if number < 3000:
+            if number < 2000:
                 database.write(lambda tx, number=number: ledger.erase(tx, number, "asked for"))
             ledger.checkpoint_if_due(5)
             number += 1
@@ -406,7 +406,7 @@ def test_verifying_while_others_write_raises_no_false_alarm(database, ledger, fi
     for writer in writers:
         writer.start()
     try:
-        for _ in range(6):
+        for _ in range(4):
             found = ledger.verify()
             assert found.ok, found.problems
     finally:
@@ -426,7 +426,7 @@ folder = Path(sys.argv[1])
 database = SqliteDatabase(folder / "w.db")
 ledger = Ledger(database, SystemClock(), folder / "keys", "interlock/test")
 data = {"status": "done", "reason": ""}
-for number in range(40):
+for number in range(25):
     database.write(lambda tx: ledger.append(tx, "run.finished", f"run:{number}", data))
     ledger.checkpoint_if_due(3)
 print(ledger.vkey())
@@ -436,10 +436,10 @@ database.close()
 
 def test_several_processes_write_one_ledger_under_one_key(tmp_path, database, ledger) -> None:
     command = [sys.executable, "-c", WRITER, str(tmp_path)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     vkeys = {process.communicate(timeout=60)[0] for process in processes}
-    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert [process.returncode for process in processes] == [0, 0]
     assert vkeys == {ledger.vkey() + "\n"}
     found = ledger.verify()
-    assert (found.ok, found.entries, found.problems) == (True, 120, ())
-    assert found.checkpoints >= 10
+    assert (found.ok, found.entries, found.problems) == (True, 50, ())
+    assert found.checkpoints >= 5

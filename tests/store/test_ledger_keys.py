@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from interlock.core.clock import SystemClock
 from interlock.core.errors import Corrupt, Invalid
 from interlock.store.ledger_keys import LedgerKeys
 from interlock.store.notes import Head, parse_public_key, sign_checkpoint
-from interlock.core.clock import SystemClock
 
 if TYPE_CHECKING:
     from pathlib import Path

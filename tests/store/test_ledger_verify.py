@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from interlock.core.clock import FixedClock
+from interlock.core.errors import Error
 from interlock.store.ledger import Ledger
 from interlock.store.ledger_entries import Entry, Payload, decode, encode
 from interlock.store.ledger_keys import LedgerKeys
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 ENTRIES = 40
-SIGNED = (0, 11, 26, 39, 40)
+LONG = 2060
+SIGNED = (0, 11, 26, 40)
 ERASED = {9: 30, 12: 33}  # erased by these events
 ORIGIN = "interlock/test"
 TABLES = {
@@ -82,7 +84,7 @@ class Subject:
             self.database.write(change)
         except Undo:
             return found[0]
-        except Exception:
+        except Error:
             assert not found
             return None
 
@@ -105,7 +107,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     found.database.write(
         lambda tx: [
             found.ledger.append(tx, "run.finished", f"run:{index}", {"status": "done", "reason": ""})
-            for index in range(2600 - ENTRIES)
+            for index in range(LONG - ENTRIES)
         ]
     )
     found.ledger.checkpoint()
@@ -148,7 +150,9 @@ def flipped(value: object, rng: random.Random) -> tuple[str, object]:
 def replacements(value: object, rng: random.Random) -> list[tuple[str, object]]:
     """Return other values for a column: of the same type, of another, longer, shorter, empty."""
     if isinstance(value, int):
-        return [(":value", other) for other in (value + 1, value - 1, -value - 5, 10**12 + value, value + 0.5, "x", b"x")]
+        return [
+            (":value", other) for other in (value + 1, value - 1, -value - 5, 10**12 + value, value + 0.5, "x", b"x")
+        ]
     if isinstance(value, str):
         return [(":value", other) for other in (value + " ", value[:-1], value.upper() + "X", value.encode(), 7, "")]
     other = rng.randbytes(len(value))
@@ -159,11 +163,13 @@ def replacements(value: object, rng: random.Random) -> list[tuple[str, object]]:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_column_of_every_row(subject: Subject, table: str) -> None:
-    """Each row, each column: one bit flipped, and values of other kinds put in its place."""
+    """Each row, each column: one bit flipped; in every third, something of another kind or length put in its place."""
     rng, refused, done = random.Random(table), 0, 0
     for row in rows(subject, table):
         for column in TABLES[table]:
-            changes = [flipped(row[column], rng), rng.choice(replacements(row[column], rng))]
+            changes = [flipped(row[column], rng)]
+            if rng.random() < 1 / 3:
+                changes.append(rng.choice(replacements(row[column], rng)))
             for expression, value in changes:
                 sql = f"UPDATE {table} SET {column} = {expression} WHERE rowid = :rowid"
                 found = subject.after((sql, {"value": value, "rowid": row["rowid_"]}))
@@ -226,9 +232,9 @@ def test_rows_that_swap_a_value(subject: Subject, table: str, column: str) -> No
         ("ledger_nodes", {"level": -1, "idx": 3}, 40),
         ("ledger_nodes", {"level": 1 << 40, "idx": 3}, 40),
         ("ledger_nodes", {"level": "x", "idx": 3}, 40),
-        ("ledger_checkpoints", {"size": 17, "number": 6}, 17),
-        ("ledger_checkpoints", {"size": 41, "number": 6}, 41),
-        ("ledger_checkpoints", {"size": -3, "number": 6}, 40),
+        ("ledger_checkpoints", {"size": 17, "number": 5}, 17),
+        ("ledger_checkpoints", {"size": 41, "number": 5}, 41),
+        ("ledger_checkpoints", {"size": -3, "number": 5}, 40),
     ],
 )
 def test_rows_put_in(subject: Subject, table: str, row: Row, first_bad: int) -> None:
@@ -247,7 +253,8 @@ def forge(tx: Transaction, index: int, payload: Payload) -> None:
     old = decode(row["entry"])
     new = encode(Entry(1, index, old.at, "user:mallory", old.kind, old.subject, payload.commitment))
     tx.run(
-        "UPDATE ledger_entries SET entry = :entry, actor = 'user:mallory' WHERE idx = :idx", {"entry": new, "idx": index}
+        "UPDATE ledger_entries SET entry = :entry, actor = 'user:mallory' WHERE idx = :idx",
+        {"entry": new, "idx": index},
     )
     tx.run(
         "UPDATE ledger_payloads SET hmac_key = :key, payload = :data WHERE idx = :idx",
@@ -268,8 +275,10 @@ def forge(tx: Transaction, index: int, payload: Payload) -> None:
         level, place = level + 1, place >> 1
 
 
-@pytest.mark.parametrize(("index", "signed"), [(0, 11), (10, 11), (11, 26), (25, 26), (26, 39), (39, 40)])
-def test_history_rewritten_consistently_is_told_by_the_next_checkpoint(subject: Subject, index: int, signed: int) -> None:
+@pytest.mark.parametrize(("index", "signed"), [(0, 11), (10, 11), (11, 26), (25, 26), (26, 40), (39, 40)])
+def test_history_rewritten_consistently_is_told_by_the_next_checkpoint(
+    subject: Subject, index: int, signed: int
+) -> None:
     found: list[Verification] = []
 
     def change(tx: Transaction) -> None:
@@ -311,18 +320,14 @@ def test_the_root_is_told_while_it_is_beyond_doubt(subject: Subject) -> None:
 def test_every_row_of_the_edges_of_a_long_ledger(long: Subject) -> None:
     """Chunks of the check meet at 1024 and 2048; nodes above a chunk are read one by one."""
     rng = random.Random(4)
-    places = [*range(1020, 1028), 2047, 2048, 2599, *rng.sample(range(2600), 6)]
-    for index in places:
+    for index in (1023, 1024, 2047, LONG - 1):
+        row = {"idx": index}
         for table in ("ledger_entries", "ledger_payloads"):
-            for row in [{"idx": index}]:
-                sql = f"DELETE FROM {table} WHERE idx = :idx"
-                if index in ERASED and table == "ledger_payloads":
-                    continue
-                assert_named(long.after((sql, row)), table, row, "deleted")
+            assert_named(long.after((f"DELETE FROM {table} WHERE idx = :idx", row)), table, row, "deleted")
         sql = "UPDATE ledger_entries SET entry = substr(entry, 2) WHERE idx = :idx"
-        assert_named(long.after((sql, {"idx": index})), "ledger_entries", {"idx": index}, "cut")
+        assert_named(long.after((sql, row)), "ledger_entries", row, "cut")
     for row in rows(long, "ledger_nodes"):
-        if row["level"] >= 9 or (row["level"] >= 5 and rng.random() < 0.1):
+        if row["level"] >= 9 or (row["level"] >= 5 and rng.random() < 0.02):
             sql = "UPDATE ledger_nodes SET hash = :hash WHERE level = :level AND idx = :idx"
             values = {"hash": rng.randbytes(32), "level": row["level"], "idx": row["idx"]}
             assert_named(long.after((sql, values)), "ledger_nodes", row, "changed")
@@ -385,7 +390,7 @@ def writable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
     return folder
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_change_in_the_file_itself_is_named(writable: Path, tmp_path: Path, data: st.DataObject) -> None:
     """The same through the file: a bit of a stored value is flipped on disk, then the workspace is opened again."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import struct
+import tracemalloc
 import zlib
 from array import array
 
@@ -107,8 +108,11 @@ def test_a_segment_has_a_largest_size():
 )
 def test_a_payload_that_lies_about_its_length_is_refused_without_unpacking_it_all(payload):
     head = pack([1], [1], [1.0])[: segments._HEAD.size]
+    tracemalloc.start()
     with pytest.raises(Corrupt):
         unpack(reseal(head, payload))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("fields", [(0, 1, 1), (MAX_POINTS + 1, 1, 1), (1, 2, 1)])
@@ -121,10 +125,8 @@ def test_a_header_that_contradicts_itself_is_refused(fields):
 
 def test_the_bytes_are_the_format_that_is_written_down():
     """Segments outlive the program: this one must be readable for ever."""
-    segment = bytes.fromhex(
-        "494c53310200000007000000000000000900000000000000" + "e803000000000000" + "000000000000e0bf" + "000000000000e0bf"
-    )
-    segment += bytes.fromhex("000000000000f83f" + "03000000")
+    segment = bytes.fromhex("494c5331 02000000 0700000000000000 0900000000000000 e803000000000000")
+    segment += bytes.fromhex("000000000000e0bf 000000000000e0bf 000000000000f83f 03000000")
     planes = b"".join(
         bytes(struct.pack("<2" + code, *column)[plane::8])
         for code, column in (("q", (7, 2)), ("q", (999, 1)), ("d", (1.5, -0.5)))

@@ -130,5 +130,6 @@ def test_any_range_of_any_segments_is_what_a_list_would_give(database, series, p
     points = [[(step, next(numbers), 1.0) for step in part] for part in parts]
     for part in points:
         add(database, series, run, "loss", *part)
-    wanted = [p for p in sum(points, []) if (first is None or p[0] >= first) and (last is None or p[0] <= last)]
+    low, high = -1 if first is None else first, 99 if last is None else last
+    wanted = [point for part in points for point in part if low <= point[0] <= high]
     assert list(series.points(run, "loss", first, last)) == sorted(wanted)

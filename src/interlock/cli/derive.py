@@ -98,30 +98,6 @@ def parameters_of(operation: Operation) -> list[click.Parameter]:
     return made + [option for option in common() if option.name not in names]
 
 
-class OperationCommand(click.Command):
-    """A command whose help explains its arguments too."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the arguments, then the options."""
-        rows = [
-            (parameter.make_metavar(ctx), parameter.help or "")
-            for parameter in self.params
-            if isinstance(parameter, _Argument)
-        ]
-        if rows:
-            with formatter.section("Arguments"):
-                formatter.write_dl(rows)
-        super().format_options(ctx, formatter)
-
-
-class _Argument(click.Argument):
-    """An argument that keeps its help (click's own has none)."""
-
-    def __init__(self, name: str, text: str, **rest: Any) -> None:
-        super().__init__([name], **rest)
-        self.help = text
-
-
 def _command(operation: Operation, services: Mapping[str, Service], called: str = "") -> click.Command:
     def run(**words: Any) -> None:
         arguments = values_of(operation, words)
@@ -129,7 +105,7 @@ def _command(operation: Operation, services: Mapping[str, Service], called: str 
             result = workspace.call(operation.service, operation.name, arguments)
         show(result)
 
-    return OperationCommand(
+    return click.Command(
         called or operation.name.replace("_", "-"),
         callback=run,
         params=parameters_of(operation),
@@ -140,7 +116,7 @@ def _command(operation: Operation, services: Mapping[str, Service], called: str 
 
 def _argument(parameter: Parameter, form: Shape) -> click.Parameter:
     count = -1 if form.form == "list" else 1
-    return _Argument(parameter.name, parameter.help, required=True, nargs=count, type=_type(form))
+    return click.Argument([parameter.name], required=True, nargs=count, type=_type(form), help=parameter.help)
 
 
 def _option(parameter: Parameter, form: Shape) -> click.Parameter:

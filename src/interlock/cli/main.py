@@ -69,6 +69,10 @@ class Near(click.Group):
         return super().resolve_command(ctx, args)
 
 
+class _ReaderGone(Exception):
+    """Nobody reads our output any more (click would turn the error itself into exit code 1)."""
+
+
 class Root(Near):
     """`interlock` itself.
 
@@ -107,6 +111,13 @@ class Root(Near):
         for title, rows in (("Verbs", VERBS), ("Services", self._services)):
             with formatter.section(title):
                 formatter.write_dl([(name, row.help) for name, row in rows.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderGone from error
 
     def _verb(self, name: str, verb: Verb) -> click.Command:
         if ":" in verb.target:
@@ -154,7 +165,7 @@ def run(args: Sequence[str] | None = None, services: Mapping[str, Service] = SER
                 stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to fail
         code = Root(services).main(args, prog_name="interlock", standalone_mode=False, obj=said)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, _ReaderGone):
         # The reader has seen enough. What is left in the buffer goes nowhere, without a word at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE

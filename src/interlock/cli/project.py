@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from interlock.cli.derive import OperationCommand, parameters_of, values_of
+from interlock.cli.derive import parameters_of, values_of
 from interlock.cli.main import common
 from interlock.cli.session import note, open_workspace, said, show
 from interlock.core.errors import Conflict, Invalid, NotFound
@@ -77,7 +77,7 @@ def apply(services: Mapping[str, Service]) -> click.Command:
         show(result)
 
     text = f"{found.summary} The plan is shown first."
-    return OperationCommand("apply", callback=run, params=parameters_of(found), help=text)
+    return click.Command("apply", callback=run, params=parameters_of(found), help=text)
 
 
 def _shared(plan: Operation, arguments: Mapping[str, Any]) -> dict[str, Any]:

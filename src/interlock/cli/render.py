@@ -70,6 +70,7 @@ def _rows(rows: Sequence[Any], widest: int | None) -> str:
         return "\n".join(_cell(row) for row in rows)
     names = list(dict.fromkeys(name for record in records for name in record))
     columns = [[record.get(name) for record in records] for name in names]
+    names = [clean(str(name)) for name in names]
     texts = [[_cut(_cell(value), widest) for value in column] for column in columns]
     widths = [max(len(name), *map(len, column)) for name, column in zip(names, texts, strict=True)]
     right = [all(_is_number(value) for value in column) for column in columns]

@@ -73,7 +73,7 @@ def _turning(workspace: Workspace, end: Callable[[], None]) -> Iterator[None]:
 
     def turn() -> None:
         try:
-            run_forever(workspace, stop)
+            run_forever(workspace.store, stop)
         except BaseException as error:  # noqa: BLE001 - the border of the thread: raised again below
             broken.append(error)
             end()

@@ -90,10 +90,11 @@ class Flavor(Protocol):
 
 
 class DataFormat(Protocol):
-    """Reads tables from files of one kind."""
+    """Reads tables from files of one kind; where `typed` is false, its columns are text whatever they mean."""
 
     name: str
     suffixes: Sequence[str]
+    typed: bool
 
     def read(self, path: Path) -> Any:
         """Return the table of a file as a Polars frame."""

@@ -21,6 +21,7 @@ class Parquet:
 
     name = "parquet"
     suffixes = (".parquet", ".pq")
+    typed = True
 
     def read(self, path: Path) -> pl.DataFrame:
         """Return the table of a Parquet file."""
@@ -34,6 +35,7 @@ class Csv:
 
     name = "csv"
     suffixes = (".csv",)
+    typed = False
 
     def read(self, path: Path) -> pl.DataFrame:
         """Return the table of a CSV file, every column as text; empty fields are nulls."""
@@ -47,8 +49,8 @@ class Csv:
         return pl.read_csv(path, infer_schema=False)
 
 
-def read_table(path: Path, name: str) -> pl.DataFrame:
-    """Return the table of a file, by the format that its name's ending says.
+def read_table(path: Path, name: str) -> tuple[pl.DataFrame, bool]:
+    """Return the table of a file, by the format that its name's ending says, and whether its columns have types.
 
     Args:
         path: where the bytes are.
@@ -84,7 +86,7 @@ def read_table(path: Path, name: str) -> pl.DataFrame:
             file=name,
             columns=empty,
         )
-    return frame
+    return frame, reader.typed
 
 
 def _format(name: str) -> DataFormat:

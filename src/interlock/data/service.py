@@ -392,7 +392,7 @@ class DataService:
             for file in files:
                 path = Path(folder) / "table"
                 self._store.objects.fetch(file.digest, path)
-                frames.append(_typed(read_table(path, file.name), contract))
+                frames.append(_shaped(*read_table(path, file.name), contract))
         try:
             frame = pl.concat(frames, how="vertical_relaxed")
             return frame.filter(pl.sql_expr(where)) if where else frame
@@ -403,24 +403,24 @@ class DataService:
             ) from None
 
 
-def _typed(frame: pl.DataFrame, contract: Contract | None) -> pl.DataFrame:
-    """Return a file's table with dictionary-coded text as text, and text typed as the contract or its values say."""
+def _shaped(frame: pl.DataFrame, typed: bool, contract: Contract | None) -> pl.DataFrame:
+    """Return a file's table with dictionary-coded text as text, and untyped text typed as the contract or its values say."""
     import polars as pl
 
     frame = frame.with_columns(pl.col(pl.Categorical).cast(pl.String), pl.selectors.by_dtype(pl.Enum).cast(pl.String))
     if contract is not None:
         return conform(frame, contract)
-    columns = []
-    for column in frame.get_columns():
-        typed = column
-        if column.dtype == pl.String:
-            for target in (pl.Int64, pl.Float64):
-                cast = column.cast(target, strict=False)
-                if cast.null_count() == column.null_count():
-                    typed = cast
-                    break
-        columns.append(typed)
-    return pl.DataFrame(columns)
+    return frame if typed else pl.DataFrame([_guessed(column) for column in frame.get_columns()])
+
+
+def _guessed(column: pl.Series) -> pl.Series:
+    import polars as pl
+
+    for target in (pl.Int64, pl.Float64):
+        cast = column.cast(target, strict=False)
+        if cast.null_count() == column.null_count():
+            return cast
+    return column
 
 
 def _contract_bytes(contract: Contract) -> bytes:

@@ -65,9 +65,7 @@ def tensor(name: str, datatype: str, values: list[Any]) -> dict[str, Any]:
     return {"name": name, "shape": [len(values)], "datatype": datatype, "data": values}
 
 
-def send_month(
-    client: Client, month: Month, rows: pl.DataFrame, sent: set[str], tick: Callable[[int], None]
-) -> int:
+def send_month(client: Client, month: Month, rows: pl.DataFrame, sent: set[str], tick: Callable[[int], None]) -> int:
     """Return how many people were scored now; requests that the log holds already are not sent again.
 
     Args:

@@ -33,9 +33,7 @@ def lay_out(target: Path, name: str = EXAMPLE) -> bool:
     if (target / "interlock.toml").exists():
         return False
     if target.exists() and any(target.iterdir()):
-        raise Conflict(
-            f"{target} is not empty and holds no project.", about="demo", hint="Name another with --folder."
-        )
+        raise Conflict(f"{target} is not empty and holds no project.", about="demo", hint="Name another with --folder.")
     shutil.copytree(
         example_source(name), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", ".interlock")
     )

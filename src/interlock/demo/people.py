@@ -77,7 +77,7 @@ def as_inputs(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the columns that a request carries: all but the key, the year, the truth, and what only audits may see."""
     import polars as pl
 
-    return rows.drop("person", "year", "employed", *AUDIT).with_columns(pl.all().cast(pl.Int64))
+    return rows.drop("person", "year", "employed", *AUDIT).with_columns(pl.all().cast(pl.String).cast(pl.Int64))
 
 
 def as_labels(rows: pl.DataFrame) -> pl.DataFrame:

@@ -3,7 +3,6 @@ stopped in the middle goes on where it was."""
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from interlock.demo.people import Month
     from interlock.demo.screen import Screen
     from interlock.monitor.records import WindowReport
+    from interlock.registry.service import ModelVersion
     from interlock.sdk import Workspace
 
 NAME = "employment"
@@ -40,7 +40,7 @@ class Story:
         self.folder = folder
         self.screen = screen
         self.count = count
-        self._told: set[str] = set()
+        self._said = "keep"
 
     def data(self) -> None:
         """Ingest 2015, ages 18-54; show that a corrupted file is refused."""
@@ -51,8 +51,13 @@ class Story:
         version = self.ws.data.version("data:people@1")
         contract = self.ws.data.contract("people")
         age = next(rule for rule in contract.columns if rule.name == "AGEP")
-        say(f"{version.ref}: {version.rows} rows, {len(version.columns)} columns, digest {version.digest[:16]}", mark="+")
-        say(f"its contract: {len(contract.columns)} columns; for instance AGEP {age.kind} in {age.minimum:g}..{age.maximum:g}")
+        say(
+            f"{version.ref}: {version.rows} rows, {len(version.columns)} columns, digest {version.digest[:16]}",
+            mark="+",
+        )
+        say(
+            f"its contract: {len(contract.columns)} columns; for instance AGEP {age.kind} in {age.minimum:g}..{age.maximum:g}"
+        )
         broken = self.folder / "data" / "corrupted.parquet"
         people.corrupted(DataService(self.ws.store).frame("data:people@1")).write_parquet(broken)
         try:
@@ -71,10 +76,14 @@ class Story:
         run = self.ws.track.run(version.run)
         say = self.screen.line
         say(f"{run.ref}: {run.status} in {(run.ended_at or run.started_at) - run.started_at}", mark="+")
-        say(f"params {', '.join(f'{k}={v}' for k, v in sorted(run.params.items()) if k != 'inputs')};"
-            f" ROC AUC {run.metrics['roc_auc']:.3f} on people it has not seen")
-        say(f"kept with it: {', '.join(run.inputs)}, code {run.code[:12]}, environment {run.environment[:12]},"
-            f" {len(run.artifacts)} artifacts, log {self.ws.track.logs(run.ref, 'trained on')!r}")
+        say(
+            f"params {', '.join(f'{k}={v}' for k, v in sorted(run.params.items()) if k != 'inputs')};"
+            f" ROC AUC {run.metrics['roc_auc']:.3f} on people it has not seen"
+        )
+        say(
+            f"kept with it: {', '.join(run.inputs)}, code {run.code[:12]}, environment {run.environment[:12]},"
+            f" {len(run.artifacts)} artifacts, log {self.ws.track.logs(run.ref, 'trained on')!r}"
+        )
         self.screen.title("3. Register and gate")
         self._gates(version.ref)
 
@@ -93,14 +102,19 @@ class Story:
         if self.ws.registry.version(ref).stage == "validated":
             self.ws.audit.approve(ref, "reviewed the gate report")
         for approval in self.ws.registry.approvals(ref):
-            self.screen.line(f"approved by {approval.actor}, bound to bundle {approval.bundle[:12]} and report"
-                             f" {approval.report[:12]}", mark="+")
+            self.screen.line(
+                f"approved by {approval.actor}, bound to bundle {approval.bundle[:12]} and report"
+                f" {approval.report[:12]}",
+                mark="+",
+            )
         with self.screen.busy("golden requests in a fresh process, then a server ..."):
             self.turn(_BEGIN)
         found = self.ws.deploy.show(NAME)
         routes = ", ".join(f"{route.model} {route.weight:.0%}" for route in found.routes)
-        self.screen.line(f"deployment:{NAME} revision {found.revision} answers on {found.url} (process {found.pid}): {routes}",
-                         mark="+")
+        self.screen.line(
+            f"deployment:{NAME} revision {found.revision} answers on {found.url} (process {found.pid}): {routes}",
+            mark="+",
+        )
 
     def live(self, year: int, title: str) -> None:
         """Live through one year: people come, windows close, labels arrive a month later."""
@@ -115,7 +129,7 @@ class Story:
         month = people.months()[-1]
         self._label(month)
         self.turn(datetime(2019, 2, 1, tzinfo=UTC))
-        self._tell(month)
+        self.screen.line(self._quality(month))
 
     def replay(self) -> None:
         """Show what the first model would have scored on the requests of 2018."""
@@ -158,41 +172,64 @@ class Story:
             self.screen.line(decision, mark="+")
 
     def _month(self, month: Month, before: Month | None) -> None:
+        """Let a month's people come, then the labels of the month before; take a turn after each."""
         rows = people.arrivals(self.folder, month, self.count)
-        url = self._url()
-        client = Client(url, NAME)
         sent = self.ws.store.predictions.request_ids(NAME)
-        began = time.perf_counter()
+        client = Client(self._url(), NAME)
         with self.screen.progress(month.name, rows.height) as tick:
-            scored = send_month(client, month, rows, sent, tick)
+            send_month(client, month, rows, sent, tick)
         client.close()
-        del began, scored
         self.turn(month.end)
-        self._tell(month)
-        if before is not None and before.year > 2015:  # noqa: PLR2004
+        text = self._window(month)
+        if before is not None:
+            self._verdict()
             self._label(before)
             self.turn(month.end)
-            self._tell(before)
+            text += f"; {self._quality(before)}"
+        self.screen.line(text)
+        self._verdict()
 
     def _label(self, month: Month) -> None:
         path = self.folder / "data" / f"labels-{month.name}.parquet"
         people.as_labels(people.arrivals(self.folder, month, self.count)).write_parquet(path)
         self.ws.monitor.label(NAME, path)  # type: ignore[arg-type] # a workspace stores the path's bytes first
 
-    def _tell(self, month: Month) -> None:
-        """Say what is new about a month's windows."""
-        for report in self.ws.monitor.windows(NAME):
-            if report.window == month.name:
-                text = told(report)
-                if text not in self._told:
-                    self._told.add(text)
-                    self.screen.line(text, mark=" " if report.verdict.action == "keep" else "!")
+    def _window(self, month: Month) -> str:
+        """Return what a month's people looked like to the monitor."""
+        found = self._reports(month)
+        scored = " and ".join(f"{r.predictions} by {r.model.rpartition(':')[2]}" for r in found)
+        drifted = [d.reason for r in found for d in r.drifts if d.severity == "alarm"]
+        more = f" (and {len(drifted) - 2} more columns)" if len(drifted) > 2 else ""  # noqa: PLR2004
+        return f"{month.name}: scored {scored}; {'; '.join(drifted[:2]) + more if drifted else 'no drift'}"
+
+    def _quality(self, month: Month) -> str:
+        """Return how good the answers of a month were, now that its labels are there."""
+        parts = []
+        for report in self._reports(month):
+            if report.realised:
+                expected = (
+                    "no estimate"
+                    if report.distrust or not report.estimated
+                    else f"{report.estimated.value:.3f} estimated"
+                )
+                parts.append(f"ROC AUC {report.realised.value:.3f} ({expected})")
+        return f"labels of {month.name}: {', '.join(parts)}"
+
+    def _reports(self, month: Month) -> list[WindowReport]:
+        return [report for report in self.ws.monitor.windows(NAME) if report.window == month.name]
+
+    def _verdict(self) -> None:
+        """Say what the monitor says, when it says something new."""
+        found = self.ws.monitor.show(NAME)
+        if found.verdict != self._said:
+            self._said = found.verdict
+            self.screen.line(f"verdict {found.verdict!r}: {found.reason}", mark="+" if found.verdict == "keep" else "!")
 
     def _url(self) -> str:
         found = self.ws.deploy.show(NAME)
         return found.url if found.live else self.ws.deploy.start(NAME).url
 
-    def _candidate(self, number: int, args: dict[str, str]):  # type: ignore[no-untyped-def]
+    def _candidate(self, number: int, args: dict[str, str]) -> ModelVersion:
         try:
             return self.ws.registry.version(f"model:{NAME}@{number}")
         except NotFound:
@@ -204,16 +241,3 @@ class Story:
             self.screen.line(text, mark=mark)
         version = self.ws.registry.version(ref)
         self.screen.line(f"{ref} is {version.stage!r}", mark="!" if version.stage == "development" else "+")
-
-
-def told(report: WindowReport) -> str:
-    """Return one window in one sentence."""
-    drifted = [d for d in report.drifts if d.severity == "alarm"]
-    drift = "; ".join(d.reason for d in drifted[:2]) + (f" (+{len(drifted) - 2} columns)" if len(drifted) > 2 else "")  # noqa: PLR2004
-    parts = [f"{report.window} {report.model.rpartition(':')[2]}: {report.predictions} scored"]
-    parts.append(drift or "no drift")
-    if report.realised:
-        parts.append(f"{report.labels} labels, ROC AUC {report.realised.value:.3f}")
-    if report.verdict.action != "keep":
-        parts.append(f"verdict {report.verdict.action!r}: {report.verdict.reason}")
-    return "; ".join(parts)

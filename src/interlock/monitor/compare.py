@@ -99,7 +99,7 @@ def _compare_numbers(column: Numeric, counts: Counts) -> Comparison:
     import numpy as np
 
     before, now = np.asarray(column.counts, dtype=np.float64), np.asarray(counts.cells, dtype=np.float64)
-    m, n = before.sum(), now.sum()
+    m, n = float(before.sum()), float(now.sum())
     empty = not column.counts[0]
     outside = counts.cells[1] + counts.cells[-1] + (counts.cells[0] if empty else 0)
     expected = (2.0 + empty) / (m + 1.0)
@@ -127,7 +127,7 @@ def _compare_values(column: Categorical, counts: Counts) -> Comparison:
     import numpy as np
 
     before, now = np.asarray(column.counts, dtype=np.float64), np.asarray(counts.cells, dtype=np.float64)
-    m, n = before.sum(), now.sum()
+    m, n = float(before.sum()), float(now.sum())
     empty = not column.counts[-1]
     novel = counts.unseen + (counts.cells[-1] if empty else 0)
     expected = min(1.0, column.singletons / m + empty / (m + 1.0))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from interlock.core.periods import Period, parse_period
-from interlock.monitor.auc import auc_interval
+from interlock.monitor.auc import Interval, auc_interval
+from interlock.monitor.brier import Brier, brier_score
 from interlock.monitor.drift import ColumnDrift, Severity, drift
 from interlock.monitor.quality import estimable, estimated_auc
 from interlock.monitor.records import MonitorPlan, WindowReport
@@ -52,7 +53,7 @@ def evaluate(
     alpha = drift_alpha(plan.false_alarms, windows_a_year(plan.window))
     drifts = drift(reference, inputs_of(rows), scores, alpha=alpha)
     labelled = rows.filter(pl.col(plan.target).is_not_null())
-    realised = auc_interval(labelled[plan.target].to_numpy(), labelled["score"].to_numpy()) if labelled.height else None
+    realised, loss = quality_of(labelled, plan.target)
     return WindowReport(
         window=period.label(bounds[0]),
         starts_at=bounds[0],
@@ -65,9 +66,18 @@ def evaluate(
         estimated=estimated_auc(reference, scores),
         distrust=estimable(reference, drifts),
         realised=realised,
+        brier=loss,
         looks=looks,
         verdict=Verdict("keep", ""),
     )
+
+
+def quality_of(labelled: pl.DataFrame, target: str) -> tuple[Interval | None, Brier | None]:
+    """Return ROC AUC and Brier score of labelled predictions; None where they cannot be computed."""
+    if not labelled.height:
+        return None, None
+    labels, scores = labelled[target].to_numpy(), labelled["score"].to_numpy()
+    return auc_interval(labels, scores), brier_score(labels, scores)
 
 
 def severity_of(drifts: Sequence[ColumnDrift]) -> Severity:

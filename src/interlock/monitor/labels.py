@@ -37,7 +37,7 @@ def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> 
     with tempfile.TemporaryDirectory(prefix="interlock-") as folder:
         path = Path(folder) / "labels"
         store.objects.fetch(file.digest, path)
-        frame = read_table(path, file.name)
+        frame, _ = read_table(path, file.name)
     key = BY_PREDICTION if BY_PREDICTION in frame.columns else plan.id
     for column in (key, plan.target):
         if column not in frame.columns:

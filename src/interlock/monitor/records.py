@@ -7,6 +7,7 @@ from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at r
 import msgspec
 
 from interlock.monitor.auc import Interval
+from interlock.monitor.brier import Brier
 from interlock.monitor.drift import ColumnDrift, Severity
 from interlock.monitor.verdict import Verdict
 
@@ -62,6 +63,7 @@ class WindowReport(msgspec.Struct, frozen=True, kw_only=True):
         estimated: ROC AUC to expect, before labels.
         distrust: why the estimate is not to be trusted, or "".
         realised: ROC AUC on the labelled rows.
+        brier: Brier score on the labelled rows.
         looks: how often it was evaluated; labels that come later make it new.
         verdict: what was decided at this look.
     """
@@ -77,6 +79,7 @@ class WindowReport(msgspec.Struct, frozen=True, kw_only=True):
     estimated: Interval | None
     distrust: str
     realised: Interval | None
+    brier: Brier | None
     looks: int
     verdict: Verdict
 

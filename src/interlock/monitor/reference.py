@@ -13,6 +13,7 @@ import msgspec
 from interlock.core.errors import Invalid
 from interlock.monitor.auc import auc_interval, block_auc
 from interlock.monitor.bins import Categorical, Numeric, bin_numbers, bin_values, is_categorical
+from interlock.monitor.brier import brier_score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,8 @@ class Reference(msgspec.Struct, frozen=True):
         auc_se: its standard error (DeLong), 0.0 when there is no AUC.
         block_auc: ROC AUC that the calibration steps alone give; what estimates are measured against.
         blocks: the calibration curve, ascending; empty when there is no AUC.
+        brier: mean squared error of the score as a probability, or None without labels.
+        brier_se: its standard error.
     """
 
     rows: int
@@ -62,6 +65,8 @@ class Reference(msgspec.Struct, frozen=True):
     auc_se: float = 0.0
     block_auc: float = 0.0
     blocks: tuple[Block, ...] = ()
+    brier: float | None = None
+    brier_se: float = 0.0
 
     @property
     def label_rate(self) -> float | None:
@@ -144,7 +149,10 @@ def _with_quality(plain: Reference, scores: NDArray[np.float64], labels: NDArray
     blocks = _calibrate(plain.score.uppers, scores, labels)
     rows, positives = np.array([b.rows for b in blocks]), np.array([b.positives for b in blocks])
     within = float(block_auc(rows[None, :] - positives[None, :], positives[None, :])[0])
-    return msgspec.structs.replace(counted, auc=judged.value, auc_se=judged.se, block_auc=within, blocks=blocks)
+    loss = brier_score(labels, scores)
+    return msgspec.structs.replace(
+        counted, auc=judged.value, auc_se=judged.se, block_auc=within, blocks=blocks, brier=loss.value, brier_se=loss.se
+    )
 
 
 def _calibrate(uppers: Sequence[float], scores: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[Block, ...]:

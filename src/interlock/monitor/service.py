@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from interlock.core.canonical import canonical, digest
 from interlock.core.clock import from_micros, parse_instant, to_micros
 from interlock.core.errors import Invalid, NotFound
 from interlock.core.files import StoredFile
@@ -15,12 +14,11 @@ from interlock.core.operations import Permission, operation
 from interlock.core.periods import parse_period
 from interlock.core.ports import Row, Transaction
 from interlock.core.refs import check_name
-from interlock.monitor.evaluate import Subject, evaluate, severity_of
 from interlock.monitor.labels import add_labels, with_labels
+from interlock.monitor.look import Episode, Watched, encode, look, read_report
 from interlock.monitor.records import LabelBatch, Monitor, MonitorPlan, Replay, WindowReport
-from interlock.monitor.reference import Reference
 from interlock.monitor.replay import Duel, duel, make_reference, replay
-from interlock.monitor.verdict import Standard, Verdict, WindowFacts, decide
+from interlock.monitor.verdict import Standard
 from interlock.registry.service import RegistryService
 from interlock.store import Store
 from interlock.store.predictions import Prediction
@@ -30,16 +28,6 @@ if TYPE_CHECKING:
 
 Reports = list[WindowReport]
 Monitors = list[Monitor]
-_YEAR_S = 365 * 86_400
-
-
-class _Episode(msgspec.Struct, frozen=True):
-    """What was said last, so that an alarm is raised once."""
-
-    action: str = "keep"
-    since: str = ""
-    reason: str = ""
-    watched_from: int = 0
 
 
 class MonitorService:
@@ -74,7 +62,7 @@ class MonitorService:
             tx.run(
                 "INSERT INTO monitors (name, plan, reference, model, episode, set_at) VALUES (:name, :plan, '', '', :e, :at)"
                 " ON CONFLICT (name) DO UPDATE SET plan = excluded.plan, set_at = excluded.set_at",
-                {"name": name, "plan": stored, "e": _encode(_Episode()), "at": self._now()},
+                {"name": name, "plan": stored, "e": encode(Episode()), "at": self._now()},
             )
             data = {"plan": stored, "reference": row["reference"] if row else ""}
             self._store.ledger.append(tx, "monitor.set", f"monitor:{name}", data)
@@ -98,10 +86,10 @@ class MonitorService:
         reference = self._store.objects.put(msgspec.json.encode(make_reference(self._registry, version.bundle)))
         plan = self._plan(row)
         start = parse_period(plan.window).floor(parse_instant(since)) if since else from_micros(0)
-        episode = _Episode(watched_from=to_micros(start))
+        episode = Episode(watched_from=to_micros(start))
 
         def change(tx: Transaction) -> None:
-            values = {"name": name, "reference": reference, "model": version.ref, "episode": _encode(episode)}
+            values = {"name": name, "reference": reference, "model": version.ref, "episode": encode(episode)}
             tx.run(
                 "UPDATE monitors SET reference = :reference, model = :model, episode = :episode, set_at = :at"
                 " WHERE name = :name",
@@ -143,7 +131,9 @@ class MonitorService:
                 f"Monitor {name!r} watches no version yet.", about="monitor", hint="Deploy an approved version first."
             )
         at = _instant(until) if until else self._store.clock.now()
-        return self._look(name, row, at)
+        plan = self._plan(row)
+        frame = self._labelled_frame(name, until=at.isoformat())
+        return look(self._store, Watched(name, row["model"], row["reference"], row["episode"], plan), frame, at)
 
     @operation(Permission.MONITOR_READ)
     def show(self, name: str) -> Monitor:
@@ -156,7 +146,7 @@ class MonitorService:
             NotFound: there is none.
         """
         row = self._row(name)
-        said = msgspec.json.decode(row["episode"], type=_Episode)
+        said = msgspec.json.decode(row["episode"], type=Episode)
         return Monitor(name, self._plan(row), row["model"], row["reference"], said.action, said.since, said.reason)
 
     @operation(Permission.MONITOR_READ)
@@ -205,7 +195,7 @@ class MonitorService:
 
     def report(self, digest: str) -> WindowReport:
         """Return the report of this digest."""
-        return msgspec.json.decode(self._store.objects.get(digest), type=WindowReport)
+        return read_report(self._store, digest)
 
     def plan_of(self, name: str) -> MonitorPlan | None:
         """Return the plan of a monitor, or None when there is none."""
@@ -242,105 +232,6 @@ class MonitorService:
         times = self._store.predictions.frame(deployment).filter(pl.col("model") == model)["occurred_at"]
         return from_micros(int(times.to_physical().min())) if len(times) else None  # type: ignore[arg-type]
 
-    def _look(self, name: str, row: Row, until: datetime) -> Reports:
-        import polars as pl
-
-        plan, said = self._plan(row), msgspec.json.decode(row["episode"], type=_Episode)
-        reference = msgspec.json.decode(self._store.objects.get(row["reference"]), type=Reference)
-        subject = Subject(row["model"], plan, reference)
-        frame = self._labelled_frame(name, until=until.isoformat()).filter(pl.col("model") == row["model"])
-        held = {
-            r["starts_at"]: r
-            for r in self._store.database.all(
-                "SELECT * FROM monitor_windows WHERE monitor = :name AND model = :model",
-                {"name": name, "model": row["model"]},
-            )
-        }
-        period = parse_period(plan.window)
-        starts = sorted({period.floor(from_micros(at)) for at in frame["occurred_at"].to_physical().unique().to_list()})
-        reports: Reports = []
-        fresh: Reports = []
-        for start in starts:
-            end = period.after(start)
-            if end > until or to_micros(start) < said.watched_from:
-                continue
-            times = pl.col("occurred_at").to_physical()
-            rows = frame.filter((times >= to_micros(start)) & (times < to_micros(end)))
-            known = held.get(to_micros(start))
-            labels = rows.height - rows[plan.target].null_count()
-            if known and (known["predictions"], known["labels"]) == (rows.height, labels):
-                reports.append(self.report(known["report"]))
-                continue
-            report = evaluate(subject, rows, (start, end), period, (known["looks"] if known else 0) + 1)
-            reports.append(report)
-            fresh.append(report)
-        if not fresh:
-            return []
-        verdict = decide([_facts(report) for report in reports], _standard(plan, reference))
-        fresh[-1] = msgspec.structs.replace(fresh[-1], verdict=verdict)
-        ids = {r.window: digest("\n".join(sorted(_ids(frame, r))).encode()) for r in fresh}
-        self._store.database.write(lambda tx: self._record(tx, (name, row["model"]), fresh, ids, (said, verdict)))
-        return fresh
-
-    def _record(
-        self,
-        tx: Transaction,
-        names: tuple[str, str],
-        reports: Reports,
-        ids: dict[str, str],
-        verdicts: tuple[_Episode, Verdict],
-    ) -> None:
-        """Write the reports, what they decide, and the alarm that follows, all or nothing."""
-        name, model = names
-        said, verdict = verdicts
-        subject, last = f"monitor:{name}", ""
-        for report in reports:
-            last = self._store.objects.put(msgspec.json.encode(report))
-            tx.run(
-                "INSERT INTO monitor_windows (monitor, starts_at, ends_at, model, predictions, labels, severity, verdict,"
-                " report, looks, evaluated_at) VALUES (:monitor, :starts, :ends, :model, :predictions, :labels, :severity,"
-                " :verdict, :report, :looks, :at) ON CONFLICT (monitor, starts_at, model) DO UPDATE SET"
-                " predictions = excluded.predictions, labels = excluded.labels, severity = excluded.severity,"
-                " verdict = excluded.verdict, report = excluded.report, looks = excluded.looks,"
-                " evaluated_at = excluded.evaluated_at",
-                {
-                    "monitor": name,
-                    "starts": to_micros(report.starts_at),
-                    "ends": to_micros(report.ends_at),
-                    "model": model,
-                    "predictions": report.predictions,
-                    "labels": report.labels,
-                    "severity": report.severity,
-                    "verdict": report.verdict.action,
-                    "report": last,
-                    "looks": report.looks,
-                    "at": self._now(),
-                },
-            )
-            data = {
-                "window": report.window,
-                "report": last,
-                "verdict": report.verdict.action,
-                "predictions": ids[report.window],
-            }
-            self._store.ledger.append(tx, "window.evaluated", subject, data)
-        changed = (verdict.action, verdict.since) != (said.action, said.since)
-        signal = "drift" if verdict.since else "quality"
-        if changed and verdict.action != "keep":
-            data = {
-                "window": reports[-1].window,
-                "signal": signal,
-                "verdict": verdict.action,
-                "report": last,
-                "reason": verdict.reason,
-            }
-            self._store.ledger.append(tx, "alarm.raised", subject, data)
-        elif changed and said.action != "keep":
-            data = {"window": reports[-1].window, "reason": verdict.reason}
-            self._store.ledger.append(tx, "alarm.closed", subject, data)
-        episode = msgspec.structs.replace(said, action=verdict.action, since=verdict.since, reason=verdict.reason)
-        tx.run("UPDATE monitors SET episode = :e WHERE name = :name", {"e": _encode(episode), "name": name})
-
     def _labelled_frame(self, name: str, since: str = "", until: str = "") -> pl.DataFrame:
         plan = self._plan(self._row(name))
         first = to_micros(_instant(since)) if since else None
@@ -361,44 +252,8 @@ class MonitorService:
         return to_micros(self._store.clock.now())
 
 
-def _facts(report: WindowReport) -> WindowFacts:
-    worst = [drift for drift in report.drifts if drift.severity == report.severity]
-    return WindowFacts(
-        name=report.window,
-        drift=severity_of(report.drifts),
-        reason=worst[0].reason if worst and report.severity != "none" else "",
-        labels=report.labels if report.realised else 0,
-        auc=report.realised.value if report.realised else None,
-        auc_se=report.realised.se if report.realised else 0.0,
-    )
-
-
-def _standard(plan: MonitorPlan, reference: Reference) -> Standard:
-    period = parse_period(plan.window)
-    seconds = period.seconds or period.months * _YEAR_S / 12
-    return Standard(
-        auc=reference.auc,
-        auc_se=reference.auc_se,
-        at_least=plan.at_least or None,
-        false_alarms=plan.false_alarms,
-        windows=max(1, round(_YEAR_S / seconds)),
-    )
-
-
-def _ids(frame: pl.DataFrame, report: WindowReport) -> list[str]:
-    import polars as pl
-
-    times = pl.col("occurred_at").to_physical()
-    inside = (times >= to_micros(report.starts_at)) & (times < to_micros(report.ends_at))
-    return [str(value) for value in frame.filter(inside)["id"].to_list()]
-
-
 def _instant(text: str) -> datetime:
     try:
         return parse_instant(text)
     except ValueError:
         raise Invalid(f"{text!r} is no instant.", about="monitor", hint="Write for example 2017-02-01.") from None
-
-
-def _encode(episode: _Episode) -> str:
-    return canonical(episode).decode()

@@ -9,6 +9,8 @@
   chance `false_alarms`. Where nothing changed this costs nothing more, as a false verdict needs a false drift alarm
   first (serial gatekeeping: Dmitrienko and Tamhane 2007). Where inputs did change, and harmlessly so, a look brings a
   needless retraining with at most that chance; what it trains must still pass its gates.
+- Within an episode harm is looked for in two ways, each at half the level: rows in a worse order (ROC AUC), and
+  probabilities that came out wrong (Brier score). New kinds of rows often keep much of the order and lose the probabilities.
 
 Drift alone never retrains: it says that something changed, not that it does harm. Only labels say that.
 """
@@ -42,6 +44,8 @@ class WindowFacts(msgspec.Struct, frozen=True, kw_only=True):
         labels: rows whose label is known.
         auc: their ROC AUC in 0-1, or None when it cannot be computed.
         auc_se: its standard error.
+        brier: their Brier score in 0-1 (mean squared error of the probability, lower is better), or None.
+        brier_se: its standard error.
     """
 
     name: str
@@ -50,6 +54,8 @@ class WindowFacts(msgspec.Struct, frozen=True, kw_only=True):
     labels: int = 0
     auc: float | None = None
     auc_se: float = 0.0
+    brier: float | None = None
+    brier_se: float = 0.0
 
 
 class Standard(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +68,8 @@ class Standard(msgspec.Struct, frozen=True, kw_only=True):
         at_least: a floor that holds whatever the reference, in 0-1, or None.
         false_alarms: chance (0-1) of any false alarm in a year.
         windows: windows in a year.
+        brier: Brier score of the reference in 0-1, or None.
+        brier_se: its standard error.
     """
 
     auc: float | None = None
@@ -70,6 +78,8 @@ class Standard(msgspec.Struct, frozen=True, kw_only=True):
     at_least: float | None = None
     false_alarms: float = 0.01
     windows: int = 12
+    brier: float | None = None
+    brier_se: float = 0.0
 
     def __post_init__(self) -> None:
         if not (0.0 < self.false_alarms < 1.0 and self.windows >= 1 and 0.0 <= self.tolerance < 1.0):
@@ -90,6 +100,11 @@ class Standard(msgspec.Struct, frozen=True, kw_only=True):
         """Its standard error: a floor is exact, a reference was measured."""
         relative = self.auc is not None and self.limit == self.auc * (1.0 - self.tolerance)
         return self.auc_se * (1.0 - self.tolerance) if relative else 0.0
+
+    @property
+    def brier_limit(self) -> float | None:
+        """The Brier score above which probabilities do harm, or None when nothing says so."""
+        return None if self.brier is None else self.brier * (1.0 + self.tolerance)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -180,17 +195,46 @@ def _judge_episode(episode: Sequence[WindowFacts], standard: Standard) -> Verdic
     if limit is None or not labelled:
         why = "no labels of these windows yet" if limit is not None else "nothing says how good is good enough"
         return Verdict("wait for labels", f"{drifted}; {why}.", since=since, limit=limit)
-    pool = _pool(labelled)
-    margin = _margin(pool, standard, standard.false_alarms)
+    pool, loss = _pool(labelled), _loss(labelled, standard)
+    level = standard.false_alarms / (1 if loss is None else 2)
+    margin = _margin(pool, standard, level)
     upper, lower = pool.auc + margin, pool.auc - margin
     if upper < limit:
         reason = f"{drifted}, and it does harm: {_told(pool)}, at most {upper:.3f}, below {limit:.3f}."
         return _verdict("retrain", reason, pool, (upper, limit), since)
-    if lower >= limit:
+    if loss is not None and loss.low > loss.limit:
+        fell = "" if standard.auc is None else f" ({standard.auc:.3f} in the reference)"
+        reason = f"{drifted}, and it does harm: {_told(pool)}{fell}, and Brier score {loss.told()}."
+        return _verdict("retrain", reason, pool, (upper, limit), since)
+    if lower >= limit and (loss is None or loss.high <= loss.limit):
         reason = f"{drifted}, without harm: {_told(pool)}, at least {lower:.3f}, limit {limit:.3f}."
         return _verdict("keep", reason, pool, (lower, limit), since)
     reason = f"{drifted}; {_told(pool)}, {lower:.3f} to {upper:.3f}, does not decide against {limit:.3f}"
     return _verdict("wait for labels", f"{reason}{_more(pool, standard)}.", pool, (upper, limit), since)
+
+
+class _Loss(msgspec.Struct, frozen=True):
+    value: float
+    low: float
+    high: float
+    limit: float
+
+    def told(self) -> str:
+        return f"{self.value:.3f}, at least {self.low:.3f}, above {self.limit:.3f}"
+
+
+def _loss(windows: Sequence[WindowFacts], standard: Standard) -> _Loss | None:
+    """Return the pooled Brier score with its bounds at half the level, or None when it cannot be held against anything."""
+    limit = standard.brier_limit
+    facts = [(w.labels, w.brier, w.brier_se) for w in windows if w.brier is not None]
+    if limit is None or not facts:
+        return None
+    labels = sum(n for n, _, _ in facts)
+    value = sum(n * brier for n, brier, _ in facts) / labels
+    se = math.sqrt(sum((n * se) ** 2 for n, _, se in facts)) / labels
+    z = normal_quantile(1.0 - standard.false_alarms / 2)
+    margin = z * math.hypot(se, standard.brier_se * (1.0 + standard.tolerance))
+    return _Loss(value, value - margin, value + margin, limit)
 
 
 def _episode(windows: Sequence[WindowFacts]) -> Sequence[WindowFacts]:

@@ -1,3 +1,30 @@
-"""Numbers in, SVG and its table out."""
+"""Pictures: numbers in, SVG and its table out. One function feeds the page, the report and the notebook."""
 
 from __future__ import annotations
+
+from interlock.pictures.lines import Level, Mark, Series, line_chart
+from interlock.pictures.markup import Markup, element, fragment
+from interlock.pictures.picture import Picture, Table
+from interlock.pictures.rings import Station, ring
+from interlock.pictures.sparks import share_bar, sparkline
+from interlock.pictures.strips import Heat, heat_strip
+from interlock.pictures.styles import STYLE
+
+__all__ = [
+    "STYLE",
+    "Heat",
+    "Level",
+    "Mark",
+    "Markup",
+    "Picture",
+    "Series",
+    "Station",
+    "Table",
+    "element",
+    "fragment",
+    "heat_strip",
+    "line_chart",
+    "ring",
+    "share_bar",
+    "sparkline",
+]

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from interlock.core.actor import current_actor
-from interlock.core.errors import Corrupt, Error, Invalid, Unavailable
+from interlock.core.errors import Corrupt, Error, Finding, Invalid, Unavailable
 from interlock.core.files import StoredFile
 from interlock.core.ids import new_id
 from interlock.sdk import arguments as wire
@@ -157,8 +157,8 @@ class RemoteBackend:
 
     def _error(self, status: int, content_type: str, body: bytes) -> Error:
         if content_type == _PROBLEM:
-            with contextlib.suppress(msgspec.MsgspecError):
-                return Error.from_problem(msgspec.json.decode(body, type=dict[str, Any]))
+            with contextlib.suppress(msgspec.MsgspecError, TypeError):  # TypeError: facts of names that no error has
+                return Error.from_problem(msgspec.to_builtins(msgspec.json.decode(body, type=_Problem)))
         if status in _TRY_LATER:
             return Unavailable(f"{self.location} answered {status}.", about="server", hint="Try again later.")
         return self._not_ours(f"status {status}")
@@ -169,6 +169,16 @@ class RemoteBackend:
             about="server",
             hint="Is this the address of an Interlock server of the same version?",
         )
+
+
+class _Problem(msgspec.Struct):
+    """The members of a problem document that make an error."""
+
+    code: str
+    title: str
+    hint: str = ""
+    findings: list[Finding] = []
+    facts: dict[str, Any] = {}
 
 
 class _Counting:
@@ -198,6 +208,7 @@ def _receive(response: http.client.HTTPResponse, digest: str, path: Path) -> Non
             while chunk := response.read(_CHUNK):
                 checker.update(chunk)
                 _write(sink, chunk, path)
+        _check_whole(response)
         _check(checker.hexdigest(), digest)
         part.replace(path)
     except BaseException:
@@ -219,6 +230,12 @@ def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
 
 def _object(digest: str) -> str:
     return f"/api/v1/objects/{quote(digest, safe='')}"
+
+
+def _check_whole(response: http.client.HTTPResponse) -> None:
+    """Refuse a response that broke off, which `read` in pieces takes for the end."""
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
 
 
 def _check(found: str, digest: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from interlock.core.errors import Error, Invalid
+from interlock.core.files import is_digest
 from interlock.sdk.arguments import check_names
 from interlock.sdk.catalog import Catalog
 from interlock.sdk.local import LocalBackend
@@ -137,10 +138,11 @@ class Workspace:
         """Return the bytes of an object, checked against its digest.
 
         Raises:
+            Invalid: that is no digest.
             NotFound: it is not here.
             Corrupt: its bytes have changed.
         """
-        return self.backend.read(digest)
+        return self.backend.read(_checked(digest))
 
     def save(self, digest: str, path: str | os.PathLike[str]) -> None:
         """Write the bytes of an object to a file, checked against its digest.
@@ -148,11 +150,11 @@ class Workspace:
         Raises:
             NotFound: it is not here.
             Corrupt: its bytes have changed.
-            Invalid: the file cannot be written.
+            Invalid: that is no digest, or the file cannot be written.
         """
         target = Path(path)
         try:
-            self.backend.save(digest, target)
+            self.backend.save(_checked(digest), target)
         except Error:  # some of ours are OSError too
             raise
         except OSError as error:
@@ -234,3 +236,9 @@ class Workspace:
     def ledger(self) -> LedgerService:
         """Events and proofs."""
         return cast("LedgerService", self._service("ledger"))
+
+
+def _checked(digest: str) -> str:
+    if not is_digest(digest):
+        raise Invalid(f"{digest!r} is no digest: 64 hexadecimal digits are wanted.", about="object")
+    return digest

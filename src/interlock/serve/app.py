@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from interlock.core.errors import Conflict, Denied, Error, Invalid, MissingExtra, NotFound, Unavailable
-from interlock.core.ids import new_id
 from interlock.serve.control import refuse
 from interlock.serve.http import Endpoint, Gone, Refuse, Request, Response, Table, read_body, refusal
+from interlock.serve.row_ids import row_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,7 +95,7 @@ class Application:
         began = time.perf_counter()
         request = Request(scope, "")
         given = request.headers.get(b"x-request-id", b"")
-        request.id = given.decode() if 0 < len(given) <= _LONGEST_ID and given.isascii() else new_id()
+        request.id = given.decode() if 0 < len(given) <= _LONGEST_ID and given.isascii() else own_id()
         endpoint: Endpoint | None = None
         try:
             endpoint = self._find(request)
@@ -156,6 +156,11 @@ class Application:
         if status in {408, 413}:
             response.headers.append((b"connection", b"close"))  # the rest of the body is not wanted
         return response
+
+
+def own_id() -> str:
+    """Return an id for a request that brought none."""
+    return row_ids(time.time_ns() // 1_000_000, 1)[0]
 
 
 def _status(error: Error) -> int:

@@ -121,7 +121,7 @@ class InputColumns:
         if findings:
             raise refused(findings)
         rows = len(values[0])
-        if any(len(given) != rows for given in values):
+        if len({*map(len, values)}) != 1:
             raise Invalid("The columns have different numbers of rows.", hint="Send one value a row in every column.")
         if rows == 0:
             raise Invalid("There are no rows.", hint="Send at least one row.")

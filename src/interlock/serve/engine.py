@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -11,12 +10,12 @@ import msgspec
 
 from interlock.core.clock import to_micros
 from interlock.core.errors import Finding, Invalid, NotFound, Unavailable
-from interlock.core.ids import ALPHABET, encode
 from interlock.serve.columns import Value, cast_text
 from interlock.serve.golden import check_golden
 from interlock.serve.http import Headers
 from interlock.serve.metrics import Metrics
 from interlock.serve.revision import LiveRoute, Revision, View
+from interlock.serve.row_ids import row_ids
 from interlock.store.predictions import Prediction
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ _INLINE_S: Final = 0.001
 _INLINE_BYTES: Final = 64 * 1024
 _LONGEST_ID: Final = 200
 _GOLDEN_ROWS: Final = 8
-_PAIRS: Final = [a + b for a in ALPHABET for b in ALPHABET]
 
 
 class Ask(msgspec.Struct):
@@ -221,17 +219,6 @@ class Engine:
                 tally.failures += 1
                 tally.garbage += 1
                 return
-
-
-def row_ids(milliseconds: int, count: int) -> list[str]:
-    """Return so many ULIDs of one instant, ascending: they share 60 bits of chance and end in a counter.
-
-    Cost: 3 us and 0.1 us a row, a tenth of as many single ones.
-    """
-    stem = encode(milliseconds, secrets.randbits(60) << 20)[:-4]
-    if count == 1:
-        return [stem + _PAIRS[0] * 2]
-    return [stem + _PAIRS[i >> 10] + _PAIRS[i & 1023] for i in range(count)]
 
 
 def _split(ask: Ask, view: View, request_id: str) -> dict[int, Sequence[int]]:

@@ -29,7 +29,7 @@ def fresh_preflight(root: Path, bundle: str) -> Preflight:
     """
     command = [sys.executable, "-m", "interlock.serve.preflight", "--workspace", str(root), "--bundle", bundle]
     try:
-        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_TIMEOUT_S, check=False)  # noqa: S603 - our own module, arguments as a list
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_TIMEOUT_S, check=False)
         return msgspec.json.decode(done.stdout, type=Preflight)
     except subprocess.TimeoutExpired:
         why = f"the fresh process gave no answer in {_TIMEOUT_S} s"

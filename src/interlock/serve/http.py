@@ -188,6 +188,10 @@ def header_text(text: str) -> bytes:
     return quote(text, safe=" !#$&'()*+,/:;=?@[]~").encode()
 
 
+# What a JSON reader may raise.
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
 def to_json(value: object) -> bytes:
     """Return a value as JSON."""
     return msgspec.json.encode(value)
@@ -197,6 +201,8 @@ def unreadable(error: Exception) -> Invalid:
     """Return the error for a body that is not the JSON wanted."""
     if isinstance(error, RecursionError):
         return Invalid("The body is nested too deeply.")
+    if isinstance(error, UnicodeDecodeError):
+        return Invalid("The body is not UTF-8.")
     return Invalid(f"The body cannot be read: {error}.")
 
 

@@ -17,17 +17,20 @@ from __future__ import annotations
 
 import csv
 import io
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from interlock.core.errors import Error, Invalid
 from interlock.serve.engine import Ask
-from interlock.serve.http import Endpoint, Request, Response, refusal, to_json, unreadable
+from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, refusal, to_json, unreadable
 from interlock.serve.metadata import add_headers, instants, subjects
 from interlock.serve.release import version
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from interlock.serve.columns import Value
     from interlock.serve.engine import Answer, Engine
 
@@ -131,7 +134,7 @@ def _read(request: Request) -> tuple[Ask, str]:
         raise refusal(415, "This content type is not read here.", hint="Send application/json or text/csv.")
     try:
         body = _decoder.decode(request.body)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         raise unreadable(error) from None
     given = [name for name in _DATA if getattr(body, name) is not msgspec.UNSET]
     if len(given) != 1:
@@ -162,7 +165,7 @@ def _media(request: Request) -> str:
     return kind or "application/json"
 
 
-def _columns(body: Body) -> tuple[dict[str, list[Value]], int]:
+def _columns(body: Body) -> tuple[Mapping[str, Sequence[Value]], int]:
     if body.dataframe_split is not msgspec.UNSET:
         return _from_split(body.dataframe_split)
     if body.inputs is not msgspec.UNSET:
@@ -171,21 +174,26 @@ def _columns(body: Body) -> tuple[dict[str, list[Value]], int]:
     records = body.dataframe_records if body.dataframe_records is not msgspec.UNSET else body.instances
     if records is msgspec.UNSET or not records:
         raise Invalid("There are no rows.", hint="Send at least one row.")
-    names = records[0].keys()
-    if any(record.keys() != names for record in records):
-        names = dict.fromkeys(name for record in records for name in record).keys()
-    return {name: [record.get(name) for record in records] for name in names}, len(records)
+    names = list(records[0])
+    try:
+        if len(names) > 1 and {*map(len, records)} == {len(names)}:
+            rows = map(itemgetter(*names), records)
+            return dict(zip(names, zip(*rows, strict=True), strict=True)), len(records)
+    except KeyError:
+        pass  # another row has other columns
+    every = dict.fromkeys(name for record in records for name in record)
+    return {name: [record.get(name) for record in records] for name in every}, len(records)
 
 
-def _from_split(split: Split) -> tuple[dict[str, list[Value]], int]:
+def _from_split(split: Split) -> tuple[Mapping[str, Sequence[Value]], int]:
     width = len(split.columns)
     if len(set(split.columns)) != width:
         raise Invalid("dataframe_split names a column twice.")
     for row, values in enumerate(split.data):
         if len(values) != width:
             raise Invalid(f"Row {row} of dataframe_split has {len(values)} values for {width} columns.")
-    columns = {name: [values[i] for values in split.data] for i, name in enumerate(split.columns)}
-    return columns, len(split.data)
+    columns = zip(*split.data, strict=True) if split.data else [()] * width
+    return dict(zip(split.columns, columns, strict=True)), len(split.data)
 
 
 def _from_csv(body: bytes) -> Ask:

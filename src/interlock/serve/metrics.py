@@ -23,7 +23,7 @@ class Tally:
         requests: requests that it answered.
         failures: requests that failed on it.
         rows: rows that it answered.
-        garbage: requests whose answer was not a number.
+        garbage: requests whose answer was no probability.
         busy_s: seconds from the request's end to the answer, over all requests.
         last_at: when it last answered, seconds since 1970.
     """
@@ -95,7 +95,7 @@ class Metrics:
         for endpoint, counts in self._latency.items():
             latency.add_metric((endpoint,), _cumulated(counts), self._seconds[endpoint])
         yield latency
-        for name, text in (("rows", "Rows answered."), ("garbage", "Requests whose answer was not a number.")):
+        for name, text in (("rows", "Rows answered."), ("garbage", "Requests whose answer was no probability.")):
             family = CounterMetricFamily(f"interlock_{name}", text, labels=("model",))
             for model, tally in self.models.items():
                 family.add_metric((model,), getattr(tally, name))

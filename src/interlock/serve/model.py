@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BUNDLE_FILE: Final = "bundle.json"
+_FAR: Final = 0.501  # from the middle of all probabilities, with room for rounding
+_FEW: Final = 16
 _TIMED_CALLS: Final = 5
 
 
@@ -130,15 +132,15 @@ class LoadedModel:
             table = self.session.run(self._output, prepared.feeds)[0]
         except Exception as error:  # noqa: BLE001 - the runtime's own kinds, for bad rows and broken graphs alike
             raise self._failed(prepared, error) from None
-        if not np.isfinite(table).all():
-            raise self._failed(prepared, None)
-        if table.shape[1] == 1:
-            positive = table[:, 0]
-            chosen = (positive > 0.5).astype(np.int64)
-        else:
-            positive, chosen = table[:, -1], table.argmax(axis=1)
         classes = self.bundle.classes
-        return Scores(positive.tolist(), [classes[i] for i in chosen.tolist()])
+        scores: list[float] = table[:, -1].tolist()
+        # Turned around so that NaN is far too; a handful of rows is looked at faster without arrays.
+        few = prepared.rows <= _FEW
+        if not (all(abs(p - 0.5) <= _FAR for p in scores) if few else (np.abs(table - 0.5) <= _FAR).all()):
+            raise self._failed(prepared, None)
+        if len(classes) == 2:
+            return Scores(scores, [classes[p > 0.5] for p in scores])
+        return Scores(scores, [classes[i] for i in table.argmax(axis=1).tolist()])
 
     def golden_columns(self, limit: int | None = None) -> dict[str, list[object]]:
         """Return the golden rows, or the first of them, by column."""
@@ -171,7 +173,7 @@ class LoadedModel:
                 hint="A text column may hold a category that training never saw.",
             )
         return Unavailable(
-            "The model's answer is not a number." if error is None else "The model failed to answer.",
+            "The model's answer is no probability." if error is None else "The model failed to answer.",
             about="model",
             hint="Nothing was recorded. Look at the deployment's status, or roll back.",
             model=self.digest,

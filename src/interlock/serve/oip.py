@@ -19,7 +19,7 @@ import msgspec
 
 from interlock.core.errors import Error, Invalid, NotFound
 from interlock.serve.engine import Ask
-from interlock.serve.http import Endpoint, Request, Response, to_json, unreadable
+from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, to_json, unreadable
 from interlock.serve.metadata import add_headers, instants, subjects
 from interlock.serve.release import version
 from interlock.serve.tensors import Parameters, TensorIn, TensorOut, of_column, to_binary, values_of, values_of_binary
@@ -215,7 +215,7 @@ def _read(request: Request) -> tuple[InferRequest, bytes]:
         data, tail = data[: int(length)], data[int(length) :]
     try:
         body = _decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         raise unreadable(error) from None
     return body, tail
 

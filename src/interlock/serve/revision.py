@@ -76,6 +76,7 @@ class Revision:
         self.routes = tuple(routes)
         self.whole = View(routes)
         self.views = _views(deployment, self.whole)
+        self._headers: dict[str, tuple[tuple[bytes, bytes], ...]] = {}
 
     def view(self, name: str, version: str = "") -> View:
         """Return the routes behind a name.
@@ -96,10 +97,11 @@ class Revision:
 
     def headers(self, models: Sequence[str]) -> Headers:
         """Return the headers that say which models answered, and the revision."""
-        return [
-            (b"interlock-model", header_text(", ".join(models))),
-            (b"interlock-revision", str(self.number).encode()),
-        ]
+        key = ", ".join(models)
+        if key not in self._headers:
+            number = str(self.number).encode()
+            self._headers[key] = ((b"interlock-model", header_text(key)), (b"interlock-revision", number))
+        return [*self._headers[key]]
 
 
 def load_revision(

@@ -59,11 +59,12 @@ class Watcher:
         with self._lock:
             try:
                 wanted = self._read()
-                if wanted == self._served() or (wanted == self.wanted and self.error and not force):
-                    self.wanted = wanted
-                    return
+                tried = wanted == self.wanted and self.error is not None and not force
                 self.wanted = wanted
-                self._swap(wanted)
+                if wanted == self._served():
+                    self.error = None
+                elif not tried:
+                    self._swap(wanted)
             except Error as error:
                 self._refuse(error)
             except Exception as error:  # noqa: BLE001 - the border of the background loop: it must go on

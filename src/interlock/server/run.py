@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _KEEP_ALIVE_S: Final = 75  # more than our client keeps an idle connection (30 s), so that the client lets go first
 _GRACE_S: Final = 10
+_LAST_PORT: Final = 65_535
 _START_S: Final = 30.0
 
 
@@ -201,11 +202,11 @@ def _address(host: str) -> tuple[str, bool]:
 
 
 def _bound(address: str, port: int) -> socket.socket:
+    if not 0 <= port <= _LAST_PORT:
+        raise Invalid(f"{port} is no port.", about="server", hint="Ports are 1 to 65535; 0 picks a free one.")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         return socket.create_server((address, port), family=family, backlog=2048)
-    except OverflowError:
-        raise Invalid(f"{port} is no port.", about="server") from None
     except OSError as error:
         raise Unavailable(
             f"Port {port} of {address} cannot be had: {error.strerror}.",

@@ -41,6 +41,7 @@ _BLOCK: Final = struct.Struct("<4sIII")
 _CRC: Final = struct.Struct("<I")
 START: Final = _FILE.size + _CRC.size
 HEAD: Final = _BLOCK.size + _CRC.size
+_TRIES: Final = 10
 _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
@@ -68,24 +69,17 @@ class BlockWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        stem = new_id()
-        self.path = folder / (stem + SUFFIX)
         self._salt = secrets.token_bytes(8)
         self._number = 0
-        unnamed = folder / (stem + _NEW)
-        self._handle = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX)
-            head = _FILE.pack(_FILE_MAGIC, _VERSION, self._salt)
-            _write(self._handle, head + _CRC.pack(zlib.crc32(head)))
-            os.fsync(self._handle)
-            unnamed.rename(self.path)
-            sync_folder(folder)
-        except BaseException:
-            os.close(self._handle)
-            unnamed.unlink(missing_ok=True)
-            raise
         self.size = START
+        for left in reversed(range(_TRIES)):
+            try:
+                self.path, self._handle = _create(folder, self._salt)
+            except FileNotFoundError:  # taken for a dead writer's, before it was locked
+                if not left:
+                    raise
+            else:
+                break
 
     def append(self, payload: bytes) -> None:
         """Return when one block more is on disk.
@@ -261,6 +255,25 @@ def corrupt(path: Path, offset: int, why: str) -> Corrupt:
         segment=path.name,
         offset=offset,
     )
+
+
+def _create(folder: Path, salt: bytes) -> tuple[Path, int]:
+    """Return a new log file, which is locked before it has its name, and its handle."""
+    stem = new_id()
+    path, unnamed = folder / (stem + SUFFIX), folder / (stem + _NEW)
+    handle = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        head = _FILE.pack(_FILE_MAGIC, _VERSION, salt)
+        _write(handle, head + _CRC.pack(zlib.crc32(head)))
+        os.fsync(handle)
+        unnamed.rename(path)
+        sync_folder(folder)
+    except BaseException:
+        os.close(handle)
+        unnamed.unlink(missing_ok=True)
+        raise
+    return path, handle
 
 
 def _block(salt: bytes, number: int, payload: bytes) -> bytes:

@@ -58,13 +58,18 @@ class Payload(msgspec.Struct, frozen=True):
 
     @property
     def commitment(self) -> str:
-        """What the leaf holds of it."""
-        return commitment(self.key, self.data)
+        """What the leaf holds of it: the HMAC-SHA-256 in hexadecimal."""
+        return hmac.digest(self.key, self.data, "sha256").hex()
 
 
-def commitment(key: bytes, data: bytes) -> str:
-    """Return the HMAC-SHA-256 of a payload, in hexadecimal."""
-    return hmac.digest(key, data, "sha256").hex()
+def is_commitment(text: str, key: object, data: object) -> bool:
+    """Return whether a leaf's commitment is that of a payload. Never raises.
+
+    The key's length is part of it: HMAC pads keys with zeros, so a longer one could give the same value.
+    """
+    if not (isinstance(key, bytes) and isinstance(data, bytes) and len(key) == KEY_BYTES):
+        return False
+    return hmac.compare_digest(Payload(key, data).commitment, text)
 
 
 def seal(data: dict[str, Any]) -> Payload:

@@ -6,8 +6,6 @@ learns from it that the log held this very entry at this place when it signed.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +14,7 @@ import msgspec
 from interlock.core.errors import Invalid
 from interlock.store.ledger_entries import Entry, decode
 from interlock.store.merkle import leaf_hash, verify_inclusion
-from interlock.store.notes import parse_public_key, verify_checkpoint
+from interlock.store.notes import from_base64, parse_public_key, to_base64, verify_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +48,7 @@ def format_proof(entry: bytes, index: int, hashes: Sequence[bytes], checkpoint: 
         hashes: the inclusion proof.
         checkpoint: the signed note of a checkpoint that covers the leaf.
     """
-    lines = [_HEADER, f"extra {_to_base64(entry)}", f"index {index}", *map(_to_base64, hashes), "", checkpoint]
+    lines = [_HEADER, f"extra {to_base64(entry)}", f"index {index}", *map(to_base64, hashes), "", checkpoint]
     return "\n".join(lines)
 
 
@@ -68,12 +66,12 @@ def check_proof(proof: str, vkey: str) -> Proven:
     lines = head.split("\n")
     if len(lines) < 3 or lines[0] != _HEADER or len(lines) > 3 + _MAX_HASHES:
         raise _invalid(f"it does not begin with {_HEADER}, extra and index, or has too many hashes")
-    entry = _from_base64(_after("extra ", lines[1]))
+    entry = from_base64(_after("extra ", lines[1]), "proof")
     index = _after("index ", lines[2])
     if not (index.isascii() and index.isdigit() and str(int(index[:20])) == index):
         raise _invalid("its index is no number")
     signed = verify_checkpoint(note, parse_public_key(vkey))
-    hashes = [_from_base64(line) for line in lines[3:]]
+    hashes = [from_base64(line, "proof") for line in lines[3:]]
     if not verify_inclusion(int(index), signed.head.size, leaf_hash(entry), hashes, signed.head.root):
         raise _invalid("the hashes do not lead from the entry to the root that was signed")
     leaf = decode(entry)
@@ -86,17 +84,6 @@ def _after(prefix: str, line: str) -> str:
     if not line.startswith(prefix):
         raise _invalid(f"a line with {prefix.strip()!r} is missing")
     return line.removeprefix(prefix)
-
-
-def _to_base64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
-
-
-def _from_base64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise _invalid("its base64 is malformed") from None
 
 
 def _invalid(why: str) -> Invalid:

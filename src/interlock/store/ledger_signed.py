@@ -33,6 +33,8 @@ class SignedStates:
         self._end = 0
         self._newest: object = None
         self.sound = 0
+        self._before: tuple[int, int] | None = None  # size and number of the last one
+        self._disorder: int | None = None
 
     def begin(self, end: int, newest: object, root: tuple[bytes, ...]) -> None:
         """Settle what is checked: a ledger of `end` entries, and no checkpoint after `newest`."""
@@ -57,7 +59,7 @@ class SignedStates:
         """
         try:
             row = self._reader.one(
-                "SELECT size, root, note, signed_at FROM ledger_checkpoints WHERE size = :size", {"size": size}
+                "SELECT size, number, root, note, signed_at FROM ledger_checkpoints WHERE size = :size", {"size": size}
             )
         except UnicodeDecodeError:
             row = None
@@ -70,7 +72,9 @@ class SignedStates:
             self._report.add(
                 "column", self._place(head.size), f"The checkpoint of size {head.size} and its columns differ."
             )
-        elif head.size > self._end:
+            return
+        self._notice_order(head.size, row["number"])
+        if head.size > self._end:
             self._removed(head.size)
         elif head.root not in roots:
             self._report.add(
@@ -95,7 +99,16 @@ class SignedStates:
         if remembered is not None:
             self._check_remembered(remembered)
 
+    def _notice_order(self, size: int, number: object) -> None:
+        if type(number) is not int:
+            return
+        if self._before and number < self._before[1] and self._disorder is None:
+            self._disorder = min(size, self._before[0])
+        self._before = (size, number)
+
     def _check_numbers(self) -> None:
+        """Check that the numbers are 1, 2, 3 ... and, where they are, that larger sizes have larger ones."""
+        complete = True
         after, expected = {"number": -(1 << 63), "size": -(1 << 63)}, 1
         while rows := self._reader.all(
             "SELECT number, size FROM ledger_checkpoints WHERE size <= :newest"
@@ -106,6 +119,7 @@ class SignedStates:
             after = rows[-1]
             for row in rows:
                 if row["number"] != expected:
+                    complete = False
                     self._report.add(
                         "number",
                         self._place(row["size"]),
@@ -114,6 +128,8 @@ class SignedStates:
                     )
                 if type(row["number"]) is int and row["number"] >= expected:
                     expected = row["number"] + 1
+        if complete and self._disorder is not None:
+            self._report.add("number", self._disorder, "The checkpoints' numbers are not in the order of their sizes.")
 
     def _check_remembered(self, remembered: str) -> None:
         signed = self._open(remembered)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from interlock.core.errors import Finding
-from interlock.store.ledger_entries import ERASED, Entry, commitment, decode
+from interlock.store.ledger_entries import ERASED, Entry, decode, is_commitment
 from interlock.store.ledger_frontier import Frontier, Report
 from interlock.store.ledger_signed import SignedStates
 from interlock.store.merkle import leaf_hash
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from interlock.core.ports import Reader, Row
     from interlock.store.notes import PublicKey
 
@@ -148,22 +150,30 @@ class _Walk:
             " LEFT JOIN ledger_payloads p ON p.idx = e.idx WHERE e.idx >= :low AND e.idx < :high"
         )
         found: dict[int, Row | None] = {}
-        try:
-            rows = self._reader.all(sql, {"low": low, "high": high})
-        except UnicodeDecodeError:  # SQLite holds any bytes as text; find the row
-            if high - low == 1:
-                self._report.add("entry", low, f"A column of entry {low} holds bytes that are no text.")
-                self._entries_seen += 1
-                return {low: None}
-            middle = (low + high) // 2
-            return self._entries(low, middle) | self._entries(middle, high)
-        for row in rows:
+        for index, row in self._rows(sql, {"low": low, "high": high}):
             self._entries_seen += 1
-            if type(row["idx"]) is int:
-                found[row["idx"]] = row
+            if row is None:
+                self._report.add("entry", index, f"A column of entry {index} holds bytes that are no text.")
+                found[index] = None
+            elif type(row["idx"]) is int:
+                found[index] = row
             else:
                 self._report.add("entry", self.end, f"An entry is numbered {row['idx']!r}.")
         return found
+
+    def _rows(self, sql: str, values: dict[str, int]) -> Iterator[tuple[int, Row | None]]:
+        """Return the rows from index `low` up to `high`, None for one whose text is no text, which SQLite allows."""
+        low, high = values["low"], values["high"]
+        try:
+            for row in self._reader.all(sql, values):
+                yield row["idx"], row
+        except UnicodeDecodeError:
+            if high - low <= 1:
+                yield low, None
+                return
+            middle = (low + high) // 2
+            yield from self._rows(sql, values | {"high": middle})
+            yield from self._rows(sql, values | {"low": middle})
 
     def _entry(self, index: int, rows: dict[int, Row | None]) -> bytes | None:
         """Check an entry's columns and payload; return its hash, None where there is none to compute."""
@@ -198,9 +208,7 @@ class _Walk:
             )
             if event is None and len(self._unexplained) < _MAX_UNEXPLAINED:
                 self._unexplained.add(entry.index)
-        elif not (isinstance(key, bytes) and isinstance(payload, bytes)):
-            self._report.add("payload", entry.index, f"The payload of entry {entry.index} is stored as text.")
-        elif commitment(key, payload) != entry.payload:
+        elif not is_commitment(entry.payload, key, payload):
             self._report.add(
                 "payload", entry.index, f"The payload of entry {entry.index} is not the one it was made of."
             )
@@ -214,15 +222,14 @@ class _Walk:
             )
 
     def _load_nodes(self, level: int, low: int, high: int) -> None:
-        rows = self._reader.all(
-            "SELECT idx, hash FROM ledger_nodes WHERE level = :level AND idx >= :low AND idx < :high",
-            {"level": level, "low": low, "high": high},
-        )
-        for row in rows:
-            if type(row["idx"]) is not int:
-                self._report.add("node", self.end, f"A hash of level {level} is numbered {row['idx']!r}.")
-            self._nodes[level, row["idx"]] = _as_bytes(row["hash"])
-        self._nodes_seen[level] = self._nodes_seen.get(level, 0) + len(rows)
+        sql = "SELECT idx, hash FROM ledger_nodes WHERE level = :level AND idx >= :low AND idx < :high"
+        for index, row in self._rows(sql, {"level": level, "low": low, "high": high}):
+            self._nodes_seen[level] = self._nodes_seen.get(level, 0) + 1
+            found = row["hash"] if row else None
+            # What is no hash is as wrong as a wrong one, but it is not missing.
+            self._nodes[level, index] = found if isinstance(found, bytes) else b""
+            if type(index) is not int:
+                self._report.add("node", self.end, f"A hash of level {level} is numbered {index!r}.")
 
     def _node(self, level: int, index: int) -> bytes | None:
         if level >= _CHUNK_LEVELS and (level, index) not in self._nodes:
@@ -251,8 +258,3 @@ class _Walk:
             index = row["idx"]
             place = index if type(index) is int and index >= 0 else self.end
             self._report.add("payload", place, f"There is a payload for {index!r}, where there is no entry.")
-
-
-def _as_bytes(value: object) -> bytes:
-    # What is no hash is as wrong as a wrong hash, but not missing.
-    return value if isinstance(value, bytes) else b""

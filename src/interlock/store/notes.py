@@ -40,7 +40,7 @@ class PublicKey(msgspec.Struct, frozen=True):
     @property
     def vkey(self) -> str:
         """Its text, `name+id+base64`, for verifiers to keep."""
-        return f"{self.name}+{self.key_id(_PLAIN).hex()}+{_to_base64(bytes([_PLAIN]) + self.raw)}"
+        return f"{self.name}+{self.key_id(_PLAIN).hex()}+{to_base64(bytes([_PLAIN]) + self.raw)}"
 
     def key_id(self, kind: int) -> bytes:
         """Return the four bytes that name this key on signatures of one kind."""
@@ -74,7 +74,7 @@ class PrivateKey(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """Its secret text, for the key file."""
-        return f"{_PRIVATE}{self.name}+{self.public.key_id(_PLAIN).hex()}+{_to_base64(bytes([_PLAIN]) + self.seed)}"
+        return f"{_PRIVATE}{self.name}+{self.public.key_id(_PLAIN).hex()}+{to_base64(bytes([_PLAIN]) + self.seed)}"
 
     def sign(self, message: bytes) -> bytes:
         """Return the 64 bytes of a signature; the same message has always the same."""
@@ -101,7 +101,7 @@ class Head(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """The note text of the checkpoint."""
-        return f"{self.origin}\n{self.size}\n{_to_base64(self.root)}\n"
+        return f"{self.origin}\n{self.size}\n{to_base64(self.root)}\n"
 
 
 class SignedHead(msgspec.Struct, frozen=True):
@@ -189,7 +189,7 @@ def parse_head(text: str) -> Head:
     if lines.pop() or len(lines) < 3 or not all(lines):
         raise _invalid("checkpoint", "it is not three lines or more")
     origin, size, root = lines[:3]
-    raw = _from_base64(root, "checkpoint")
+    raw = from_base64(root, "checkpoint")
     if not _SIZE.fullmatch(size) or len(raw) != hashlib.sha256().digest_size:
         raise _invalid("checkpoint", "its second line is no size, or its third no root")
     return Head(origin, int(size), raw)
@@ -220,17 +220,37 @@ def is_origin(text: str) -> bool:
     return re.fullmatch(r"[^\s+\x00-\x1f]{1,250}", text) is not None and text != "cosignature/v1"
 
 
+def to_base64(raw: bytes) -> str:
+    """Return the standard base64 text of bytes."""
+    return base64.b64encode(raw).decode()
+
+
+def from_base64(text: str, about: str) -> bytes:
+    """Return the bytes of a base64 text. Of the spellings that decode to the same bytes, only one is taken.
+
+    Raises:
+        Invalid: it is empty or malformed.
+    """
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if to_base64(raw) != text or not raw:
+        raise _invalid(about, "its base64 is malformed")
+    return raw
+
+
 def _timed_message(seconds: int, text: str) -> bytes:
     return f"cosignature/v1\ntime {seconds}\n{text}".encode()
 
 
 def _signature_line(key: PrivateKey, kind: int, signature: bytes) -> str:
-    return f"— {key.name} {_to_base64(key.public.key_id(kind) + signature)}\n"
+    return f"— {key.name} {to_base64(key.public.key_id(kind) + signature)}\n"
 
 
 def _parse_signature(line: str) -> Signature:
     match = _SIGNATURE.fullmatch(line)
-    raw = _from_base64(match[2], "note") if match else b""
+    raw = from_base64(match[2], "note") if match else b""
     if match is None or len(raw) <= 4:
         raise _invalid("note", "a signature line is malformed")
     return Signature(match[1], raw[:4], raw[4:])
@@ -239,24 +259,10 @@ def _parse_signature(line: str) -> Signature:
 def _parse_key(text: str, about: str) -> tuple[str, bytes]:
     name, _, rest = text.partition("+")
     _, _, material = rest.partition("+")
-    raw = _from_base64(material, about)
+    raw = from_base64(material, about)
     if not is_origin(name) or raw[:1] != bytes([_PLAIN]) or len(raw) != 33:
         raise _invalid(about, "it is not name+id+base64 of an Ed25519 key")
     return name, raw[1:]
-
-
-def _to_base64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
-
-
-def _from_base64(text: str, about: str) -> bytes:
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if _to_base64(raw) != text or not raw:  # of the spellings that decode to the same bytes, only one is taken
-        raise _invalid(about, "its base64 is malformed")
-    return raw
 
 
 def _invalid(about: str, why: str) -> Invalid:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from interlock.core.errors import Invalid
 from interlock.train import leaves
 from interlock.train.encoder import is_flat
+from interlock.train.fields import build, find
 from interlock.train.handles import Handles, frame_probe, pickle_probe
 from interlock.train.private import dump, undump
-from interlock.train.records import build, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable

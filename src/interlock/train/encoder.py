@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.core.errors import Invalid
 from interlock.train import leaves
+from interlock.train.fields import fields_of, name_of
 from interlock.train.frames import library
 from interlock.train.handles import Handles, frame_probe, pickle_probe
 from interlock.train.private import dump
-from interlock.train.records import fields_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ Node = Any
 INLINE_BYTES = 4096
 PLAIN = frozenset({bool, int, str, type(None)})
 _HUGE = 1 << 1000
+_CODE_MARKS = (b'{"pickle":', b'{"record":', b'{"enum":', b'{"function":', b'{"class":')
 
 
 class Encoder:
@@ -129,3 +130,8 @@ def is_flat(items: list[Any]) -> bool:
     if float in kinds and not all(math.isfinite(item) for item in items if type(item) is float):
         return False
     return int not in kinds or all(abs(item) < _HUGE for item in items if type(item) is int)
+
+
+def holds_code(tree: bytes) -> bool:
+    """Return whether a tree may refer to classes or functions, so that its bytes alone do not say what it means."""
+    return any(mark in tree for mark in _CODE_MARKS)

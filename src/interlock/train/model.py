@@ -27,6 +27,7 @@ class Model:
         evaluation: rows that training never saw: inputs and target, and the id and sensitive columns for the audit.
         params: what it was trained with.
         metrics: how good it is on `evaluation`, as far as the pipeline measured it.
+        training: the rows it was trained on, with id and target, for audits of leakage; None when they cannot be had.
 
     Raises:
         Invalid: a part does not fit the others; `findings` lists everything that is wrong.
@@ -38,6 +39,7 @@ class Model:
     evaluation: Any
     params: dict[str, Scalar] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    training: Any = None
 
     def __post_init__(self) -> None:
         inputs, evaluation = to_polars(self.inputs), to_polars(self.evaluation)

@@ -5,6 +5,7 @@ Code that lies outside the project and belongs to no installed package is follow
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 from functools import lru_cache
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _PACKAGES = frozenset({"site-packages", "dist-packages"})
-_HOME = str(Path(__file__).parents[1])
+_HOME = f"{Path(__file__).resolve().parents[1]}{os.sep}"
 OURS, STANDARD, PACKAGE, GENERATED = "ours", "standard", "package", "generated"
 
 
@@ -28,25 +29,30 @@ class Origins:
 
     def __init__(self, project: Path) -> None:
         self.project = project.resolve()
+        self._inside = f"{self.project}{os.sep}"
         self._of_file = lru_cache(maxsize=4096)(self._file)
 
     def file(self, name: str) -> str:
         """Return the origin of a source file; `<string>` and its like are generated."""
         return self._of_file(name)
 
+    def is_below(self, name: str) -> bool:
+        """Return whether a source file is the project's own."""
+        return _real(name).startswith(self._inside) and self.file(name) == OURS
+
     def _file(self, name: str) -> str:
         if name.startswith("<frozen"):
             return STANDARD
         if name.startswith("<"):
             return OURS if name.startswith("<ipython") else GENERATED
-        path = Path(name).resolve()
-        if path.is_relative_to(self.project):
-            inside = path.relative_to(self.project).parts
-            if not _PACKAGES.intersection(inside) and not str(path).startswith(_HOME):
+        path = _real(name)
+        if path.startswith(self._inside):
+            inside = path[len(self._inside) :].split("/")
+            if not _PACKAGES.intersection(inside) and not path.startswith(_HOME):
                 return OURS
-        if _PACKAGES.intersection(path.parts) or str(path).startswith(_HOME):
+        if _PACKAGES.intersection(path.split("/")) or path.startswith(_HOME):
             return PACKAGE
-        return STANDARD if any(path.is_relative_to(folder) for folder in _standard_folders()) else OURS
+        return STANDARD if path.startswith(_standard_folders()) else OURS
 
     def module(self, name: str) -> str:
         """Return the origin of a loaded module by its name; what cannot be told is a package's."""
@@ -74,6 +80,17 @@ class Origins:
 
 
 @lru_cache(maxsize=1)
-def _standard_folders() -> tuple[Path, ...]:
+def _standard_folders() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
-    return tuple({Path(paths[kind]).resolve() for kind in ("stdlib", "platstdlib")})
+    return tuple({f"{os.path.realpath(paths[kind])}{os.sep}" for kind in ("stdlib", "platstdlib")})
+
+
+@lru_cache(maxsize=2048)
+def _real_folder(name: str) -> str:
+    return os.path.realpath(name)
+
+
+def _real(name: str) -> str:
+    """Return the path of a file with the links among its folders followed; folders are looked at once."""
+    folder, _, last = name.rpartition(os.sep)
+    return f"{_real_folder(folder or '.')}{os.sep}{last}"

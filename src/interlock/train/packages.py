@@ -79,6 +79,7 @@ def needs(name: str) -> tuple[str, ...]:
     return tuple(sorted(wanted & set(installed())))
 
 
+@lru_cache(maxsize=64)
 def versions(tops: frozenset[str]) -> dict[str, str]:
     """Return the versions of the distributions that hold these top-level modules, and of all that those need.
 

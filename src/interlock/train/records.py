@@ -1,51 +1,63 @@
-"""Records: values that are no more than their fields, so that the fields can be written one by one."""
+"""What the train room tells others: the steps of a run, and in what two of them differ."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from datetime import datetime
+from typing import Literal
 
 import msgspec
 
-_HOOKS = ("__reduce_ex__", "__reduce__", "__getstate__")
+StepState = Literal["running", "done", "failed"]
 
 
-def fields_of(value: Any) -> tuple[str, ...] | None:
-    """Return the names of all that a plain record holds, or None when it is no plain record."""
-    kind = type(value)
-    if isinstance(value, msgspec.Struct):
-        return value.__struct_fields__
-    if isinstance(value, tuple) and hasattr(kind, "_fields") and kind.__bases__ == (tuple,):
-        return tuple(kind._fields)
-    known = getattr(kind, "__dataclass_fields__", None)
-    if known is None or isinstance(value, type) or "__slots__" in vars(kind):
-        return None
-    custom = any(getattr(kind, name) is not getattr(object, name) for name in _HOOKS)
-    return None if custom or set(vars(value)) != set(known) else tuple(known)
+class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of a step in a run.
+
+    Attributes:
+        position: its place in the order of calls, from 0.
+        step: the function's full name.
+        key: the digest of all that its result depends on.
+        state: how far it is; a step that ends at once is first seen when it is done.
+        cached: whether the result came from an earlier run.
+        replayed: whether it came from this run's own journal, after a resume.
+        attempts: how often the function was started.
+        reason: why it ran, or why its result cannot be cached.
+        error: what it raised, or "".
+        output: the digest of its value, or "" when the value cannot be kept.
+        started_at: when it was called.
+        ended_at: when it ended, or None.
+    """
+
+    position: int
+    step: str
+    key: str
+    state: StepState
+    cached: bool = False
+    replayed: bool = False
+    attempts: int = 0
+    reason: str = ""
+    error: str = ""
+    output: str = ""
+    started_at: datetime
+    ended_at: datetime | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """How long it took, in seconds."""
+        return (self.ended_at - self.started_at).total_seconds() if self.ended_at else 0.0
 
 
-def build(kind: Any, items: list[tuple[str, Any]]) -> Any:
-    """Return a record of a class with these fields; a dataclass's `__post_init__` has run when it was first made."""
-    if issubclass(kind, msgspec.Struct):
-        return kind(**dict(items))
-    if issubclass(kind, tuple):
-        return tuple.__new__(kind, [item for _, item in items])
-    value = object.__new__(kind)
-    value.__dict__.update(items)
-    return value
+class Difference(msgspec.Struct, frozen=True):
+    """One part in which two keys differ; "" where a key has no such part."""
 
+    part: str
+    before: str
+    after: str
 
-def name_of(thing: Any) -> str:
-    """Return where a class or function is found: `module:path`."""
-    return f"{thing.__module__}:{thing.__qualname__}"
-
-
-def find(name: str) -> Any:
-    """Return what `name_of` named."""
-    module, _, path = name.partition(":")
-    found: Any = import_module(module)
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found
-
-
+    def __str__(self) -> str:
+        if not self.before:
+            return f"{self.part} is new"
+        if not self.after:
+            return f"{self.part} is gone"
+        short = len(self.before) + len(self.after) <= 60 and not self.part.startswith("code ")
+        return f"{self.part} changed" + (f" from {self.before} to {self.after}" if short else "")

@@ -197,9 +197,7 @@ def step(
 def pipeline(function: Callable[P, R], /) -> Pipeline[P, R]: ...
 @overload
 def pipeline() -> Callable[[Callable[P, R]], Pipeline[P, R]]: ...
-def pipeline(
-    function: Callable[P, R] | None = None, /
-) -> Pipeline[P, R] | Callable[[Callable[P, R]], Pipeline[P, R]]:
+def pipeline(function: Callable[P, R] | None = None, /) -> Pipeline[P, R] | Callable[[Callable[P, R]], Pipeline[P, R]]:
     """Return the function as a pipeline: `@pipeline`, or `@pipeline()`.
 
     Args:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+import re
 from pathlib import PurePath
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -24,16 +25,19 @@ import msgspec
 from interlock.core.errors import Denied, Invalid
 from interlock.train.decoder import Decoder
 from interlock.train.encoder import PLAIN, Encoder
+from interlock.train.fields import build, fields_of
 from interlock.train.frames import library
 from interlock.train.handles import Handles
 from interlock.train.private import Seal, dump, undump
-from interlock.train.records import build, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from interlock.core.ports import ObjectStore
+
+
+_PARTS = re.compile(rb'"(?:frame|series|pandas|array|bytes|pickle)":\[?"([0-9a-f]{64})"')
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -113,6 +117,13 @@ class Values:
             )
         return Decoder(self.handles, self.objects.get).value(json.loads(kept.tree))
 
+    def is_here(self, kept: Kept) -> bool:
+        """Return whether a stored value can be loaded: its seal is ours and all its parts are stored."""
+        parts = _PARTS.findall(kept.tree)
+        return self.seal.holds(kept.tree, kept.seal) and all(
+            self.objects.size(part.decode()) is not None for part in parts
+        )
+
     def copy(self, value: Any) -> Any:
         """Return a value that its receiver may change without changing this one; what cannot be copied is itself."""
         return _copy(value)
@@ -124,11 +135,6 @@ class Values:
         except RecursionError:
             raise Invalid("A value that holds itself cannot be kept.", about="value") from None
         return Encoded(text.encode(), encoder.code, encoder.files)
-
-
-def holds_code(tree: bytes) -> bool:
-    """Return whether a tree may refer to classes or functions, so that its bytes alone do not say what it means."""
-    return any(mark in tree for mark in (b'{"pickle":', b'{"record":', b'{"enum":', b'{"function":', b'{"class":'))
 
 
 def _copy(value: Any) -> Any:

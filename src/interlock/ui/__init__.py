@@ -1,3 +1,3 @@
-"""Pages: server-made HTML."""
+"""Pages: HTML made on the server, complete without a script."""
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def ratio_tail(first: tuple[int, int], second: tuple[int, int], threshold: float
     Source: score test, Koopman 1984, Biometrics 40; keeps its level with counts near zero, where the interval of the
         logarithm does not. Asymptotically the same as `scipy.stats.contingency.relative_risk`.
     """
-    return NormalDist().cdf(_ratio_z(first, second, threshold))
+    return _tail(-_ratio_z(first, second, threshold))
 
 
 def ratio_interval(first: tuple[int, int], second: tuple[int, int]) -> tuple[float, float]:
@@ -84,7 +84,7 @@ def difference_tail(first: tuple[int, int], second: tuple[int, int], threshold: 
     if _share(first) - _share(second) <= threshold:
         return 1.0
     z = _cross(lambda z: difference_interval(first, second, z)[0] > threshold, 1e-6, 40.0)
-    return NormalDist().cdf(-z)
+    return _tail(z)
 
 
 def holm(tails: Sequence[float]) -> list[float]:
@@ -98,6 +98,11 @@ def holm(tails: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, tails[index] * (len(tails) - place)))
         corrected[index] = largest
     return corrected
+
+
+def _tail(z: float) -> float:
+    """Return the chance that a standard normal draw is at least `z`, also where it is very small."""
+    return math.erfc(z / math.sqrt(2)) / 2
 
 
 def _ratio_z(first: tuple[int, int], second: tuple[int, int], threshold: float) -> float:

@@ -188,8 +188,9 @@ def _shared_ids(evidence: Evidence, policy: Policy, report: _Report) -> None:
 def _too_good(evidence: Evidence, report: _Report) -> None:
     figure = measure("roc_auc", evidence.labels, evidence.scores)
     fact: dict[str, Any] = {"evaluation": figure.value if figure else None, "training": None, "limit": TOO_GOOD}
-    if evidence.training is not None and evidence.training_scores is not None:
-        known = measure("roc_auc", labels_of(evidence.bundle, evidence.training), evidence.training_scores)
+    training, scores = evidence.training, evidence.training_scores
+    if training is not None and scores is not None and evidence.bundle.target in training.columns:
+        known = measure("roc_auc", labels_of(evidence.bundle, training), scores)
         fact["training"] = known.value if known else None
     report.facts["roc_auc"] = fact
     if figure is None or figure.value <= TOO_GOOD:

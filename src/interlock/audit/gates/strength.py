@@ -60,7 +60,7 @@ def strengths(feature: pl.Series, codes: NDArray[np.int64], groups: int) -> list
         groups: how many groups there are.
 
     Cost: O(rows log rows) once, then O(values) a group.
-    Source: same figures as scikit-learn's DecisionTreeClassifier(max_depth=3) in cross_val_predict, within 0.01.
+    Source: same figures as scikit-learn's DecisionTreeClassifier(max_depth=3) in cross_val_score, within 0.01.
     """
     import numpy as np
 
@@ -114,16 +114,22 @@ def _folds(codes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _cross_validated(table: NDArray[np.float64], *, ordered: int) -> float:
-    """Return the AUC of out-of-fold scores, from counts by fold, cell and label (folds, cells, 2)."""
+    """Return the mean AUC over folds, from counts by fold, cell and label (folds, cells, 2).
+
+    Scores of different folds are not put together: what one fold has more of, the others have learnt less of, so that
+    pooled scores are a little worse than each fold's own.
+    """
     import numpy as np
 
     everything = table.sum(axis=0)
-    scores = np.stack([_learn(everything - fold, ordered) for fold in table])
-    flat, negatives, positives = scores.ravel(), table[:, :, 0].ravel(), table[:, :, 1].ravel()
-    values, places = np.unique(flat, return_inverse=True)
-    lost, won = (np.bincount(places, weights=w, minlength=len(values)) for w in (negatives, positives))
-    below = np.cumsum(lost) - lost
-    return float((won * (below + lost / 2)).sum() / (won.sum() * lost.sum()))
+    won, pairs = 0.0, 0.0
+    for fold in table:
+        scores = _learn(everything - fold, ordered)
+        values, places = np.unique(scores, return_inverse=True)
+        negatives, positives = (np.bincount(places, fold[:, label], len(values)) for label in (0, 1))
+        won += float((positives * (np.cumsum(negatives) - negatives / 2)).sum())
+        pairs += float(positives.sum() * negatives.sum())
+    return won / pairs
 
 
 def _learn(counts: NDArray[np.float64], ordered: int) -> NDArray[np.float64]:

@@ -1,0 +1,226 @@
+"""A look: evaluate the windows that are over and those whose labels came, decide, and say what is new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from interlock.core.canonical import canonical, digest
+from interlock.core.clock import from_micros, to_micros
+from interlock.core.periods import parse_period
+from interlock.monitor.evaluate import Subject, evaluate, quality_of, severity_of, windows_a_year
+from interlock.monitor.records import MonitorPlan, WindowReport
+from interlock.monitor.reference import Reference
+from interlock.monitor.verdict import Standard, Verdict, WindowFacts, decide
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import polars as pl
+
+    from interlock.core.ports import Row, Transaction
+    from interlock.store import Store
+
+_SAVE = (
+    "INSERT INTO monitor_windows (monitor, starts_at, ends_at, model, predictions, labels, severity, verdict, report,"
+    " looks, evaluated_at) VALUES (:monitor, :starts, :ends, :model, :predictions, :labels, :severity, :verdict, :report,"
+    " :looks, :at) ON CONFLICT (monitor, starts_at, model) DO UPDATE SET predictions = excluded.predictions,"
+    " labels = excluded.labels, severity = excluded.severity, verdict = excluded.verdict, report = excluded.report,"
+    " looks = excluded.looks, evaluated_at = excluded.evaluated_at"
+)
+
+
+class Episode(msgspec.Struct, frozen=True):
+    """What a monitor said last, so that an alarm is raised once; windows before `watched_from` were another version's."""
+
+    action: str = "keep"
+    since: str = ""
+    reason: str = ""
+    watched_from: int = 0
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """A monitor at the moment of a look: `episode` is its text, so that two looks at once do not both speak."""
+
+    name: str
+    model: str
+    reference: str
+    episode: str
+    plan: MonitorPlan
+
+
+def look(store: Store, watched: Watched, frame: pl.DataFrame, until: datetime) -> list[WindowReport]:
+    """Return the windows that were evaluated now, each on disk with its event; the newest carries the verdict.
+
+    Args:
+        store: the workspace.
+        watched: the monitor.
+        frame: the deployment's predictions before `until`, labels joined.
+        until: the instant that counts as now.
+
+    Cost: the rows of windows that are new or have new labels.
+    """
+    import polars as pl
+
+    plan = watched.plan
+    said = msgspec.json.decode(watched.episode, type=Episode)
+    reference = msgspec.json.decode(store.objects.get(watched.reference), type=Reference)
+    period = parse_period(plan.window)
+    mine = frame.filter(pl.col("model") == watched.model)
+    held = _held(store, watched.name)
+    reports, fresh = [], []
+    for start in sorted({period.floor(from_micros(at)) for at in mine["occurred_at"].to_physical().unique().to_list()}):
+        end = period.after(start)
+        if end > until or to_micros(start) < said.watched_from:
+            continue
+        rows = _between(mine, start, end)
+        known = held.get((to_micros(start), watched.model))
+        counts = (rows.height, rows.height - rows[plan.target].null_count())
+        if known and (known["predictions"], known["labels"]) == counts:
+            reports.append(read_report(store, known["report"]))
+            continue
+        looks = (known["looks"] if known else 0) + 1
+        fresh.append(evaluate(Subject(watched.model, plan, reference), rows, (start, end), period, looks))
+        reports.append(fresh[-1])
+    late = _late(store, frame, plan, [row for (_, model), row in held.items() if model != watched.model])
+    verdict = None
+    if fresh:
+        verdict = decide([_facts(report) for report in reports], _standard(plan, reference))
+        fresh[-1] = msgspec.structs.replace(fresh[-1], verdict=verdict)
+    if not late + fresh:
+        return []
+    ids = [_ids(frame, report) for report in late + fresh]
+    kept = store.database.write(
+        lambda tx: _record(store, tx, watched, list(zip(late + fresh, ids, strict=True)), verdict)
+    )
+    return late + fresh if kept else []
+
+
+def read_report(store: Store, stored: str) -> WindowReport:
+    """Return the report of this digest."""
+    return msgspec.json.decode(store.objects.get(stored), type=WindowReport)
+
+
+def encode(episode: Episode) -> str:
+    """Return an episode as the text that the database keeps."""
+    return canonical(episode).decode()
+
+
+def _held(store: Store, name: str) -> dict[tuple[int, str], Row]:
+    rows = store.database.all("SELECT * FROM monitor_windows WHERE monitor = :name", {"name": name})
+    return {(row["starts_at"], row["model"]): row for row in rows}
+
+
+def _late(store: Store, frame: pl.DataFrame, plan: MonitorPlan, rows: list[Row]) -> list[WindowReport]:
+    """Return the windows of replaced versions that got labels since; they show quality, and decide nothing more."""
+    import polars as pl
+
+    found = []
+    for row in rows:
+        if row["labels"] == row["predictions"]:
+            continue
+        inside = _between(frame, from_micros(row["starts_at"]), from_micros(row["ends_at"]))
+        labelled = inside.filter((pl.col("model") == row["model"]) & pl.col(plan.target).is_not_null())
+        if labelled.height > row["labels"]:
+            report = read_report(store, row["report"])
+            realised, loss = quality_of(labelled, plan.target)
+            changes = {"labels": labelled.height, "realised": realised, "brier": loss, "looks": report.looks + 1}
+            found.append(msgspec.structs.replace(report, **changes))
+    return found
+
+
+def _record(
+    store: Store,
+    tx: Transaction,
+    watched: Watched,
+    reports: list[tuple[WindowReport, str]],
+    verdict: Verdict | None,
+) -> bool:
+    """Return whether this look was kept: reports, events, and the alarm that follows, all or nothing.
+
+    A look that another one has overtaken meanwhile is dropped: that one saw the same and has spoken.
+    """
+    row = tx.one("SELECT episode, model FROM monitors WHERE name = :name", {"name": watched.name})
+    if row is None or (row["episode"], row["model"]) != (watched.episode, watched.model):
+        return False
+    subject, stored, at = f"monitor:{watched.name}", "", to_micros(store.clock.now())
+    for report, ids in reports:
+        stored = store.objects.put(msgspec.json.encode(report))
+        values = {
+            "monitor": watched.name,
+            "starts": to_micros(report.starts_at),
+            "ends": to_micros(report.ends_at),
+            "model": report.model,
+            "predictions": report.predictions,
+            "labels": report.labels,
+            "severity": report.severity,
+            "verdict": report.verdict.action,
+            "report": stored,
+            "looks": report.looks,
+            "at": at,
+        }
+        tx.run(_SAVE, values)
+        data = {"window": report.window, "report": stored, "verdict": report.verdict.action, "predictions": ids}
+        store.ledger.append(tx, "window.evaluated", subject, data)
+    if verdict is not None:
+        _speak(store, tx, watched, (reports[-1][0].window, stored), verdict)
+    return True
+
+
+def _speak(store: Store, tx: Transaction, watched: Watched, newest: tuple[str, str], verdict: Verdict) -> None:
+    """Raise an alarm, or close it, when the verdict says something new."""
+    said = msgspec.json.decode(watched.episode, type=Episode)
+    window, report = newest
+    if (verdict.action, verdict.since) != (said.action, said.since):
+        if verdict.action != "keep":
+            signal = "drift" if verdict.since else "quality"
+            data = {"window": window, "signal": signal, "verdict": verdict.action, "report": report}
+            store.ledger.append(tx, "alarm.raised", f"monitor:{watched.name}", data | {"reason": verdict.reason})
+        elif said.action != "keep":
+            data = {"window": window, "reason": verdict.reason}
+            store.ledger.append(tx, "alarm.closed", f"monitor:{watched.name}", data)
+    episode = msgspec.structs.replace(said, action=verdict.action, since=verdict.since, reason=verdict.reason)
+    tx.run("UPDATE monitors SET episode = :e WHERE name = :name", {"e": encode(episode), "name": watched.name})
+
+
+def _facts(report: WindowReport) -> WindowFacts:
+    worst = [drift for drift in report.drifts if drift.severity == report.severity]
+    realised, loss = report.realised, report.brier
+    return WindowFacts(
+        name=report.window,
+        drift=severity_of(report.drifts),
+        reason=worst[0].reason if worst and report.severity != "none" else "",
+        labels=report.labels if realised else 0,
+        auc=realised.value if realised else None,
+        auc_se=realised.se if realised else 0.0,
+        brier=loss.value if loss else None,
+        brier_se=loss.se if loss else 0.0,
+    )
+
+
+def _standard(plan: MonitorPlan, reference: Reference) -> Standard:
+    return Standard(
+        auc=reference.auc,
+        auc_se=reference.auc_se,
+        at_least=plan.at_least or None,
+        false_alarms=plan.false_alarms,
+        windows=windows_a_year(plan.window),
+        brier=reference.brier,
+        brier_se=reference.brier_se,
+    )
+
+
+def _between(frame: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
+    import polars as pl
+
+    times = pl.col("occurred_at").to_physical()
+    return frame.filter((times >= to_micros(start)) & (times < to_micros(end)))
+
+
+def _ids(frame: pl.DataFrame, report: WindowReport) -> str:
+    """Return the digest of the ids of a window's predictions: what the ledger keeps of them."""
+    import polars as pl
+
+    rows = _between(frame, report.starts_at, report.ends_at).filter(pl.col("model") == report.model)
+    return digest("\n".join(sorted(rows["id"].to_list())).encode())

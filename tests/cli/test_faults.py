@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from interlock.cli.faults import EXIT_CODES, report
+from interlock.core import errors
+from interlock.core.errors import Finding
+
+
+def test_every_class_has_an_exit_code_of_its_own() -> None:
+    assert set(EXIT_CODES) == {errors.Error, *errors.Error.__subclasses__()}
+    assert len(set(EXIT_CODES.values())) == len(EXIT_CODES)
+
+
+def test_an_error_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = [
+        Finding("range", "200 is above 120", "age", (3, 7, 9, 11, 13, 15), 12),
+        Finding("missing_column", "it is missing", "sex"),
+        Finding("duplicates", "they are there twice", rows=(1, 2), count=2),
+        Finding("empty", "many", count=5),
+    ]
+    error = errors.Invalid("4 things are wrong.", about="data", hint="Mend them.", findings=findings)
+    assert report(error, as_json=False) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: 4 things are wrong.",
+        "  - range (age, rows 3, 7, 9, 11, 13 and 7 more): 200 is above 120",
+        "  - missing_column (sex): it is missing",
+        "  - duplicates (rows 1, 2): they are there twice",
+        "  - empty (5 rows): many",
+        "Hint: Mend them.",
+    ]
+
+
+def test_scripts_get_the_problem_document(capsys: pytest.CaptureFixture[str]) -> None:
+    error = errors.NotFound.named("model", "x", ["y"])
+    assert report(error, as_json=True) == 3
+    assert json.loads(capsys.readouterr().err) == {**error.to_problem(), "findings": []}
+
+
+def test_what_comes_from_data_cannot_write_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    finding = Finding("x", "\x1b[2J", "\x1b]0;t\x07")
+    report(errors.Invalid("\x1b[31m", hint="\x1b[0m", findings=[finding]), as_json=False)
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_what_is_not_ours_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(ZeroDivisionError(), as_json=False) is None
+    assert capsys.readouterr().err == ""

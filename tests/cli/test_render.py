@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock.cli.render import clean, to_text
+
+
+class Inner(msgspec.Struct):
+    a: int
+    b: str = "x"
+
+
+class Outer(msgspec.Struct):
+    name: str
+    at: datetime
+    share: float
+    inner: Inner
+    rows: list[Inner]
+    none: None = None
+
+
+AT = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+
+
+def test_a_record_is_names_and_values() -> None:
+    text = to_text(Outer("n", AT, 1 / 3, Inner(1), [Inner(2)]))
+    assert text.splitlines() == [
+        "name   n",
+        "at     2026-01-02 03:04:05",
+        "share  0.333333",
+        "inner  a=1, b=x",
+        "rows   a=2, b=x",
+        "none   -",
+    ]
+
+
+def test_what_is_long_is_set_below_its_name() -> None:
+    text = to_text(Outer("n", AT, 0.5, Inner(1), [Inner(number, "y" * 30) for number in range(3)]))
+    assert text.splitlines()[4:8] == [
+        "rows",
+        "    a  b",
+        "    -  ------------------------------",
+        "    0  yyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
+    ]
+
+
+def test_a_list_of_records_is_a_table_with_numbers_to_the_right() -> None:
+    assert to_text([Inner(1, "x"), Inner(100, "long")]).splitlines() == [
+        "  a  b",
+        "---  ----",
+        "  1  x",
+        "100  long",
+    ]
+
+
+def test_records_of_different_members_share_a_table() -> None:
+    assert to_text([{"a": 1}, {"b": "x"}]).splitlines() == ["a  b", "-  -", "1  -", "-  x"]
+
+
+def test_cells_are_cut_where_that_is_asked_for() -> None:
+    assert to_text([Inner(1, "y" * 50)], 10).splitlines()[2] == "1  yyyyyyy..."
+    assert "y" * 50 in to_text([Inner(1, "y" * 50)])
+
+
+def test_plain_values() -> None:
+    assert to_text(None) == ""
+    assert to_text("two\nlines") == "two\nlines"
+    assert to_text(3) == "3"
+    assert to_text(True) == "yes"
+    assert to_text(0.1 + 0.2) == "0.3"
+    assert to_text(float("nan")) == "nan"
+    assert to_text([]) == "none"
+    assert to_text({}) == "none"
+    assert to_text(["a", 1]) == "a\n1"
+    assert to_text({"a": [1, 2], "long name": {"x": 1}}) == "a          1; 2\nlong name  x=1"
+
+
+def test_terminal_escapes_are_shown_not_sent() -> None:
+    assert clean("a\x1b[31m\r\u202eb") == "a\\x1b[31m\\r\\u202eb"
+    assert to_text([Inner(1, "a\nb\x1b]0;title\x07")]).splitlines()[2] == "1  a\\nb\\x1b]0;title\\x07"
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.datetimes(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=30,
+)
+
+
+@given(values, st.none() | st.integers(4, 40))
+def test_nothing_unprintable_comes_out(value: Any, widest: int | None) -> None:
+    assert all(c.isprintable() or c in "\n\t" for c in to_text(value, widest))

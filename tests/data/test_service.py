@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from interlock.core.errors import Error, Invalid, NotFound
+from interlock.core.files import StoredFile
+from interlock.data.contract import ColumnEdit
+from interlock.data.service import DataService, Declaration
+from interlock.store import Store, create_store
+
+FRAME = pl.DataFrame({"person": [1, 2, 3], "age": [18, 30, 54], "code": ["1", "2", "1"]})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = create_store(tmp_path / "project" / ".interlock")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def data(store: Store) -> DataService:
+    return DataService(store)
+
+
+def put(store: Store, name: str, content: bytes) -> StoredFile:
+    return StoredFile(name, store.objects.put(content), len(content))
+
+
+def parquet(store: Store, frame: pl.DataFrame, name: str = "people.parquet") -> StoredFile:
+    import io
+
+    sink = io.BytesIO()
+    frame.write_parquet(sink)
+    return put(store, name, sink.getvalue())
+
+
+def csv(store: Store, text: str | bytes, name: str = "people.csv") -> StoredFile:
+    return put(store, name, text if isinstance(text, bytes) else text.encode())
+
+
+def test_rows_become_a_version_with_profile_contract_and_event(store: Store, data: DataService) -> None:
+    version = data.ingest("people", [parquet(store, FRAME)])
+    assert (version.ref, version.rows, version.columns) == ("data:people@1", 3, ("person", "age", "code"))
+    assert data.frame("data:people@1").equals(FRAME)
+    assert data.profile("people").rows == 3
+    assert data.contract("people").rule("age").maximum == 54
+    kinds = [event.kind for event in store.ledger.events()]
+    assert kinds == ["contract.set", "dataset_version.created"]
+
+
+def test_versions_have_no_gaps_and_equal_rows_make_none(store: Store, data: DataService) -> None:
+    first = data.ingest("people", [parquet(store, FRAME)])
+    assert data.ingest("people", [parquet(store, FRAME)]) == first
+    second = data.ingest("people", [parquet(store, FRAME.with_columns(person=pl.col("person") + 0).head(2))])
+    assert [v.version for v in data.versions("people")] == [1, 2]
+    assert data.version("data:people@latest") == data.version("people") == second
+    assert data.version("data:people@1") == first
+
+
+def test_csv_is_typed_and_conditions_filter(store: Store, data: DataService) -> None:
+    version = data.ingest("people", [csv(store, "person,age,code\n1,18,a\n2,30,b\n3,,c\n")], "age > 20")
+    assert data.frame(version.ref).to_dicts() == [{"person": 2, "age": 30, "code": "b"}]
+    assert version.where == "age > 20"
+
+
+def test_csv_and_parquet_of_the_same_rows_are_the_same_rows(store: Store, data: DataService) -> None:
+    data.ingest("people", [parquet(store, FRAME)])
+    again = data.ingest("people", [csv(store, FRAME.write_csv())])
+    assert again.version == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("x.csv", b"", "x.csv"),
+        ("x.csv", b"a,b\n", "no rows"),
+        ("x.csv", b"a,b,a\n1,2,3\n", "'a'"),
+        ("x.csv", b"a,b\n1,\xff\xfe\n", "x.csv"),
+        ("x.csv", b"a,b\n1,\n2,\n", "'b' holds no value"),
+        ("x.csv", b"a,b\n1,2,3,4\n", "x.csv"),
+        ("x.parquet", b"PAR1 not really", "x.parquet"),
+        ("x.xlsx", b"1", "no format"),
+        ("x", b"1", "no format"),
+    ],
+)
+def test_files_that_are_no_tables_are_refused_and_nothing_is_stored(
+    store: Store, data: DataService, name: str, content: bytes, words: str
+) -> None:
+    with pytest.raises(Invalid, match=words):
+        data.ingest("people", [put(store, name, content)])
+    assert store.database.all("SELECT * FROM datasets") == []
+    assert store.ledger.size() == 0
+
+
+def test_a_broken_contract_names_columns_and_rows_and_changes_nothing(store: Store, data: DataService) -> None:
+    data.ingest("people", [parquet(store, FRAME)])
+    before = store.ledger.size()
+    with pytest.raises(Invalid, match="break the contract") as caught:
+        data.ingest("people", [parquet(store, FRAME.with_columns(age=pl.Series([18, 400, 54])))])
+    assert caught.value.code == "dataset_version.invalid"
+    assert [(f.column, f.rows) for f in caught.value.findings] == [("age", (1,))]
+    assert store.ledger.size() == before
+    assert len(data.versions("people")) == 1
+    found = data.validate("people", [parquet(store, FRAME.with_columns(age=pl.Series([18, 400, 54])))])
+    assert found == list(caught.value.findings)
+
+
+def test_what_the_owner_says_is_kept_and_widens_the_contract(store: Store, data: DataService) -> None:
+    declaration = Declaration(id="person", target="age", sensitive=("code",), columns={"age": ColumnEdit(range=(0, 120))})
+    data.declare("people", declaration)
+    data.ingest("people", [parquet(store, FRAME)])
+    assert data.show("people").declaration == declaration
+    more = FRAME.with_columns(person=pl.col("person") + 10, age=pl.lit(94, pl.Int64))
+    assert data.ingest("people", [parquet(store, more)]).version == 2
+    with pytest.raises(Invalid, match="contract"):
+        data.ingest("people", [parquet(store, pl.concat([FRAME, FRAME]))])  # the id names two rows
+    with pytest.raises(NotFound, match="'age'"):
+        data.declare("people", Declaration(columns={"agee": ColumnEdit(range=(0, 1))}))
+
+
+@pytest.mark.parametrize("where", ["nonsense >", "nobody = 1", "age; DROP TABLE people"])
+def test_a_condition_that_makes_no_sense_is_invalid(store: Store, data: DataService, where: str) -> None:
+    with pytest.raises(Invalid):
+        data.ingest("people", [parquet(store, FRAME)], where)
+
+
+def test_what_does_not_exist_is_not_found_with_near_names(store: Store, data: DataService) -> None:
+    data.ingest("people", [parquet(store, FRAME)])
+    for call in (lambda: data.show("peopel"), lambda: data.version("peopel"), lambda: data.contract("peopel")):
+        with pytest.raises(NotFound, match="'people'"):
+            call()
+    with pytest.raises(NotFound, match="people@1"):
+        data.version("people@2")
+    with pytest.raises(Invalid):
+        data.version("people@newest")
+    with pytest.raises(Error):
+        data.ingest("a/b", [parquet(store, FRAME)])
+    with pytest.raises(Invalid, match="No file"):
+        data.ingest("people", [])

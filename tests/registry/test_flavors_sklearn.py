@@ -1,0 +1,88 @@
+"""The flavor for scikit-learn: what it recognises, what it writes, what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from interlock.core.bundles import Column
+from interlock.core.errors import Invalid, MissingExtra
+from interlock.registry.flavors.sklearn import Sklearn, classes_of
+
+X = np.random.default_rng(0).normal(size=(60, 2))
+Y = (X[:, 0] > 0).astype(int)
+FRAME = pl.DataFrame(X, schema=["a", "b"])
+
+
+class Foreign:
+    """An estimator of another library."""
+
+    def get_params(self):
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "known"),
+    [
+        (LogisticRegression(), True),
+        (make_pipeline(StandardScaler(), LogisticRegression()), True),
+        (KMeans(), True),
+        (Foreign(), False),
+        (make_pipeline(StandardScaler(), Foreign()), False),
+        ("text", False),
+    ],
+)
+def test_recognises_what_scikit_learn_brings(estimator, known: bool) -> None:
+    assert Sklearn().recognise(estimator) is known
+
+
+def test_saves_both_forms_and_says_what_they_are(tmp_path) -> None:
+    estimator = make_pipeline(StandardScaler(), LogisticRegression()).fit(FRAME.select("b", "a"), Y)
+    facts = Sklearn().save(estimator, FRAME, tmp_path)
+    assert facts["classes"] == (0, 1)
+    assert facts["inputs"] == (Column("b", "float"), Column("a", "float"))
+    assert facts["layout"] == "matrix"
+    assert facts["untrusted"] == ()
+    assert set(facts["versions"]) == {"scikit-learn", "skl2onnx", "onnx", "skops"}
+    assert {path.name for path in tmp_path.iterdir()} == set(facts["files"].values())
+
+
+@pytest.mark.parametrize(
+    ("estimator", "labels", "message"),
+    [
+        (LogisticRegression(), None, "not a fitted classifier"),
+        (LinearRegression(), Y, "not a fitted classifier"),
+        (LogisticRegression(), np.arange(60) % 3, "3 classes"),
+        (LinearSVC(), Y, "no probabilities"),
+        (LogisticRegression(), np.where(Y, "yes", "no"), "'no', 'yes', not whole numbers"),
+    ],
+)
+def test_refuses_what_cannot_be_served(estimator, labels, message: str, tmp_path) -> None:
+    if labels is not None:
+        estimator.fit(X, labels)
+    with pytest.raises(Invalid, match=message) as caught:
+        Sklearn().save(estimator, FRAME, tmp_path)
+    assert caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("labels", [Y, Y.astype(bool), Y.astype(float), Y.astype(np.int8), Y * 3 - 1])
+def test_labels_are_whole_numbers_the_positive_one_last(labels) -> None:
+    estimator = LogisticRegression().fit(X, labels)
+    assert classes_of(estimator) == tuple(int(label) for label in sorted(set(labels.tolist())))
+
+
+def test_says_what_to_install(monkeypatch, tmp_path) -> None:
+    import importlib.util
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "skl2onnx" else found(name))
+    with pytest.raises(MissingExtra, match="skl2onnx") as caught:
+        Sklearn().save(LogisticRegression().fit(X, Y), FRAME, tmp_path)
+    assert "interlock[train]" in caught.value.hint

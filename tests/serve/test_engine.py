@@ -1,0 +1,228 @@
+"""The engine over a real journal, without HTTP: routing, recording, refusing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from interlock.core.clock import SystemClock
+from interlock.core.errors import Invalid, NotFound, Unavailable
+from interlock.core.ids import is_ulid, milliseconds, new_id
+from interlock.serve.engine import Ask, Engine
+from interlock.serve.journal import Journal
+from interlock.serve.revision import load_revision
+from interlock.serve.row_ids import row_ids
+from interlock.store.predictions import PredictionWriter
+
+ROW = {"age": 40, "hours": 38.0, "income": 30.0}
+
+
+@pytest.fixture
+def revision(shop, tools):
+    """Load a revision of deployment `shop` with these routes."""
+
+    def load(*routes, number=1):
+        shop.deploy(*routes, revision=number)
+        spec = shop.store.database.one("SELECT spec FROM deployments")["spec"]
+        return load_revision(shop.store.objects, "shop", number, spec, {})
+
+    return load
+
+
+def ask(count=1, columns=ROW, **changes):
+    return Ask({name: [value] * count for name, value in columns.items()}, count, **changes)
+
+
+def play(shop, scene):
+    """Run a scene with a fresh engine; return what the scene returns."""
+
+    async def run():
+        with ThreadPoolExecutor(1) as pool:
+            journal = Journal(lambda: PredictionWriter(shop.store.predictions.folder))
+            try:
+                return await scene(Engine("shop", journal, SystemClock(), pool))
+            finally:
+                await journal.close()
+
+    return asyncio.run(run())
+
+
+def predict(shop, revision, asked, request_id="r", name="shop", version=""):
+    async def scene(engine):
+        engine.revision = revision
+        return await engine.predict(asked, revision, revision.view(name, version), request_id)
+
+    return play(shop, scene)
+
+
+@pytest.fixture
+def canary(shop, tools, revision):
+    return revision(
+        tools.route(shop.bundle("people"), "model:buyer@1", 0.7),
+        tools.route(shop.bundle("reversed"), "model:buyer@2", 0.3, "challenger"),
+    )
+
+
+def test_row_ids_are_ulids_in_order_and_never_again_the_same():
+    ids = row_ids(1_700_000_000_000, 3000)
+    assert all(map(is_ulid, ids[::500]))
+    assert {milliseconds(i) for i in ids[::500]} == {1_700_000_000_000}
+    assert ids == sorted(set(ids))
+    assert not set(ids) & set(row_ids(1_700_000_000_000, 3000))
+    assert len(row_ids(0, 1)) == 1
+
+
+def test_every_row_is_recorded_with_what_made_it(shop, tools, revision):
+    loaded = revision(tools.route(shop.bundle("people")))
+    answer = predict(shop, loaded, ask(2, subjects=["ann", ""], occurred_at=[5, 6]))
+    found = {row.id: row for row in shop.store.predictions.rows()}
+    rows = [found[i] for i in answer.ids]
+    assert [(r.row, r.subject, r.occurred_at, r.inputs) for r in rows] == [(0, "ann", 5, ROW), (1, "", 6, ROW)]
+    assert [(r.score, r.label) for r in rows] == list(zip(answer.scores, answer.labels, strict=True))
+    only = loaded.routes[0].route
+    assert {(r.deployment, r.model, r.bundle, r.revision, r.request_id, r.route) for r in rows} == {
+        ("shop", only.model, only.bundle, 1, "r", "champion")
+    }
+    assert dict(answer.headers) == {b"interlock-model": b"model:buyer@1", b"interlock-revision": b"1"}
+
+
+def test_a_subject_stays_with_its_route_whatever_else_is_in_the_request(shop, canary):
+    people = [f"p{i}" for i in range(300)]
+    together = predict(shop, canary, ask(300, subjects=people))
+    champion, challenger = (predict(shop, canary, ask(1), version=v).scores[0] for v in ("1", "2"))
+    by_score = {champion: 0, challenger: 1}
+    chosen = [by_score[score] for score in together.scores]
+    assert chosen == [canary.whole.pick(p) for p in people]
+    assert Counter(chosen)[1] == pytest.approx(90, abs=30)
+    backwards = predict(shop, canary, ask(300, subjects=people[::-1]))
+    assert [by_score[score] for score in backwards.scores] == chosen[::-1]
+    assert together.model in {"model:buyer@1, model:buyer@2", "model:buyer@2, model:buyer@1"}
+
+
+def test_the_log_says_which_route_answered_each_row(shop, canary):
+    answer = predict(shop, canary, ask(100, subjects=[f"p{i}" for i in range(100)]))
+    found = {row.id: row for row in shop.store.predictions.rows()}
+    for row, (i, score) in enumerate(zip(answer.ids, answer.scores, strict=True)):
+        live = canary.routes[canary.whole.pick(f"p{row}")]
+        assert (found[i].row, found[i].model, found[i].route) == (row, live.route.model, live.route.role)
+        assert found[i].score == score
+
+
+def test_rows_without_a_subject_go_where_their_request_goes(shop, canary):
+    for i in range(20):
+        answer = predict(shop, canary, ask(3), request_id=f"r{i}")
+        assert len(set(answer.scores)) == 1
+        assert [live.route for live in answer.routes] == [canary.routes[canary.whole.pick(f"r{i}")].route]
+
+
+def test_a_row_that_one_route_refuses_is_refused_wherever_it_would_go(shop, canary):
+    people = [f"p{i}" for i in range(50)]
+    asked = ask(50, subjects=people)
+    asked.columns["age"][33] = "x"
+    with pytest.raises(Invalid) as caught:
+        predict(shop, canary, asked)
+    assert caught.value.findings[0].rows == (33,)
+    assert list(shop.store.predictions.rows()) == []
+
+
+def test_a_model_or_a_version_may_be_named(shop, canary):
+    assert predict(shop, canary, ask(), name="buyer", version="2").model == "model:buyer@2"
+    assert predict(shop, canary, ask(), version="1").model == "model:buyer@1"
+    for name, version in (("buyer", "3"), ("other", ""), ("shop", "3")):
+        with pytest.raises(NotFound):
+            canary.view(name, version)
+
+
+def test_routes_with_different_columns_take_the_union(shop, tools, revision):
+    loaded = revision(
+        tools.route(shop.bundle("people"), "model:buyer@1", 0.5),
+        tools.route(shop.bundle("customers"), "model:buyer@2", 0.5),
+    )
+    assert [column.name for column in loaded.whole.columns] == ["age", "hours", "income", "city", "spend"]
+    everything = {**ROW, "city": "Oslo", "spend": 9.0}
+    people = [f"p{i}" for i in range(40)]
+    answer = predict(shop, loaded, ask(40, everything, subjects=people, extras="refuse"))
+    assert len(set(answer.scores)) == 2
+    recorded = {row.subject: set(row.inputs) for row in shop.store.predictions.rows()}
+    for person in people:
+        names = {"age", "hours", "income"} if loaded.whole.pick(person) == 0 else {"city", "age", "spend"}
+        assert recorded[person] == names
+
+
+def test_unknown_columns_are_dropped_or_refused_as_told(shop, tools, revision):
+    loaded = revision(tools.route(shop.bundle("people")))
+    predict(shop, loaded, ask(1, {**ROW, "hat": "x"}))
+    with pytest.raises(Invalid, match="'hourz'"):
+        predict(shop, loaded, ask(1, {**ROW, "hourz": 1.0}, extras="refuse"))
+
+
+def test_a_score_that_is_no_probability_is_counted_and_not_recorded(shop, tools, revision):
+    loaded = revision(tools.route(shop.bundle("roots")))
+
+    async def scene(engine):
+        engine.revision = loaded
+        with pytest.raises(Unavailable, match="no probability"):
+            await engine.predict(ask(1, {**ROW, "age": -1}), loaded, loaded.whole, "r")
+        return engine.metrics.models["model:buyer@1"]
+
+    tally = play(shop, scene)
+    assert (tally.garbage, tally.failures, tally.rows) == (1, 1, 0)
+    assert list(shop.store.predictions.rows()) == []
+
+
+def test_a_slow_model_answers_beside_the_event_loop(shop, tools, revision):
+    loaded = revision(tools.route(shop.bundle("people")))
+    loaded.routes[0].model.call_s = 1.0
+
+    async def scene(engine):
+        turns = 0
+
+        async def turn():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(turn())
+        asked = ask(5000)
+        answer = await engine.predict(asked, loaded, loaded.whole, "r")
+        beside.cancel()
+        return turns, len(answer.ids)
+
+    turns, count = play(shop, scene)
+    assert count == 5000
+    assert turns > 3
+
+
+def test_nothing_loaded_is_unavailable_and_not_ready(shop):
+    async def scene(engine):
+        with pytest.raises(Unavailable):
+            engine.current()
+        return engine.check()
+
+    assert [found.rule for found in play(shop, scene)] == ["not_loaded"]
+
+
+def test_a_model_that_changed_its_mind_is_not_ready(shop, tools, revision):
+    loaded = revision(tools.route(shop.bundle("people")))
+    other = revision(tools.route(shop.bundle("reversed")))
+
+    async def scene(engine):
+        engine.revision = loaded
+        before = engine.check()
+        loaded.routes[0].model.session = other.routes[0].model.session
+        return before, engine.check()
+
+    before, after = play(shop, scene)
+    assert before == []
+    assert [found.rule for found in after] == ["golden_differs"]
+
+
+def test_a_request_id_has_an_end(shop, tools, revision):
+    loaded = revision(tools.route(shop.bundle("people")))
+    predict(shop, loaded, ask(), request_id="r" * 200)
+    with pytest.raises(Invalid):
+        predict(shop, loaded, ask(), request_id=new_id() * 8)

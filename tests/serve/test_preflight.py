@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import interlock.serve
+from interlock.serve.preflight import main, preflight
+
+
+def test_a_sound_bundle_is_ok_in_a_fresh_process(shop):
+    done = subprocess.run(
+        [sys.executable, "-m", "interlock.serve.preflight", "--workspace", str(shop.root), "--bundle", shop.bundle()],
+        capture_output=True,
+        check=False,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["ok"], found["findings"]) == (0, True, [])
+    assert found["load_s"] > 0
+    assert found["rows_per_s"] > 0
+    assert found["versions"]["onnxruntime"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [({"scores": [0.0] * 20}, "golden_differs"), ({"graph": b"x"}, "bundle.corrupt"), ({"rows": []}, "golden_missing")],
+)
+def test_an_unsound_bundle_is_not(shop, changes, rule, capsysbinary):
+    digest = shop.bundle(**changes)
+    assert [f.rule for f in preflight(shop.store.objects, digest).findings][0] == rule
+    assert main(["--workspace", str(shop.root), "--bundle", digest]) == 1
+    assert json.loads(capsysbinary.readouterr().out)["findings"][0]["rule"] == rule
+
+
+@pytest.mark.parametrize(("workspace", "rule"), [("", "object.invalid"), ("/nowhere", "workspace.not_found")])
+def test_what_is_not_there_is_a_finding(shop, workspace, rule, capsysbinary):
+    assert main(["--workspace", workspace or str(shop.root), "--bundle", "x"]) == 1
+    assert json.loads(capsysbinary.readouterr().out)["findings"][0]["rule"] == rule
+
+
+def test_the_rooms_door_names_what_is_there():
+    assert all(getattr(interlock.serve, name) for name in interlock.serve.__all__)
+    with pytest.raises(AttributeError):
+        _ = interlock.serve.nothing
