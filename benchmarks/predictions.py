@@ -2,10 +2,10 @@
 
     python benchmarks/predictions.py [--rows 40000] [--rounds 3]
 
-A prediction has 8 floats, a text and a number as inputs. The baseline is the way that needs no log: one INSERT a row with
-the inputs as JSON, through apsw in WAL mode with `synchronous=FULL`, 2000 rows a transaction, bare and with the indexes by
-id and by subject that look-ups need. "2000 rows a call" compares sink with sink; the other lines add what a future for
-each call costs, which the baseline does not have. CPU is of the whole process, our writer thread included.
+A prediction has 8 floats, a text and a number as inputs. The baseline is the way that needs no log: one INSERT a row
+with the inputs as JSON, through apsw in WAL mode with `synchronous=FULL`, 2000 rows a transaction, bare and with the
+indexes by id and by subject that look-ups need. "2000 rows a call" compares sink with sink; the other lines add what a
+future for each call costs, which the baseline does not have. CPU is of the whole process, our writer thread included.
 Bars: a hand-over of 50 us at p99; twice the rows a CPU second of the indexed table, sink against sink.
 """
 

@@ -1,7 +1,7 @@
 """What a prediction costs our server, against a bare ASGI application that only parses JSON and runs the same graph.
 
-Ours checks every value, picks the route, makes an id, and answers after the prediction is on disk; the bare one does none of it.
-Both run under uvicorn with uvloop and httptools, in one process each, and get the same bodies in the same run. The
+Ours checks every value, picks the route, makes an id, and answers after the prediction is on disk; the bare one does
+none of it. Both run under uvicorn with uvloop and httptools, in one process each, and get the same bodies in the same run. The
 figure is processor time of the server process a request (all threads), which other work on the machine hardly moves.
 
     python benchmarks/serve.py [requests]
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -107,8 +108,9 @@ def start(folder: Path, graph: Path) -> dict[str, tuple[subprocess.Popen[bytes],
 
     announce = folder / "announce.json"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
-    command = [sys.executable, "-m", "interlock.serve", "--workspace", str(folder / ".interlock"), "--deployment", "bench"]
-    ours = subprocess.Popen([*command, "--announce", str(announce)], env=environment)
+    said = {"workspace": folder / ".interlock", "deployment": "bench", "announce": announce}
+    flags = [text for name, value in said.items() for text in (f"--{name}", str(value))]
+    ours = subprocess.Popen([sys.executable, "-m", "interlock.serve", *flags], env=environment)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -119,7 +121,7 @@ def start(folder: Path, graph: Path) -> dict[str, tuple[subprocess.Popen[bytes],
     return {"interlock": (ours, int(url.rpartition(":")[2])), "bare": (bare, port)}
 
 
-def until(true) -> None:
+def until(true: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not true():
         if time.monotonic() > end:

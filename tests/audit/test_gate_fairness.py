@@ -130,6 +130,12 @@ def test_a_model_that_selects_nobody_is_not_fair_by_that(evidence) -> None:
     assert [finding.rule for finding in result.findings] == ["nothing_selected"]
 
 
+def test_a_score_at_the_threshold_selects_nobody_as_in_serving(evidence) -> None:
+    frame, scores = exact([100, 100], [50, 50])
+    result = judge(evidence, (frame, np.where(scores > 0.5, 0.5, 0.1)))
+    assert [finding.rule for finding in result.findings] == ["nothing_selected"]
+
+
 def test_a_group_that_is_never_selected_fails(evidence) -> None:
     result = judge(evidence, exact([100, 100], [50, 0]))
     assert result.status == "failed"

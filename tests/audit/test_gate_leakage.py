@@ -104,6 +104,13 @@ def test_empty_by_chance_is_fine(evidence) -> None:
         assert (result.findings, result.warnings) == ((), ())
 
 
+def test_filled_for_the_common_label_only_may_be_chance(evidence) -> None:
+    frame = people().with_columns(y=pl.int_range(pl.len()) % 10 > 0).with_columns(pl.col("y").cast(pl.Int8))
+    few = frame.with_columns(left=pl.when((pl.col("y") == 1) & (pl.col("person") < 45)).then("age"))
+    result = judge(evidence, few, ["pay", "left"])  # 40 filled rows, of which 4 with the other label are expected
+    assert "emptiness" not in {finding.rule for finding in (*result.findings, *result.warnings)}
+
+
 def test_people_in_both_sets_fail(evidence) -> None:
     frame = people()
     result = judge(evidence, frame, ["pay"], training=pl.concat([people(1), frame[[5, 7]]]))

@@ -162,8 +162,11 @@ def test_verbs_of_a_room_that_is_not_installed(command: Command, project: Path) 
     assert "There is no service 'loop'" in done.err
 
 
-def test_demo_runs_the_demo(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_runs_the_demo(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
     demo = types.ModuleType("interlock.demo")
-    demo.main = lambda: 7  # type: ignore[attr-defined]
+    demo.run_demo = lambda *words: asked.append(words)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "interlock.demo", demo)
-    assert command("demo").code == 7
+    assert command("demo").code == 0
+    assert command("demo", "--folder", "x", "--people", "9").code == 0
+    assert asked == [(folder / "interlock-demo", 700), (folder / "x", 9)]

@@ -9,7 +9,8 @@ import pytest
 from interlock.core.errors import Error, Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.data.contract import ColumnEdit
-from interlock.data.service import DataService, Declaration
+from interlock.data.records import Declaration
+from interlock.data.service import DataService
 from interlock.store import Store, create_store
 
 FRAME = pl.DataFrame({"person": [1, 2, 3], "age": [18, 30, 54], "code": ["1", "2", "1"]})

@@ -173,6 +173,8 @@ CASES: list[Case] = [
     Case("track.experiments"),
     # train
     Case("train.run", {"entry": "pipeline:twice", "args": {"number": 21}, "experiment": "sums"}),
+    Case("train.steps", lambda past: {"run": past.last("train.run").id}),
+    Case("train.steps", {"run": "01ARZ3NDEKTSV4RRFFQ69G5FAV"}),
     Case("train.run", {"entry": "pipeline:twcie"}),
     Case("train.run", {"entry": "pipeline:twice", "args": {"numbre": 1}}),
     Case("train.run", {"entry": "os:system", "args": {"command": "true"}}),
@@ -220,7 +222,8 @@ CASES: list[Case] = [
     Case("deploy.deploy", {"name": "d", "model": "m@1"}),
     Case("audit.check", {"version": "m@1"}),
     Case("audit.report", {"version": "m@1"}),
-    Case("audit.waive", {"version": "m@1", "gate": "leakage", "reason": "known", "until": "2027-01-01"}),
+    Case("audit.waive", {"version": "m@1", "gate": "environment", "reason": "known", "until": "2027-01-01"}),
+    Case("audit.check", {"version": "m@1"}),
     Case("audit.waive", {"version": "m@1", "gate": "leakage", "reason": "known", "until": "2020-01-01"}),
     Case("audit.waive", {"version": "m@1", "gate": "leek", "reason": "known", "until": "2027-01-01"}),
     Case("audit.refuse", {"version": "m@9", "reason": "no"}),

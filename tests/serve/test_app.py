@@ -91,9 +91,12 @@ def test_a_body_above_the_limit_is_413(tight):
 def test_beyond_the_concurrency_limit_callers_are_asked_to_come_back(tight, tools):
     host, port = tight.said["url"].removeprefix("http://").split(":")
     head = f"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
+    tools.until(lambda: tight.status()["under_way"] == 0)
     with socket.create_connection((host, int(port)), timeout=20) as slow:
         slow.sendall(head + BODY[:5])
-        busy = tools.until(lambda: (r := tight.client.post("/invocations", content=BODY)).status_code == 503 and r)
+        tools.until(lambda: tight.status()["under_way"] == 1)
+        busy = tight.client.post("/invocations", content=BODY)
+        assert busy.status_code == 503
         assert busy.headers["retry-after"] == "1"
         assert busy.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
         assert tight.client.get("/v2/health/ready").status_code == 200
@@ -108,6 +111,8 @@ def test_a_caller_who_leaves_frees_the_place(tight, tools):
         with socket.create_connection((host, int(port)), timeout=20) as link:
             link.sendall(b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\nhalf")
     tools.until(lambda: tight.client.post("/invocations", content=BODY).status_code == 200)
+    tools.until(lambda: tight.status()["under_way"] == 0)
+    assert tight.client.post("/invocations", content=BODY).status_code == 200
 
 
 @pytest.mark.parametrize("data", [b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET\r\n\r\n", b"\r\n" * 8])

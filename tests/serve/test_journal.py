@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 
 import pytest
@@ -141,4 +140,4 @@ def test_a_closed_writer_is_not_acknowledged(tmp_path):
             await journal.write(rows())
 
     asyncio.run(scene())
-    assert not [name for name in os.listdir(tmp_path) if name.endswith(".log")]
+    assert list(tmp_path.glob("*.log")) == []

@@ -30,7 +30,7 @@ def test_a_sound_bundle_is_ok_in_a_fresh_process(shop):
 )
 def test_an_unsound_bundle_is_not(shop, changes, rule, capsysbinary):
     digest = shop.bundle(**changes)
-    assert [f.rule for f in preflight(shop.store.objects, digest).findings][0] == rule
+    assert next(f.rule for f in preflight(shop.store.objects, digest).findings) == rule
     assert main(["--workspace", str(shop.root), "--bundle", digest]) == 1
     assert json.loads(capsysbinary.readouterr().out)["findings"][0]["rule"] == rule
 

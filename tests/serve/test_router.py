@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -46,7 +47,7 @@ def test_raising_a_weight_moves_subjects_only_to_that_route(share, more):
 
 def test_from_ten_percent_to_all_nobody_moves_back():
     stages = [picks(1 - share, share) for share in (0.1, 0.25, 0.5, 0.9, 1.0)]
-    for earlier, later in zip(stages, stages[1:], strict=False):
+    for earlier, later in itertools.pairwise(stages):
         assert all(b == 1 for a, b in zip(earlier, later, strict=True) if a == 1)
     assert set(stages[-1]) == {1}
 

@@ -213,6 +213,9 @@ def test_a_node_that_was_taken_away_is_corrupt_not_wrong(database, ledger, fill)
     database.write(lambda tx: tx.run("DELETE FROM ledger_nodes WHERE level = 2 AND idx = 0"))
     with pytest.raises(Corrupt, match="level 2"):
         ledger.inclusion_proof(5)
+    database.write(lambda tx: tx.run("INSERT INTO ledger_nodes VALUES (2, 0, zeroblob(31))"))
+    with pytest.raises(Corrupt, match="level 2"):
+        ledger.inclusion_proof(5)
 
 
 def test_a_ledger_whose_end_was_cut_takes_no_more_events(database, ledger, fill) -> None:

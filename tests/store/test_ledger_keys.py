@@ -30,6 +30,7 @@ def test_the_key_is_made_on_first_use_and_stays(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "keys"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "ledger.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((folder / "ledger.vkey").stat().st_mode) == 0o644
     assert parse_public_key((folder / "ledger.vkey").read_text().strip()) == key.public
     assert sorted(file.name for file in folder.iterdir()) == ["ledger.key", "ledger.vkey"]
 

@@ -74,7 +74,7 @@ def test_a_ledger_of_one_entry_has_a_proof_without_hashes() -> None:
 def test_any_bit_flipped_is_refused_or_only_in_a_foreign_signature() -> None:
     proof = PROOFS[6].encode()
     stamp = proof.rindex("\u2014".encode())  # the last line; spoiled, it may pass for one of a key that is not ours
-    for bit in range(0, len(proof) * 8, 3):
+    for bit in range(0, len(proof) * 8, 7):
         changed = bytearray(proof)
         changed[bit // 8] ^= 1 << bit % 8
         try:
@@ -106,6 +106,13 @@ def test_an_entry_in_a_place_it_does_not_name_is_refused() -> None:
     note = sign_checkpoint(Head("interlock/test", 2, merkle.root(leaves)), KEY, AT)
     with pytest.raises(Invalid, match="another place"):
         check_proof(format_proof(leaves[0], 0, merkle.inclusion_proof(leaves, 0), note), VKEY)
+
+
+def test_an_entry_of_a_version_we_do_not_know_is_refused() -> None:
+    leaf = encode(Entry(2, 0, 1000, "user:ann", "run.finished", "run:1", "00"))
+    note = sign_checkpoint(Head("interlock/test", 1, merkle.root([leaf])), KEY, AT)
+    with pytest.raises(Invalid, match="none of this ledger"):
+        check_proof(format_proof(leaf, 0, [], note), VKEY)
 
 
 def test_a_checkpoint_without_time_still_proves() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from interlock.store.ledger_entries import Entry, Payload, decode, encode
 from interlock.store.ledger_keys import LedgerKeys
 from interlock.store.ledger_verify import Verification, verify
 from interlock.store.merkle import leaf_hash, node_hash
+from interlock.store.notes import PrivateKey, sign_note
 from interlock.store.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
@@ -70,22 +72,29 @@ class Subject:
     def check(self, tx: Transaction) -> Verification:
         return verify(tx, self.keys.public(), self.keys.remembered())
 
+    def after_change(self, change: Callable[[Transaction], None]) -> Verification:
+        """Return what verifying finds after a change, which is then undone."""
+        found: list[Verification] = []
+
+        def change_and_check(tx: Transaction) -> None:
+            change(tx)
+            found.append(self.check(tx))
+            raise Undo
+
+        with contextlib.suppress(Undo):
+            self.database.write(change_and_check)
+        return found[0]
+
     def after(self, *changes: tuple[str, Row]) -> Verification | None:
         """Return what verifying finds after some statements, which are then undone; None if the database refuses."""
-        found: list[Verification] = []
 
         def change(tx: Transaction) -> None:
             for sql, values in changes:
                 tx.run(sql, values)
-            found.append(self.check(tx))
-            raise Undo
 
         try:
-            self.database.write(change)
-        except Undo:
-            return found[0]
+            return self.after_change(change)
         except Error:
-            assert not found
             return None
 
 
@@ -132,7 +141,8 @@ def assert_named(found: Verification | None, table: str, row: Row, what: str) ->
     assert not found.ok, f"{table} {row}: {what} was not noticed"
     assert found.problems
     expected = {place(table, row)}
-    if table == "ledger_entries":  # without the event that says why, the payload that it erased is missing
+    if table == "ledger_entries" and what.startswith(("deleted", "idx")):
+        # Without the event that says why, the payload that it erased is missing too.
         expected |= {target for target, event in ERASED.items() if event == row["idx"]}
     assert found.first_bad in expected, f"{table} {row}: {what}: {found.problems}"
 
@@ -188,6 +198,7 @@ def test_every_row_deleted(subject: Subject, table: str) -> None:
             after = [size for size in SIGNED if size > row["size"]] or [row["size"]]
             row |= {"size": after[0]}
         assert_named(found, table, row, "deleted")
+        assert found.entries == ENTRIES, "one row more or less does not move the end"
 
 
 @pytest.mark.parametrize(
@@ -247,8 +258,8 @@ def test_rows_put_in(subject: Subject, table: str, row: Row, first_bad: int) -> 
     assert (found.ok, found.first_bad) == (False, expected)
 
 
-def forge(tx: Transaction, index: int, payload: Payload) -> None:
-    """Put another entry in the place of one, and mend everything but the checkpoints, as who has the disk can."""
+def forge(tx: Transaction, index: int, payload: Payload, levels: int = 64) -> None:
+    """Put another entry in the place of one, and mend so many levels of the tree above it, as who has the disk can."""
     row = tx.one("SELECT entry FROM ledger_entries WHERE idx = :idx", {"idx": index})
     old = decode(row["entry"])
     new = encode(Entry(1, index, old.at, "user:mallory", old.kind, old.subject, payload.commitment))
@@ -261,7 +272,7 @@ def forge(tx: Transaction, index: int, payload: Payload) -> None:
         {"key": payload.key, "data": payload.data, "idx": index},
     )
     level, place, found = 0, index, leaf_hash(new)
-    while True:
+    while level < levels:
         tx.run(
             "UPDATE ledger_nodes SET hash = :hash WHERE level = :level AND idx = :idx",
             {"hash": found, "level": level, "idx": place},
@@ -279,34 +290,116 @@ def forge(tx: Transaction, index: int, payload: Payload) -> None:
 def test_history_rewritten_consistently_is_told_by_the_next_checkpoint(
     subject: Subject, index: int, signed: int
 ) -> None:
-    found: list[Verification] = []
-
-    def change(tx: Transaction) -> None:
-        forge(tx, index, Payload(b"k" * 32, b'{"status":"done","reason":"all is well"}'))
-        found.append(subject.check(tx))
-        raise Undo
-
-    with pytest.raises(Undo):
-        subject.database.write(change)
-    assert [(problem.rule, problem.rows[0]) for problem in found[0].problems] == [
+    payload = Payload(b"k" * 32, b'{"status":"done","reason":"all is well"}')
+    found = subject.after_change(lambda tx: forge(tx, index, payload))
+    assert [(problem.rule, problem.rows[0]) for problem in found.problems] == [
         ("root", size) for size in SIGNED if size > index
     ]
-    assert found[0].first_bad == signed
+    assert found.first_bad == signed
 
 
-def test_one_change_is_one_finding(subject: Subject) -> None:
-    """Blame does not spread from an entry to the nodes above it, or from a node to its parents."""
-    for sql in (
-        "UPDATE ledger_entries SET entry = x'00' || substr(entry, 2) WHERE idx = 21",
-        "UPDATE ledger_nodes SET hash = zeroblob(32) WHERE level = 0 AND idx = 21",
-        "UPDATE ledger_nodes SET hash = zeroblob(32) WHERE level = 2 AND idx = 5",
-        "DELETE FROM ledger_nodes WHERE level = 2 AND idx = 5",
-        "UPDATE ledger_payloads SET payload = x'00' WHERE idx = 21",
-        "UPDATE ledger_checkpoints SET signed_at = signed_at + 1 WHERE size = 26",
-    ):
-        found = subject.after((sql, {}))
-        assert found is not None
-        assert len({problem.rows for problem in found.problems}) == 1, found.problems
+@pytest.mark.parametrize(
+    ("sql", "first_bad"),
+    [
+        ("UPDATE ledger_entries SET entry = x'00' || substr(entry, 2) WHERE idx = 21", 21),
+        ("UPDATE ledger_entries SET entry = x'00' || substr(entry, 2) WHERE idx = 10", 10),
+        ("UPDATE ledger_nodes SET hash = zeroblob(32) WHERE level = 0 AND idx = 21", 21),
+        ("UPDATE ledger_nodes SET hash = zeroblob(32) WHERE level = 0 AND idx = 10", 10),
+        ("UPDATE ledger_nodes SET hash = zeroblob(32) WHERE level = 1 AND idx = 12", 24),
+        ("UPDATE ledger_nodes SET hash = zeroblob(32) WHERE level = 2 AND idx = 5", 20),
+        ("DELETE FROM ledger_nodes WHERE level = 1 AND idx = 12", 24),
+        ("DELETE FROM ledger_nodes WHERE level = 2 AND idx = 5", 20),
+        ("UPDATE ledger_payloads SET payload = x'00' WHERE idx = 21", 21),
+        ("UPDATE ledger_entries SET subject = 'event:13' WHERE idx = 33", 33),
+        ("UPDATE ledger_checkpoints SET signed_at = signed_at + 1 WHERE size = 26", 26),
+        ("UPDATE ledger_checkpoints SET number = -5 WHERE size = 40", 40),
+        # Two rows of one place.
+        ("UPDATE ledger_nodes SET hash = zeroblob(32) WHERE (level, idx) IN ((0, 10), (1, 5))", 10),
+    ],
+)
+def test_one_change_is_one_finding(subject: Subject, sql: str, first_bad: int) -> None:
+    """Blame does not spread from an entry to the nodes above it, from a node to its parents, or to checkpoints."""
+    found = subject.after((sql, {}))
+    assert found is not None
+    assert {problem.rows for problem in found.problems} == {(first_bad,)}, found.problems
+
+
+def test_a_damaged_node_above_other_damage_is_named_too(subject: Subject) -> None:
+    sql = "UPDATE ledger_nodes SET hash = zeroblob(32) WHERE (level, idx) IN ((0, 21), (2, 5))"
+    found = subject.after((sql, {}))
+    assert found is not None
+    assert sorted(problem.rows[0] for problem in found.problems) == [20, 21]
+    sql = "UPDATE ledger_entries SET entry = x'00' || substr(entry, 2) WHERE idx = 21"
+    found = subject.after((sql, {}), ("UPDATE ledger_nodes SET hash = zeroblob(32) WHERE level = 0 AND idx = 21", {}))
+    assert found is not None
+    assert found.first_bad == 21
+
+
+def test_an_entry_and_its_leaf_forged_are_told_by_the_node_above(subject: Subject) -> None:
+    def forged(tx: Transaction) -> None:
+        forge(tx, 21, Payload(b"k" * 32, b"{}"), levels=1)
+
+    found = subject.after_change(forged)
+    assert [(problem.rule, problem.rows) for problem in found.problems] == [("node", (20,))]
+
+
+def test_an_erasure_made_to_name_another_event_is_blamed_on_itself(subject: Subject) -> None:
+    sql = "UPDATE ledger_entries SET entry = CAST(replace(CAST(entry AS TEXT), 'event:12', 'event:13') AS BLOB)"
+    found = subject.after((f"{sql} WHERE idx = 33", {}))
+    assert found is not None
+    assert found.first_bad == 33
+
+
+@pytest.mark.parametrize("size", SIGNED)
+@pytest.mark.parametrize("number", [-5, 0, 2, 3, 99, "x"])
+def test_a_checkpoint_with_another_number(subject: Subject, size: int, number: object) -> None:
+    if SIGNED.index(size) + 1 == number:
+        return
+    sql = "UPDATE ledger_checkpoints SET number = :number WHERE size = :size"
+    found = subject.after((sql, {"number": number, "size": size}))
+    assert found is not None
+    assert found.first_bad == size
+
+
+@pytest.mark.parametrize("size", SIGNED)
+@pytest.mark.parametrize("value", [26.5, -3, 17, 39, 41, 10**15, "x"])
+def test_a_checkpoint_with_another_size(subject: Subject, size: int, value: object) -> None:
+    sql = "UPDATE ledger_checkpoints SET size = :value WHERE size = :size"
+    found = subject.after((sql, {"value": value, "size": size}))
+    assert found is not None
+    assert found.first_bad == size
+
+
+def test_a_signature_of_somebody_else_put_under_a_checkpoint_is_a_change(subject: Subject) -> None:
+    text = subject.ledger.newest_checkpoint().note.partition("\n\n")[0] + "\n"
+    line = sign_note(text, PrivateKey("witness/one", bytes(32))).rpartition("\n\n")[2]
+    found = subject.after(("UPDATE ledger_checkpoints SET note = note || :line WHERE size = 40", {"line": line}))
+    assert found is not None
+    assert found.first_bad == 40
+
+
+def test_signatures_that_changed_places_are_a_change(subject: Subject) -> None:
+    text, _, tail = subject.ledger.newest_checkpoint().note.partition("\n\n")
+    first, second, _ = tail.split("\n")
+    swapped = {"note": f"{text}\n\n{second}\n{first}\n"}
+    found = subject.after(("UPDATE ledger_checkpoints SET note = :note WHERE size = 40", swapped))
+    assert found is not None
+    assert found.first_bad == 40
+
+
+def test_an_erasure_is_explained_only_by_a_later_event(subject: Subject) -> None:
+    def change(tx: Transaction) -> None:
+        subject.ledger.append(tx, "payload.erased", "event:42", {"reason": "too early"})
+        for _ in range(3):
+            subject.ledger.append(tx, "run.finished", "run:1", {"status": "done", "reason": ""})
+
+    assert subject.after_change(change).ok
+
+    def change_and_delete(tx: Transaction) -> None:
+        change(tx)
+        tx.run("DELETE FROM ledger_payloads WHERE idx = 42")
+
+    assert subject.after_change(change_and_delete).first_bad == 42
 
 
 def test_the_root_is_told_while_it_is_beyond_doubt(subject: Subject) -> None:
@@ -328,11 +421,10 @@ def test_every_row_of_the_edges_of_a_long_ledger(long: Subject) -> None:
         assert_named(long.after((sql, row)), "ledger_entries", row, "cut")
     for row in rows(long, "ledger_nodes"):
         if row["level"] >= 9 or (row["level"] >= 5 and rng.random() < 0.02):
-            sql = "UPDATE ledger_nodes SET hash = :hash WHERE level = :level AND idx = :idx"
             values = {"hash": rng.randbytes(32), "level": row["level"], "idx": row["idx"]}
-            assert_named(long.after((sql, values)), "ledger_nodes", row, "changed")
-            sql = "DELETE FROM ledger_nodes WHERE level = :level AND idx = :idx"
-            assert_named(long.after((sql, values)), "ledger_nodes", row, "deleted")
+            sql = rng.choice(["UPDATE ledger_nodes SET hash = :hash", "DELETE FROM ledger_nodes"])
+            found = long.after((f"{sql} WHERE level = :level AND idx = :idx", values))
+            assert_named(found, "ledger_nodes", row, sql)
 
 
 def test_bytes_that_are_no_text_are_named_in_a_long_ledger(long: Subject) -> None:
@@ -369,21 +461,13 @@ def test_an_unfit_memory_of_the_key_is_a_finding(subject: Subject) -> None:
 
 
 def test_an_event_that_claims_an_erasure_which_was_not_done(subject: Subject) -> None:
-    found: list[Verification] = []
-
-    def change(tx: Transaction) -> None:
-        subject.ledger.append(tx, "payload.erased", "event:3", {"reason": "a lie"})
-        found.append(subject.check(tx))
-        raise Undo
-
-    with pytest.raises(Undo):
-        subject.database.write(change)
-    assert found[0].first_bad == 3
+    found = subject.after_change(lambda tx: subject.ledger.append(tx, "payload.erased", "event:3", {"reason": "a lie"}))
+    assert found.first_bad == 3
 
 
 @pytest.fixture(scope="module")
-def writable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Subject]]:
-    """Ledgers on disk whose changes are committed, each opened anew from the file."""
+def writable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a ledger that nobody has open."""
     folder = tmp_path_factory.mktemp("file")
     original = Subject(folder, ENTRIES)
     original.database.close()

@@ -149,7 +149,7 @@ def test_every_leaf_and_every_earlier_tree_verifies(size: int) -> None:
         assert verify_consistency(size1, size, root(leaves[:size1]), whole, consistency_proof(leaves, size1))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(size=sizes, data=st.data())
 def test_an_inclusion_proof_with_any_bit_flipped_or_any_number_changed_fails(size: int, data: st.DataObject) -> None:
     leaves = leaves_of(size)
@@ -169,7 +169,7 @@ def test_an_inclusion_proof_with_any_bit_flipped_or_any_number_changed_fails(siz
     assert not verify_inclusion(index, size, leaf, [HASH, *proof], whole)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(size2=sizes, data=st.data())
 def test_a_consistency_proof_with_any_bit_flipped_or_any_part_missing_fails(size2: int, data: st.DataObject) -> None:
     leaves = leaves_of(size2)
@@ -187,7 +187,7 @@ def test_a_consistency_proof_with_any_bit_flipped_or_any_part_missing_fails(size
     assert not verify_consistency(size2 + 1, size2, root1, root2, proof)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(size1=sizes, size2=sizes, changed=st.integers(0, 69))
 def test_a_tree_that_was_changed_below_is_not_consistent(size1: int, size2: int, changed: int) -> None:
     size1, size2 = sorted((size1, size2))
@@ -231,7 +231,7 @@ def test_a_leaf_is_not_taken_for_a_node() -> None:
     assert node_hash(left, right) != leaf_hash(left + right)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(size=st.integers(0, 300), data=st.data())
 def test_full_subtrees_cover_a_span_once_and_fold_to_its_root(size: int, data: st.DataObject) -> None:
     leaves = leaves_of(size)
@@ -262,7 +262,7 @@ def test_nonsense_proves_nothing_and_raises_nothing(first, second, third, fourth
     assert verify_consistency(first, second, third, fourth, fifth) in {True, False}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(place=st.integers(0, 4), value=nonsense)
 def test_one_nonsense_argument_spoils_a_good_proof(place: int, value) -> None:
     inclusion = [5, 8, leaf_hash(LEAVES[5]), inclusion_proof(LEAVES, 5), ROOTS[8]]
@@ -271,6 +271,12 @@ def test_one_nonsense_argument_spoils_a_good_proof(place: int, value) -> None:
         assert check(*good)
         spoiled = [*good[:place], value, *good[place + 1 :]]
         assert spoiled == good or not check(*spoiled)
+
+
+def test_bytes_moved_from_a_hash_to_its_neighbour_are_noticed() -> None:
+    leaf, sibling = leaf_hash(b"a"), leaf_hash(b"b")
+    assert verify_inclusion(0, 2, leaf, [sibling], node_hash(leaf, sibling))
+    assert not verify_inclusion(0, 2, leaf[:31], [leaf[31:] + sibling], node_hash(leaf, sibling))
 
 
 def test_true_is_no_size_and_a_tuple_is_no_proof() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from interlock.core.actor import acting_as, current_actor
 from interlock.core.errors import Conflict, Corrupt, Error, Unavailable
 from interlock.core.ports import Transaction
 from interlock.store.sqlite import SqliteDatabase
@@ -179,3 +180,9 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, database: SqliteD
         keys = [row["k"] for row in database.all("SELECT k FROM t ORDER BY k")]
         assert keys == list(range(1, len(keys) + 1))
         assert len(keys) >= acknowledged
+
+
+def test_who_is_acting_travels_into_the_writer_thread(database: SqliteDatabase) -> None:
+    with acting_as("user:ann"):
+        assert database.write(lambda _: current_actor()) == "user:ann"
+    assert database.write(lambda _: current_actor()) != "user:ann"

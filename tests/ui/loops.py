@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 from interlock.core.bundles import Route
 from interlock.core.events import Event
-from interlock.data.service import Dataset, Declaration
+from interlock.data.records import Dataset, Declaration
 from interlock.deploy.service import Deployment
 from interlock.loop.jobs import Job
 from interlock.loop.status import Status
 from interlock.monitor.auc import Interval
+from interlock.monitor.brier import Brier
 from interlock.monitor.drift import ColumnDrift
 from interlock.monitor.records import Monitor, MonitorPlan, WindowReport
 from interlock.monitor.verdict import Verdict
@@ -79,6 +80,7 @@ def window(place: int) -> WindowReport:
         estimated=interval(true + (0.045 if changed else 0.004), 0.011, 5_700),
         distrust="too many rows are unlike any that it learned from" if changed and place > 18 else "",
         realised=interval(true, 0.012, 5_690) if labelled else None,
+        brier=Brier(0.163 if changed else 0.121, 0.002, 5_690) if labelled else None,
         looks=2 if labelled else 1,
         verdict=verdict,
     )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,10 +11,11 @@ from interlock.core.errors import Finding, Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.core.operations import Permission, operation
 from interlock.core.refs import LATEST, Ref, check_name, parse
-from interlock.data.contract import ColumnEdit, Contract, edited, infer
-from interlock.data.formats import read_table
+from interlock.data.contract import Contract, edited, infer
 from interlock.data.profile import Profile, profile
-from interlock.data.validate import conform, validate
+from interlock.data.read import read_files
+from interlock.data.records import Dataset, DatasetVersion, Declaration
+from interlock.data.validate import validate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,60 +24,6 @@ if TYPE_CHECKING:
 
     from interlock.core.ports import Transaction
     from interlock.store import Store
-
-
-class Declaration(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the owner says of a dataset.
-
-    Attributes:
-        id: the column that names the data subject; access and erasure work on it.
-        time: the column that says when a row happened.
-        target: the column that models predict.
-        sensitive: columns kept for the audit, never an input unless a waiver says so.
-        columns: what the owner knows of single columns, over what is inferred.
-    """
-
-    id: str = ""
-    time: str = ""
-    target: str = ""
-    sensitive: tuple[str, ...] = ()
-    columns: dict[str, ColumnEdit] = {}
-
-
-class Dataset(msgspec.Struct, frozen=True):
-    """A dataset: its name, how many versions it has, and what its owner says of it."""
-
-    name: str
-    versions: int
-    rows: int
-    declaration: Declaration
-    created_at: datetime
-
-
-class DatasetVersion(msgspec.Struct, frozen=True):
-    """One version of a dataset, which never changes.
-
-    Attributes:
-        ref: how to name it, such as `data:people@1`.
-        digest: the Parquet object with its rows.
-        sources: the files it was made from, as they came.
-        where: the filter that was applied to them, or "".
-        parents: references of what else it was made from.
-        contract: the digest of the contract that it fulfils.
-    """
-
-    ref: str
-    name: str
-    version: int
-    digest: str
-    rows: int
-    columns: tuple[str, ...]
-    sources: tuple[StoredFile, ...]
-    where: str
-    parents: tuple[str, ...]
-    profile: str
-    contract: str
-    created_at: datetime
 
 
 Files = list[StoredFile]
@@ -137,7 +81,7 @@ class DataService:
             Invalid: a file cannot be read, or breaks the contract; `findings` name columns and rows; nothing is stored.
         """
         check_name(name, "dataset")
-        frame = self._read(files, where, self._contract(name))
+        frame = read_files(self._store.objects, files, where, self._contract(name))
         return self.add(name, frame, sources=tuple(files), where=where)
 
     @operation(Permission.DATA_READ)
@@ -154,7 +98,7 @@ class DataService:
             Invalid: a file cannot be read at all.
         """
         contract = self.contract(name)
-        return validate(self._read(files, where, contract), contract)
+        return validate(read_files(self._store.objects, files, where, contract), contract)
 
     @operation(Permission.DATA_READ)
     def list(self) -> Datasets:
@@ -381,46 +325,6 @@ class DataService:
 
     def _names(self) -> Sequence[str]:
         return [row["name"] for row in self._store.database.all("SELECT name FROM datasets")]
-
-    def _read(self, files: Files, where: str, contract: Contract | None) -> pl.DataFrame:
-        import polars as pl
-
-        if not files:
-            raise Invalid("No file was given.", about="file", hint="Name one or more Parquet or CSV files.")
-        frames = []
-        with tempfile.TemporaryDirectory(prefix="interlock-") as folder:
-            for file in files:
-                path = Path(folder) / "table"
-                self._store.objects.fetch(file.digest, path)
-                frames.append(_shaped(*read_table(path, file.name), contract))
-        try:
-            frame = pl.concat(frames, how="vertical_relaxed")
-            return frame.filter(pl.sql_expr(where)) if where else frame
-        except pl.exceptions.PolarsError as error:
-            what = f"condition {where!r}" if where else "files"
-            raise Invalid(
-                f"The {what} cannot be applied: {str(error).splitlines()[0]}.", about="dataset_version"
-            ) from None
-
-
-def _shaped(frame: pl.DataFrame, typed: bool, contract: Contract | None) -> pl.DataFrame:
-    """Return a file's table with dictionary-coded text as text, and untyped text typed as the contract or its values say."""
-    import polars as pl
-
-    frame = frame.with_columns(pl.col(pl.Categorical).cast(pl.String), pl.selectors.by_dtype(pl.Enum).cast(pl.String))
-    if contract is not None:
-        return conform(frame, contract)
-    return frame if typed else pl.DataFrame([_guessed(column) for column in frame.get_columns()])
-
-
-def _guessed(column: pl.Series) -> pl.Series:
-    import polars as pl
-
-    for target in (pl.Int64, pl.Float64):
-        cast = column.cast(target, strict=False)
-        if cast.null_count() == column.null_count():
-            return cast
-    return column
 
 
 def _contract_bytes(contract: Contract) -> bytes:

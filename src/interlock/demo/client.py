@@ -12,6 +12,7 @@ from interlock.demo.people import SIZES, as_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import polars as pl
 
@@ -19,14 +20,16 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """Sends requests to one server over one connection.
+    """Sends requests to one server over one connection, and notes which answers it got.
 
     Args:
         url: where the server answers.
         model: the name of the deployment.
+        answers: a file that gets one line an answer: the request and the ids of its predictions.
     """
 
-    def __init__(self, url: str, model: str) -> None:
+    def __init__(self, url: str, model: str, answers: Path) -> None:
+        self._answers = answers.open("a", encoding="utf-8")
         place = urlsplit(url)
         self._connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
         self._model = model
@@ -34,6 +37,7 @@ class Client:
     def close(self) -> None:
         """Let go of the connection."""
         self._connection.close()
+        self._answers.close()
 
     def score(self, rows: pl.DataFrame, request: str, at: str) -> int:
         """Return how many rows were scored; single people go by the Open Inference Protocol, groups by /invocations."""
@@ -43,12 +47,19 @@ class Client:
             tensors = [tensor(name, "INT64", inputs[name].to_list()) for name in inputs.columns]
             tensors += [tensor("subject", "BYTES", subjects), tensor("occurred_at", "BYTES", [at])]
             answer = self._post(f"/v2/models/{self._model}/infer", {"id": request, "inputs": tensors})
-            return int(answer["outputs"][0]["shape"][0])
+            outputs = {output["name"]: output["data"] for output in answer["outputs"]}
+            return self._note(request, outputs["prediction_id"])
         body = {
             "dataframe_split": {"columns": inputs.columns, "data": [list(row) for row in inputs.iter_rows()]},
             "params": {"subjects": subjects, "occurred_at": at, "request_id": request},
         }
-        return len(self._post("/invocations", body)["predictions"])
+        answer = self._post("/invocations", body)
+        return self._note(request, [row["prediction_id"] for row in answer["predictions"]])
+
+    def _note(self, request: str, ids: list[str]) -> int:
+        self._answers.write(json.dumps({"request": request, "predictions": ids}) + "\n")
+        self._answers.flush()
+        return len(ids)
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         self._connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})

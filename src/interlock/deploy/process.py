@@ -10,15 +10,17 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from interlock.core.errors import Unavailable
+from interlock.store.workers import born
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from interlock.core.clock import Clock
 
 _POLL_S = 0.05
@@ -108,15 +110,6 @@ class ProcessTarget:
             if self._clock.monotonic() > deadline:
                 os.kill(replica.pid, signal.SIGKILL)
             time.sleep(_POLL_S)
-
-
-def born(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot, or None when there is none (a zombie is none)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] in {"Z", "X"} else int(fields[19])
 
 
 def ask(url: str, verb: str, path: str, timeout_s: float = 10.0) -> dict[str, Any]:

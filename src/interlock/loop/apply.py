@@ -12,7 +12,8 @@ from interlock.core.canonical import digest
 from interlock.core.clock import to_micros
 from interlock.core.errors import Invalid, NotFound
 from interlock.core.files import StoredFile
-from interlock.data.service import DataService, Declaration
+from interlock.data.records import Declaration
+from interlock.data.service import DataService
 from interlock.monitor.records import MonitorPlan
 from interlock.monitor.service import MonitorService
 

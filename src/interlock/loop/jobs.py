@@ -7,8 +7,6 @@ gone, the next worker takes the job. So every job may run more than once, and ev
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import threading
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +15,7 @@ import msgspec
 
 from interlock.core.clock import from_micros, to_micros
 from interlock.core.ids import new_id
-from interlock.deploy.process import born
+from interlock.store.workers import is_gone, this_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +61,7 @@ class Jobs:
     def __init__(self, store: Store, lease_s: float = 60.0) -> None:
         self._store = store
         self._lease_s = lease_s
-        self._worker = f"{socket.gethostname()}/{os.getpid()}/{born(os.getpid())}"
+        self._worker = this_worker()
 
     def queue(self, tx: Transaction, kind: str, target: str, cause: str) -> str:
         """Return the id of a new job, queued within the caller's transaction."""
@@ -130,7 +128,7 @@ class Jobs:
     def _claim(self, tx: Transaction) -> Job | None:
         now = to_micros(self._store.clock.now())
         for row in tx.all("SELECT * FROM jobs WHERE state IN ('queued', 'running') ORDER BY id"):
-            if row["state"] == "running" and row["lease_until"] > now and not _gone(row["worker"]):
+            if row["state"] == "running" and row["lease_until"] > now and not is_gone(row["worker"]):
                 continue
             if row["attempts"] >= ATTEMPTS:
                 reason = f"given up after {ATTEMPTS} attempts; the last worker died"
@@ -151,15 +149,6 @@ class Jobs:
 
     def _until(self) -> int:
         return to_micros(self._store.clock.now()) + int(self._lease_s * 1_000_000)
-
-
-def _gone(worker: str) -> bool:
-    """Return whether a worker was a process of this machine that runs no more."""
-    host, _, rest = worker.partition("/")
-    pid, _, started = rest.partition("/")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    return str(born(int(pid))) != started
 
 
 def _job(row: Row) -> Job:

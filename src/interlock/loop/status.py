@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from interlock.core.events import Event
-from interlock.data.service import Dataset, DataService
+from interlock.data.records import Dataset
+from interlock.data.service import DataService
 from interlock.deploy.service import Deployment, DeployService
 from interlock.loop.jobs import Job, Jobs
 from interlock.monitor.records import Monitor, WindowReport

@@ -31,7 +31,7 @@ class Turn(msgspec.Struct, frozen=True):
         windows: the windows that were evaluated, each with its verdict.
         decisions: what became of canaries.
         jobs: what became of jobs.
-        healed: deployments whose server was started again.
+        healed: runs that were ended and deployments that were started again, as their process was gone.
     """
 
     until: str
@@ -78,11 +78,12 @@ def _look(context: Context, monitor: str) -> list[WindowReport]:
 
 
 def _heal(context: Context) -> list[str]:
-    healed = []
+    """Return what was set right: runs whose process is gone are ended, servers that should serve are started."""
+    healed = context.train.bury()
     for deployment in context.deploy.deployments():
         if deployment.state == "serving" and not deployment.live:
             context.deploy.reconcile(deployment.name)
-            healed.append(deployment.name)
+            healed.append(f"deployment:{deployment.name}")
     return healed
 
 
@@ -91,7 +92,7 @@ def _follow_champions(context: Context) -> None:
     for deployment in context.deploy.deployments():
         if deployment.name in context.project.monitor:
             champion = next(route.model for route in deployment.routes if route.role == "champion")
-            context.monitor.watch(deployment.name, champion, context.until.isoformat())
+            context.monitor.watch(deployment.name, champion)
 
 
 def _run(context: Context, jobs: Jobs, job: Job) -> str:

@@ -71,13 +71,12 @@ class MonitorService:
         return plan
 
     @operation(Permission.MONITOR_WRITE, emits=("monitor.set",))
-    def watch(self, name: str, model: str, since: str = "") -> Monitor:
-        """Let a monitor watch a version, against the rows that its gates judged it on.
+    def watch(self, name: str, model: str) -> Monitor:
+        """Let a monitor watch a version from the next window on, against the rows that its gates judged it on.
 
         Args:
             name: the monitor.
             model: the version.
-            since: windows that start before this instant are not this version's.
         """
         version = self._registry.version(model)
         row = self._row(name)
@@ -85,8 +84,9 @@ class MonitorService:
             return self.show(name)
         reference = self._store.objects.put(msgspec.json.encode(make_reference(self._registry, version.bundle)))
         plan = self._plan(row)
-        start = parse_period(plan.window).floor(parse_instant(since)) if since else from_micros(0)
-        episode = Episode(watched_from=to_micros(start))
+        period, newest = parse_period(plan.window), self._store.predictions.watermark(plan.deployment)
+        start = 0 if newest is None else to_micros(period.after(period.floor(from_micros(newest))))
+        episode = Episode(watched_from=start)
 
         def change(tx: Transaction) -> None:
             values = {"name": name, "reference": reference, "model": version.ref, "episode": encode(episode)}

@@ -74,6 +74,8 @@ def line_chart(
 ) -> Picture:
     """Return values over windows, oldest first.
 
+    A line does not go on over a change.
+
     Args:
         title: what it shows.
         labels: the name of each window.
@@ -90,8 +92,9 @@ def line_chart(
     marks = [mark for mark in marks if 0 <= mark.place < len(labels)]
     parts = [*_ground(frame, labels), *(_level(frame, level) for level in levels)]
     parts += [_mark(frame, mark) for mark in marks]
-    parts += [_series(frame, n, found) for n, found in reversed(list(enumerate(series)))]
-    parts += [_names(frame, series, levels, places), _legend(series, marks)]
+    breaks = {mark.place for mark in marks if mark.kind == "change"}
+    parts += [_series(frame, n, found, breaks) for n, found in reversed(list(enumerate(series)))]
+    parts += [_names(frame, series, levels, places), _legend(across, series, marks)]
     table = _table(title, labels, series, marks, places)
     if len(labels) <= _HITS:
         parts += [_hit(frame, place, table) for place in range(len(labels))]
@@ -119,7 +122,7 @@ def _finite(series: Series, count: int) -> Series:
 
 
 def _range(series: Sequence[Series], levels: Sequence[Level]) -> tuple[float, float]:
-    """Return what the axis spans: all values and levels, and nine in ten intervals; the widest are cut off."""
+    """Return what the axis spans: all values and levels, and all intervals, unless a few are far wider than most."""
     values = [v for s in series for v in s.values if v is not None] + [level.value for level in levels]
     if not values:
         return 0.0, 1.0
@@ -128,7 +131,9 @@ def _range(series: Sequence[Series], levels: Sequence[Level]) -> tuple[float, fl
     lows = sorted(v for s in series for v in s.low if v is not None)
     highs = sorted((v for s in series for v in s.high if v is not None), reverse=True)
     few = len(lows) // 10, len(highs) // 10
-    return min([low - room, *lows[few[0] : few[0] + 1]]), max([high + room, *highs[few[1] : few[1] + 1]])
+    most = min([low - room, *lows[few[0] : few[0] + 1]]), max([high + room, *highs[few[1] : few[1] + 1]])
+    every = min([low - room, *lows[:1]]), max([high + room, *highs[:1]])
+    return every if every[1] - every[0] <= 1.5 * (most[1] - most[0]) else most
 
 
 def _ground(frame: _Frame, labels: Sequence[str]) -> Iterator[Markup]:
@@ -171,10 +176,10 @@ def _triangle(x: float, y: float) -> str:
     return f"M{px(x - 5)} {px(y - 4.5)}h10l-5 9z"
 
 
-def _series(frame: _Frame, number: int, series: Series) -> Markup:
+def _series(frame: _Frame, number: int, series: Series, breaks: set[int]) -> Markup:
     parts: list[Markup] = []
     across, dots = frame.across, frame.across.step >= _DOTS
-    for run in _runs(series.values):
+    for run in _runs(series.values, breaks):
         points = [(across.x(i), frame.y(series.values[i] or 0.0)) for i in run]
         if series.low and series.high and (series.interval == "band"):
             parts.append(_band(frame, series, run))
@@ -212,15 +217,15 @@ def _band(frame: _Frame, series: Series, run: Sequence[int]) -> Markup:
     return element("path", {"class": "il-b", "d": "M" + "L".join([*upper, *reversed(lower)]) + "z"})
 
 
-def _runs(values: Sequence[float | None]) -> Iterator[list[int]]:
-    """Yield the places of values without a gap between them."""
+def _runs(values: Sequence[float | None], breaks: set[int]) -> Iterator[list[int]]:
+    """Yield the places of values without a gap or a change between them."""
     run: list[int] = []
     for place, value in enumerate(values):
-        if value is not None:
-            run.append(place)
-        elif run:
+        if run and (value is None or place in breaks):
             yield run
             run = []
+        if value is not None:
+            run.append(place)
     if run:
         yield run
 
@@ -241,9 +246,10 @@ def _names(frame: _Frame, series: Sequence[Series], levels: Sequence[Level], pla
     )
 
 
-def _legend(series: Sequence[Series], marks: Sequence[Mark]) -> Markup:
+def _legend(across: Across, series: Sequence[Series], marks: Sequence[Mark]) -> Markup:
+    """Return what lines and signs mean, at the newest end, which is seen first where there is little room."""
     parts: list[Markup] = []
-    x = 44.0
+    x = 0.0
 
     def add(sign: Markup, text: str) -> None:
         nonlocal x
@@ -262,7 +268,7 @@ def _legend(series: Sequence[Series], marks: Sequence[Mark]) -> Markup:
         words = sorted({mark.label for mark in marks if mark.kind == kind})
         if words:
             add(element("path", {"class": look, "d": _triangle(x + 22, 12)}), ", ".join(words))
-    return fragment(parts)
+    return element("g", {"transform": f"translate({px(across.width - x + 16)} 0)"}, *parts)
 
 
 def _hit(frame: _Frame, place: int, table: Table) -> Markup:

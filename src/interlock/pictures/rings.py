@@ -51,14 +51,21 @@ class Station(msgspec.Struct, frozen=True):
     Attributes:
         name: data, train, track, register, audit, deploy, monitor or retrain; others have no icon.
         count: how much it holds, as people read it; "" shows the icon.
+        unit: what is counted.
         state: how it is.
         detail: one line about it.
     """
 
     name: str
     count: str = ""
+    unit: str = ""
     state: State = "ok"
     detail: str = ""
+
+    @property
+    def holds(self) -> str:
+        """The count with its unit."""
+        return f"{self.count} {self.unit}".strip() if self.count else ""
 
 
 def ring(
@@ -81,7 +88,7 @@ def ring(
     if details:
         parts += [_beside(middle, len(stations), place, station) for place, station in enumerate(stations)]
     parts += _centre(middle, centre)
-    told = "; ".join(", ".join(filter(None, (s.name, s.count, WORDS[s.state]))) for s in stations)
+    told = "; ".join(", ".join(filter(None, (s.name, s.holds, WORDS[s.state]))) for s in stations)
     return Picture(
         title=title,
         text=f"A ring of {len(stations)} stations. {told}. After the last comes the first again.",
@@ -91,7 +98,7 @@ def ring(
         table=Table(
             title,
             ("Station", "Holds", "State", "Now"),
-            tuple((s.name, s.count, WORDS[s.state], s.detail) for s in stations),
+            tuple((s.name, s.holds, WORDS[s.state], s.detail) for s in stations),
         ),
     )
 

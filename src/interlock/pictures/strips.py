@@ -51,7 +51,7 @@ def heat_strip(
     """
     across = Across(len(labels))
     bottom = _TOP + _ROW * len(rows)
-    parts = [_legend(words), *(_row(across, place, row) for place, row in enumerate(rows))]
+    parts = [_legend(across, words), *(_row(across, place, row) for place, row in enumerate(rows))]
     parts += window_labels(across, labels, bottom + 16)
     cells = tuple((label, *(_cell(row, i, words) for row in rows)) for i, label in enumerate(labels))
     bad = [row.name for row in rows if any(level for level in row.levels)]
@@ -100,11 +100,11 @@ def _cell(row: Heat, place: int, words: tuple[str, str, str]) -> str:
     return f"{value} {words[level]}".strip() if level else value or words[0]
 
 
-def _legend(words: tuple[str, str, str]) -> Markup:
+def _legend(across: Across, words: tuple[str, str, str]) -> Markup:
     parts: list[Markup] = []
-    x = 44.0
+    x = 0.0
     for word, look, size in zip(words, _LOOKS, _SIZES, strict=True):
         square = f"M{px(x + 8 - size / 2)} {px(12 - size / 2)}h{px(size)}v{px(size)}h-{px(size)}z"
         parts += [element("path", {"class": look, "d": square}), element("text", {"x": px(x + 24), "y": 16}, word)]
         x += 24 + len(word) * LETTER + 24
-    return fragment(parts)
+    return element("g", {"transform": f"translate({px(across.width - x + 16)} 0)"}, *parts)

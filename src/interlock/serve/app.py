@@ -77,7 +77,6 @@ class Application:
     ) -> None:
         self.engine = engine
         self.limits = limits
-        self.under_way = 0
         protocols = tuple(protocols)
         routes = [endpoint for protocol in protocols for endpoint in protocol.routes(engine)]
         self._table = Table([*routes, *further])
@@ -133,14 +132,14 @@ class Application:
             if request.method == "POST":
                 await read_body(request, receive, _SMALL_BODY)
             return await endpoint.handler(request)
-        if self.under_way >= self.limits.concurrent:
+        if self.engine.under_way >= self.limits.concurrent:
             raise Unavailable("The server is busy.", about="server", hint="Come back in a second, or add replicas.")
-        self.under_way += 1
+        self.engine.under_way += 1
         try:
             await read_body(request, receive, self.limits.body_bytes)
             return await endpoint.handler(request)
         finally:
-            self.under_way -= 1
+            self.engine.under_way -= 1
 
     def _refuse(self, request: Request, error: Error) -> Response:
         status = _status(error)

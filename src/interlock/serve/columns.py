@@ -7,8 +7,8 @@ column and row number, never by its value, because the answer may travel through
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -30,7 +30,7 @@ _PLAIN: Final[dict[str, frozenset[type]]] = {
     "string": frozenset({str}),
     "boolean": frozenset({bool}),
 }
-_TAKES: Final = {
+TAKES: Final = {
     "integer": "whole numbers",
     "float": "numbers",
     "string": "text",
@@ -38,6 +38,8 @@ _TAKES: Final = {
 }
 _SHOWN_ROWS: Final = 10
 _WHOLE_LIMIT: Final = 2**63  # what the graph, the log and its readers hold
+_WHOLE_LIMITS: Final = {"int32": 2**31}
+_SQUARE_LIMIT: Final = 2.0**126
 _FLOAT_LIMIT: Final = 10**308
 _TOO_LARGE: Final = "is too large for the model"
 _DTYPES: Final = {
@@ -47,6 +49,13 @@ _DTYPES: Final = {
     "tensor(int32)": "int32",
     "tensor(string)": "object",
     "tensor(bool)": "bool",
+}
+# Which element types hold every value of a column's type.
+_HOLDS: Final = {
+    "integer": frozenset({"float32", "float64", "int64", "int32"}),
+    "float": frozenset({"float32", "float64"}),
+    "string": frozenset({"object"}),
+    "boolean": frozenset({"float32", "float64", "int64", "int32", "bool"}),
 }
 
 
@@ -73,11 +82,27 @@ class Prepared(NamedTuple):
 
 
 class _Group(msgspec.Struct, frozen=True):
-    """Columns that share an element type, so that one array is built for all."""
+    """Columns that share an element type, so that one array is built for all.
+
+    Attributes:
+        dtype: the graph's element type.
+        indices: which of the model's columns they are.
+        names: what they are called.
+    """
 
     dtype: str
     indices: tuple[int, ...]
     names: tuple[str, ...]
+
+    @property
+    def real(self) -> bool:
+        """Whether the elements are floats."""
+        return self.dtype.startswith("float")
+
+    @property
+    def held(self) -> str:
+        """The element type in which values are looked at: floats in full, before the graph's may overflow."""
+        return "float64" if self.real else self.dtype
 
 
 class InputColumns:
@@ -136,26 +161,29 @@ class InputColumns:
         for group in self._groups:
             chosen = [values[i] for i in group.indices]
             try:
-                with np.errstate(over="ignore"):
-                    block: NDArray[np.generic] = np.array(chosen, dtype=group.dtype)
+                block: NDArray[Any] = np.array(chosen, dtype=group.held)
             except OverflowError:
                 raise refused(self._too_large(group, values)) from None
-            if group.dtype.startswith("float") and not (np.abs(block) < _WHOLE_LIMIT).all():
+            # A sum of squares is the cheapest proof that all is well: no value hides in it, and NaN makes it false.
+            if group.real and not np.vdot(block, block) < _SQUARE_LIMIT:
                 missing = self._settle(group, values, block) or missing
             if self._matrix:
-                feeds[self._matrix] = np.ascontiguousarray(block.T)
+                feeds[self._matrix] = block.T.astype(group.dtype, order="C")
             else:
+                block = block.astype(group.dtype, copy=False)
                 for name, row in zip(group.names, block, strict=True):
                     feeds[name] = row.reshape(-1, 1)
         return feeds, missing
 
-    def _settle(self, group: _Group, values: list[Sequence[Value]], block: NDArray[np.generic]) -> bool:
+    def _settle(self, group: _Group, values: list[Sequence[Value]], block: NDArray[Any]) -> bool:
         """Return whether numbers are missing; refuse what is too large, and keep huge whole numbers as floats."""
         import numpy as np
 
         findings = self._too_large(group, values)
-        for i, row in zip(group.indices, block, strict=True):
-            if rows := np.isinf(row).nonzero()[0].tolist():
+        with np.errstate(over="ignore"):
+            large = np.isinf(block.astype(group.dtype))
+        for i, row in zip(group.indices, large, strict=True):
+            if rows := row.nonzero()[0].tolist():
                 findings.append(finding("range", self.columns[i].name, rows, _TOO_LARGE))
             elif self.columns[i].type == "float":
                 values[i] = [float(v) if type(v) is int else v for v in values[i]]
@@ -164,40 +192,14 @@ class InputColumns:
         return bool(np.isnan(block).any())
 
     def _too_large(self, group: _Group, values: list[Sequence[Value]]) -> list[Finding]:
+        """Return the whole numbers that graph, log or a float cannot hold."""
         found = []
         for i in group.indices:
-            limit = _WHOLE_LIMIT if self.columns[i].type == "integer" else _FLOAT_LIMIT
+            limit = _FLOAT_LIMIT if self.columns[i].type == "float" else _WHOLE_LIMITS.get(group.dtype, _WHOLE_LIMIT)
             rows = [row for row, v in enumerate(values[i]) if type(v) is int and not -limit <= v < limit]
             if rows:
                 found.append(finding("range", self.columns[i].name, rows, _TOO_LARGE))
         return found
-
-
-def cast_text(inputs: Iterable[Column], columns: Columns) -> dict[str, list[Value]]:
-    """Return columns of text, as a CSV file has them, in the types that a model's columns take.
-
-    Args:
-        inputs: the model's columns; others stay text.
-        columns: the text. An empty field is a missing value.
-
-    Raises:
-        Invalid: a text does not spell what its column takes.
-    """
-    kinds = {column.name: column for column in inputs}
-    cast: dict[str, list[Value]] = {}
-    findings: list[Finding] = []
-    for name, texts in columns.items():
-        read = _READERS.get(kinds[name].type) if name in kinds else None
-        if read is None:
-            cast[name] = list(texts)
-            continue
-        bad: list[int] = []
-        cast[name] = [_read(read, str(text), row, bad) for row, text in enumerate(texts)]
-        if bad:
-            findings.append(finding("type", name, bad, f"does not spell {_TAKES[kinds[name].type]}"))
-    if findings:
-        raise refused(findings)
-    return cast
 
 
 def finding(rule: str, column: str, rows: Sequence[int], trouble: str) -> Finding:
@@ -232,14 +234,14 @@ def _groups(bundle: Bundle, graph: Sequence[tuple[str, str]]) -> tuple[_Group, .
     if bundle.layout == "matrix":
         if len(graph) != 1 or any(column.type == "string" for column in bundle.inputs):
             raise Corrupt("The bundle says 'matrix', which is one graph input of numbers.", about="bundle")
-        return (_Group(dtypes[graph[0][0]] or "float32", tuple(range(len(names))), names),)
-    if set(dtypes) != set(names):
+        dtypes = dict.fromkeys(names, _DTYPES.get(graph[0][1], ""))
+    elif set(dtypes) != set(names):
         wrong = ", ".join(sorted(set(dtypes) ^ set(names)))
         raise Corrupt(f"The bundle's columns are not the graph's inputs: {wrong}.", about="bundle")
     chosen: dict[str, list[int]] = {}
-    for i, name in enumerate(names):
-        if not dtypes[name] or (dtypes[name] == "object") != (bundle.inputs[i].type == "string"):
-            raise Corrupt(f"The graph's input {name!r} does not take {bundle.inputs[i].type} values.", about="bundle")
+    for i, (name, column) in enumerate(zip(names, bundle.inputs, strict=True)):
+        if dtypes[name] not in _HOLDS[column.type]:
+            raise Corrupt(f"The graph's input for {name!r} does not hold {column.type} values.", about="bundle")
         chosen.setdefault(dtypes[name], []).append(i)
     return tuple(_Group(dtype, tuple(at), tuple(names[i] for i in at)) for dtype, at in chosen.items())
 
@@ -269,7 +271,7 @@ def _mend(column: Column, given: Sequence[Value], findings: list[Finding]) -> Se
             mended.append(int(value))
         else:
             bad.append(row)
-            trouble = trouble or f"{_holds(value)}, the column takes {_TAKES[column.type]}"
+            trouble = trouble or f"{_holds(value)}, the column takes {TAKES[column.type]}"
     if bad:
         findings.append(finding("type", column.name, bad, trouble))
     return mended
@@ -286,39 +288,3 @@ def _holds(value: Value) -> str:
     if isinstance(value, int | float):
         return "is a fraction" if isinstance(value, float) and math.isfinite(value) else "is a number"
     return "is a list or an object"
-
-
-def _read(read: Callable[[str], Value], text: str, row: int, bad: list[int]) -> Value:
-    try:
-        return read(text) if text else None
-    except ValueError:
-        bad.append(row)
-        return None
-
-
-def _number(text: str) -> float:
-    if "_" in text:  # Python's own spelling of numbers, nobody else's
-        raise ValueError(text)
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError(text)
-    return value
-
-
-def _whole(text: str) -> Value:
-    if text.strip().lstrip("+-").isdecimal():
-        return int(text)
-    value = _number(text)
-    if not value.is_integer():
-        raise ValueError(text)
-    return int(value)
-
-
-def _truth(text: str) -> bool:
-    try:
-        return {"true": True, "false": False, "1": True, "0": False}[text.strip().lower()]
-    except KeyError:
-        raise ValueError(text) from None
-
-
-_READERS: Final[dict[str, Callable[[str], Value]]] = {"integer": _whole, "float": _number, "boolean": _truth}

@@ -63,6 +63,7 @@ class Status(msgspec.Struct, frozen=True):
         errors: why the wanted revision is not served, or why it is not ready.
         pid: the process.
         started_at: when it started.
+        under_way: requests for predictions that were begun and not yet answered.
         versions: of everything that an answer depends on.
         log: the prediction log.
     """
@@ -75,6 +76,7 @@ class Status(msgspec.Struct, frozen=True):
     errors: list[str]
     pid: int
     started_at: datetime
+    under_way: int
     versions: dict[str, str]
     log: LogStatus
 
@@ -120,6 +122,7 @@ class Control:
             errors=list(dict.fromkeys(errors or findings)),
             pid=os.getpid(),
             started_at=self.started_at,
+            under_way=engine.under_way,
             versions=versions(),
             log=LogStatus(journal.waiting, journal.written, journal.error),
         )
@@ -138,6 +141,7 @@ class Control:
         gauges = {
             "interlock_ready": ("Whether golden requests agree now.", float(not self.engine.check())),
             "interlock_revision": ("The revision that is served.", float(revision.number) if revision else 0.0),
+            "interlock_under_way": ("Requests begun and not yet answered.", float(self.engine.under_way)),
             "interlock_log_queue_rows": ("Predictions on their way to disk.", float(journal.waiting)),
             "interlock_log_rows": ("Predictions on disk since the start.", float(journal.written)),
             "interlock_log_broken": ("Whether the prediction log failed last.", float(bool(journal.error))),

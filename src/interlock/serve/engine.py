@@ -10,7 +10,8 @@ import msgspec
 
 from interlock.core.clock import to_micros
 from interlock.core.errors import Finding, Invalid, NotFound, Unavailable
-from interlock.serve.columns import Value, cast_text
+from interlock.serve.casts import cast_text
+from interlock.serve.columns import Value
 from interlock.serve.golden import check_golden
 from interlock.serve.http import Headers
 from interlock.serve.metrics import Metrics
@@ -89,6 +90,7 @@ class Engine:
     Attributes:
         revision: what is served, or None. To swap is to assign: requests keep the one they began with.
         metrics: the counters.
+        under_way: requests for predictions that were begun and not yet answered.
     """
 
     def __init__(self, name: str, journal: Journal, clock: Clock, pool: Executor) -> None:
@@ -97,6 +99,7 @@ class Engine:
         self.clock = clock
         self.revision: Revision | None = None
         self.metrics = Metrics()
+        self.under_way = 0
         self._pool = pool
 
     def current(self) -> Revision:

@@ -75,7 +75,7 @@ class Journal:
         self.waiting += len(rows)
         if not self._under_way:
             self._under_way = 1
-            # Not at once: requests that the loop reads in this same turn join the batch.
+            # Not at once, here and in `_done`: requests that the loop reads in this same turn join the batch.
             loop.call_soon(self._next, loop)
         await waiter
 
@@ -108,7 +108,7 @@ class Journal:
                 self._send(loop, [item])
         else:
             self._answer(items, error)
-        self._next(loop)
+        loop.call_soon(self._next, loop)
 
     def _answer(self, items: list[_Item], error: BaseException | None) -> None:
         rows = sum(len(rows) for rows, _ in items)

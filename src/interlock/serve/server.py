@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -108,6 +109,8 @@ async def _serve(store: Store, options: Options, listener: socket.socket) -> Non
         further = Control(engine, watcher, started_at).routes()
         server = _Server(_configuration(Application(engine, protocols(), further, limits)))
         watcher.start()
+        gc.collect()
+        gc.freeze()  # libraries and models stay; looking through them again and again would cost each request
         side = asyncio.create_task(_accompany(server, engine, options, listener))
         try:
             await server.serve([listener])

@@ -34,6 +34,8 @@ _PLAIN: Final[dict[str, frozenset[type]]] = {
     "BOOL": frozenset({bool}),
     "BYTES": frozenset({str}),
 }
+# A column refuses what does not fit into INT64 by itself.
+_WATCHED: Final = frozenset({*_INTEGERS, "FP16"}) - {"INT64"}
 _OF_COLUMN: Final = {"integer": "INT64", "float": "FP64", "boolean": "BOOL", "string": "BYTES"}
 
 
@@ -68,6 +70,16 @@ def values_of(tensor: TensorIn) -> list[Value]:
     Raises:
         Invalid: datatype, shape and data do not fit together.
     """
+    shape, data, plain = tensor.shape, tensor.data, _PLAIN.get(tensor.datatype)
+    if (  # the usual case, at a glance
+        plain is not None
+        and data is not msgspec.UNSET
+        and len(shape) == 1
+        and shape[0] == len(data)
+        and plain.issuperset(map(type, data))
+        and tensor.datatype not in _WATCHED
+    ):
+        return data
     check(tensor)
     if tensor.data is msgspec.UNSET:
         raise Invalid(f"Input {tensor.name!r} has no data.", hint="Send `data`, or binary data with its size.")

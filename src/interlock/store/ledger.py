@@ -200,7 +200,7 @@ class Ledger:
         Writers go on meanwhile. Only if something seems wrong is it all looked at again with writers held back, so
         that what one of them was just doing is not taken for damage.
 
-        Cost: reads everything once; memory does not grow with the ledger.
+        Cost: reads everything once; memory for a thousand entries.
         """
         key, remembered = self._keys.public(), self._keys.remembered()
         found = verify(self._database, key, remembered)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from interlock.core.clock import to_micros
 from interlock.core.errors import Invalid
-from interlock.store.notes import parse_note, verify_checkpoint
+from interlock.store.notes import PLAIN, TIMED, parse_note, verify_checkpoint
 
 if TYPE_CHECKING:
     from interlock.core.ports import Reader
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from interlock.store.notes import PublicKey, SignedHead
 
 _PAGE: Final = 1000
-_OUR_SIGNATURES: Final = 2
 
 
 class SignedStates:
@@ -33,8 +32,8 @@ class SignedStates:
         self._end = 0
         self._newest: object = None
         self.sound = 0
-        self._before: tuple[int, int] | None = None  # size and number of the last one
-        self._disorder: int | None = None
+        self._seen = 0
+        self._is_miscounted = False
 
     def begin(self, end: int, newest: object, root: tuple[bytes, ...]) -> None:
         """Settle what is checked: a ledger of `end` entries, and no checkpoint after `newest`."""
@@ -48,6 +47,9 @@ class SignedStates:
             "SELECT size FROM ledger_checkpoints WHERE size > :low AND size <= :high AND size <= :newest",
             {"low": low, "high": high, "newest": self._newest},
         )
+        for row in rows:
+            if type(row["size"]) is not int:  # no tree has this size; it is wrong, and is named as such
+                self.check(row["size"])
         return {row["size"] for row in rows if type(row["size"]) is int}
 
     def check(self, size: object, roots: tuple[bytes, ...] = ()) -> None:
@@ -64,22 +66,18 @@ class SignedStates:
         except UnicodeDecodeError:
             row = None
         signed = self._open(row["note"]) if row else None
+        place = signed.head.size if signed else self._place(size)
+        self._count(place, row["number"] if row else self._seen + 1)
         if signed is None or row is None:
-            self._report.add("signature", self._place(size), f"The checkpoint of size {size!r} has no valid signature.")
+            self._report.add("signature", place, f"The checkpoint of size {size!r} has no valid signature.")
             return
         head, at = signed.head, signed.signed_at
         if (row["size"], row["root"], row["signed_at"]) != (head.size, head.root, at and to_micros(at)):
-            self._report.add(
-                "column", self._place(head.size), f"The checkpoint of size {head.size} and its columns differ."
-            )
-            return
-        self._notice_order(head.size, row["number"])
-        if head.size > self._end:
-            self._removed(head.size)
+            self._report.add("column", place, f"The checkpoint of size {place} and its columns differ.")
+        elif place > self._end:
+            self._removed(place)
         elif head.root not in roots:
-            self._report.add(
-                "root", head.size, f"The first {head.size} entries do not have the root that was signed at this size."
-            )
+            self._report.add("root", place, f"The first {place} entries do not have the root that was signed.")
         else:
             self.sound += 1
 
@@ -95,41 +93,20 @@ class SignedStates:
             {"end": self._end, "newest": self._newest, "limit": _PAGE},
         ):
             self.check(row["size"])
-        self._check_numbers()
         if remembered is not None:
             self._check_remembered(remembered)
 
-    def _notice_order(self, size: int, number: object) -> None:
-        if type(number) is not int:
-            return
-        if self._before and number < self._before[1] and self._disorder is None:
-            self._disorder = min(size, self._before[0])
-        self._before = (size, number)
-
-    def _check_numbers(self) -> None:
-        """Check that the numbers are 1, 2, 3 ... and, where they are, that larger sizes have larger ones."""
-        complete = True
-        after, expected = {"number": -(1 << 63), "size": -(1 << 63)}, 1
-        while rows := self._reader.all(
-            "SELECT number, size FROM ledger_checkpoints WHERE size <= :newest"
-            " AND (number > :number OR (number = :number AND size > :size))"
-            " ORDER BY number, size LIMIT :limit",
-            {**after, "newest": self._newest, "limit": _PAGE},
-        ):
-            after = rows[-1]
-            for row in rows:
-                if row["number"] != expected:
-                    complete = False
-                    self._report.add(
-                        "number",
-                        self._place(row["size"]),
-                        f"The checkpoint of size {row['size']!r} is numbered {row['number']!r}, not {expected}:"
-                        " one before it was taken away, or the number was changed.",
-                    )
-                if type(row["number"]) is int and row["number"] >= expected:
-                    expected = row["number"] + 1
-        if complete and self._disorder is not None:
-            self._report.add("number", self._disorder, "The checkpoints' numbers are not in the order of their sizes.")
+    def _count(self, place: int, number: object) -> None:
+        """Check that checkpoints are numbered 1, 2, 3 ..., so that none is missing; name the first that is not."""
+        self._seen += 1
+        if number != self._seen and not self._is_miscounted:
+            self._is_miscounted = True
+            self._report.add(
+                "number",
+                place,
+                f"The checkpoint of size {place} is numbered {number!r}, not {self._seen}: its number was changed,"
+                " or one before it was taken away.",
+            )
 
     def _check_remembered(self, remembered: str) -> None:
         signed = self._open(remembered)
@@ -152,10 +129,11 @@ class SignedStates:
             return None
         try:
             signed = verify_checkpoint(note, self._key)
-            lines = len(parse_note(note)[1])
         except Invalid:
             return None
-        return signed if lines == _OUR_SIGNATURES and signed.signed_at is not None else None
+        ids = [signature.key_id for signature in parse_note(note)[1]]
+        ours = [self._key.key_id(PLAIN), self._key.key_id(TIMED)]
+        return signed if ids == ours and signed.signed_at is not None else None
 
     def _removed(self, size: int) -> None:
         self._report.add(

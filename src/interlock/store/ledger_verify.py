@@ -60,7 +60,7 @@ def verify(reader: Reader, key: PublicKey | None, remembered: str | None) -> Ver
         key: the key that verifies checkpoints, None where none was made.
         remembered: the newest checkpoint that the key is known to have signed.
 
-    Cost: O(entries) time, O(log entries) memory.
+    Cost: reads everything once; memory for a thousand entries.
     """
     report = Report()
     walk = _Walk(reader, report, key)

@@ -21,8 +21,8 @@ import msgspec
 from interlock.core.clock import from_micros, to_micros
 from interlock.core.errors import Invalid
 
-_PLAIN: Final = 1
-_TIMED: Final = 4
+PLAIN: Final = 1
+TIMED: Final = 4
 _PRIVATE: Final = "PRIVATE+KEY+"
 _SIGNATURE: Final = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
 _UNFIT: Final = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")
@@ -40,7 +40,7 @@ class PublicKey(msgspec.Struct, frozen=True):
     @property
     def vkey(self) -> str:
         """Its text, `name+id+base64`, for verifiers to keep."""
-        return f"{self.name}+{self.key_id(_PLAIN).hex()}+{to_base64(bytes([_PLAIN]) + self.raw)}"
+        return f"{self.name}+{self.key_id(PLAIN).hex()}+{to_base64(bytes([PLAIN]) + self.raw)}"
 
     def key_id(self, kind: int) -> bytes:
         """Return the four bytes that name this key on signatures of one kind."""
@@ -74,7 +74,7 @@ class PrivateKey(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """Its secret text, for the key file."""
-        return f"{_PRIVATE}{self.name}+{self.public.key_id(_PLAIN).hex()}+{to_base64(bytes([_PLAIN]) + self.seed)}"
+        return f"{_PRIVATE}{self.name}+{self.public.key_id(PLAIN).hex()}+{to_base64(bytes([PLAIN]) + self.seed)}"
 
     def sign(self, message: bytes) -> bytes:
         """Return the 64 bytes of a signature; the same message has always the same."""
@@ -156,7 +156,7 @@ def parse_note(note: str) -> tuple[str, tuple[Signature, ...]]:
 
 def sign_note(text: str, key: PrivateKey) -> str:
     """Return the note that consists of a text, which ends in a newline, and one plain signature."""
-    return f"{text}\n{_signature_line(key, _PLAIN, key.sign(text.encode()))}"
+    return f"{text}\n{_signature_line(key, PLAIN, key.sign(text.encode()))}"
 
 
 def verify_note(note: str, key: PublicKey) -> str:
@@ -166,7 +166,7 @@ def verify_note(note: str, key: PublicKey) -> str:
         Invalid: it is no note, the key has not signed it, or one of the key's signatures is wrong.
     """
     text, signatures = parse_note(note)
-    mine = [s for s in signatures if (s.name, s.key_id) == (key.name, key.key_id(_PLAIN))]
+    mine = [s for s in signatures if (s.name, s.key_id) == (key.name, key.key_id(PLAIN))]
     if not mine or not all(key.verifies(text.encode(), s.raw) for s in mine):
         raise _invalid("note", f"{key.name} has not signed this text")
     return text
@@ -176,7 +176,7 @@ def sign_checkpoint(head: Head, key: PrivateKey, at: datetime) -> str:
     """Return the note of a checkpoint, signed plainly and, with the time in whole seconds, as a cosignature."""
     seconds = to_micros(at) // _SECOND
     stamp = seconds.to_bytes(8, "big") + key.sign(_timed_message(seconds, head.text))
-    return sign_note(head.text, key) + _signature_line(key, _TIMED, stamp)
+    return sign_note(head.text, key) + _signature_line(key, TIMED, stamp)
 
 
 def parse_head(text: str) -> Head:
@@ -207,7 +207,7 @@ def verify_checkpoint(note: str, key: PublicKey) -> SignedHead:
         raise _invalid("checkpoint", f"it is of the log {head.origin}, the key is of {key.name}")
     signed_at = None
     for signature in parse_note(note)[1]:
-        if (signature.name, signature.key_id) == (key.name, key.key_id(_TIMED)):
+        if (signature.name, signature.key_id) == (key.name, key.key_id(TIMED)):
             seconds = int.from_bytes(signature.raw[:8], "big")
             if not key.verifies(_timed_message(seconds, text), signature.raw[8:]):
                 raise _invalid("checkpoint", "its time stamp is not the one that was signed")
@@ -260,7 +260,7 @@ def _parse_key(text: str, about: str) -> tuple[str, bytes]:
     name, _, rest = text.partition("+")
     _, _, material = rest.partition("+")
     raw = from_base64(material, about)
-    if not is_origin(name) or raw[:1] != bytes([_PLAIN]) or len(raw) != 33:
+    if not is_origin(name) or raw[:1] != bytes([PLAIN]) or len(raw) != 33:
         raise _invalid(about, "it is not name+id+base64 of an Ed25519 key")
     return name, raw[1:]
 

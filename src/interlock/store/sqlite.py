@@ -7,6 +7,7 @@ the writers; so SQLITE_BUSY reaches nobody. Readers have a connection a thread a
 
 from __future__ import annotations
 
+import contextvars
 import fcntl
 import os
 import queue
@@ -68,6 +69,7 @@ class _Change:
 
     def __init__(self, function: Callable[[Transaction], Any]) -> None:
         self.function = function
+        self.context = contextvars.copy_context()  # who is acting travels with the change into the writer thread
         self.done: Future[Any] = Future()
         self.result: Any = None
         self.error: BaseException | None = None
@@ -183,7 +185,7 @@ class SqliteDatabase:
             for item in group:
                 writer.execute("SAVEPOINT change")
                 try:
-                    item.result = item.function(transaction)
+                    item.result = item.context.run(item.function, transaction)
                 except Exception as error:  # noqa: BLE001 - belongs to the caller, who gets it
                     item.error = _translate(error, self.path) if isinstance(error, apsw.Error) else error
                     writer.execute("ROLLBACK TO change")

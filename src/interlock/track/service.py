@@ -191,17 +191,18 @@ class TrackService:
         return self._record(database, row)
 
     @operation(Permission.TRACK_READ)
-    def runs(self, experiment: str = "", limit: int = 100) -> Runs:
+    def runs(self, experiment: str = "", status: str = "", limit: int = 100) -> Runs:
         """List runs, newest first.
 
         Args:
             experiment: only this experiment's.
+            status: only running, finished, failed or killed ones.
             limit: at most so many.
         """
         rows = self._store.database.all(
             "SELECT r.*, e.name AS experiment_name FROM runs r JOIN experiments e ON e.id = r.experiment"
-            " WHERE (:experiment = '' OR e.name = :experiment) ORDER BY r.started_at DESC, r.id DESC LIMIT :limit",
-            {"experiment": experiment, "limit": limit},
+            " WHERE (:experiment = '' OR e.name = :experiment) AND (:status = '' OR r.status = :status) ORDER BY r.started_at DESC, r.id DESC LIMIT :limit",
+            {"experiment": experiment, "status": status, "limit": limit},
         )
         return [self._record(self._store.database, row) for row in rows]
 

@@ -56,6 +56,7 @@ class RunLog:
     def __init__(self, path: Path, clock: Clock, *, alone: bool = True) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.path = path
         self.handle = os.open(path, flags, 0o600)
         self._clock = clock
         self._lock = threading.Lock()

@@ -22,7 +22,7 @@ _ENUM_NOISE = re.compile(
     r"_(member_names|member_map|value2member_map|unhashable_values\w*|hashable_values|member_type|value_repr"
     r"|use_args|new_member|generate_next_value)_|__new__|__new_member__"
 )
-_GENERATORS = ("__dataclass_fields__", "__struct_fields__", "_fields")
+_GENERATORS = ("__dataclass_fields__", "_fields")
 
 
 def members(kind: type) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def members(kind: type) -> dict[str, Any]:
 
 def writes_methods(kind: type) -> bool:
     """Return whether the class is of a sort that gets methods made from its fields."""
-    return any(mark in vars(kind) for mark in _GENERATORS)
+    return issubclass(kind, msgspec.Struct) or any(mark in vars(kind) for mark in _GENERATORS)
 
 
 def shape(kind: type) -> list[str]:
@@ -64,7 +64,7 @@ def field_defaults(kind: type) -> Iterator[tuple[str, Any]]:
         for default in (item.default, item.default_factory):
             if default is not dataclasses.MISSING:
                 yield name, default
-    if "__struct_fields__" in vars(kind):
+    if issubclass(kind, msgspec.Struct):
         for info in msgspec.structs.fields(kind):
             for default in (info.default, info.default_factory):
                 if default is not msgspec.NODEFAULT:

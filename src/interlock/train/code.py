@@ -38,8 +38,8 @@ class Revision(msgspec.Struct, frozen=True):
 def snapshot(project: Path, objects: ObjectStore) -> str:
     """Return the digest of a folder manifest of the project's source files.
 
-    Python, TOML, SQL and Markdown files count; hidden folders, `data`, virtual environments and files above 1 MB do not.
-    In a git repository the file `revision.json` of the manifest holds a `Revision`.
+    Python, TOML, SQL and Markdown files count; what is hidden, `data`, virtual environments and files above 1 MB do
+    not. In a git repository the file `revision.json` of the manifest holds a `Revision`.
 
     Args:
         project: the folder.

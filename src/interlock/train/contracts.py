@@ -41,6 +41,8 @@ def check_output(step: Step[..., Any], value: Any) -> None:
 
 def fits(value: Any, hint: Any) -> bool:
     """Return whether a value may be of a type; hints that cannot be checked at run time accept everything."""
+    if hint is Any:
+        return True
     if hint is None or hint is type(None):
         return value is None
     if isinstance(hint, type):

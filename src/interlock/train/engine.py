@@ -1,8 +1,8 @@
 """Runs a pipeline: each step's call gets its key, is answered from the journal or the cache, or is run and recorded.
 
-Resuming is running again under the same id: the pipeline's function starts from the top, calls that had ended answer from
-the journal, the others run. So what the function does between its steps must come out the same; where it calls something
-else than the first time, the run stops and says so.
+Resuming is running again under the same id: the pipeline's function starts from the top, calls that had ended answer
+from the journal, the others run. So what the function does between its steps must come out the same; where it calls
+something else than the first time, the run stops and says so.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from interlock.core.errors import Denied, Error, Invalid, NotFound
 from interlock.core.ids import new_id
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 EXECUTORS = ("local", "processes")
 _LONGEST_PAUSE_S = 5.0
+_UNKNOWN: Any = object()
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class PipelineResult:
     def digest(self) -> str:
         """The digest of the value, or "" when it has none."""
         try:
-            return Kept(self._values.digest(self.value).tree, "").digest
+            return self._values.digest(self.value).digest
         except Invalid:
             return ""
 
@@ -107,6 +110,9 @@ def run_pipeline(
         conductor = _Conductor(store, values, chosen, (run_id, recorder or Silence(), log), fresh=fresh)
         try:
             value = conductor.conduct(function, checked)
+        except (KeyboardInterrupt, SystemExit):
+            chosen.close()  # nobody waits for what still runs
+            raise
         finally:
             conductor.close()
             if isinstance(executor, str):
@@ -204,65 +210,69 @@ class _Conductor:
             position=position, step=step.name, key=key.digest, state="running", started_at=self._clock.now()
         )
         known = self._known(record, step, key)
-        if known is not None:
+        if known is not _UNKNOWN:
             return known
-        reason = f"not cached: {key.reason}" if key.reason else self._journal.why(step.name, key)
-        return self._run(record_with(record, reason=reason), step, inputs, key)
+        if key.reason:
+            reason = f"not cached: {key.reason}"
+        else:
+            reason = "asked to run afresh" if self._fresh else self._journal.why(step.name, key)
+        return self._run(replace(record, reason=reason), step, inputs, key)
 
     def _known(self, record: StepRecord, step: Step[..., Any], key: StepKey) -> Any:
-        """Return what the journal or the cache knows of a call, or None."""
+        """Return what the journal or the cache knows of a call, or `_UNKNOWN`."""
         made = self._journal.recorded(record.position, step.name, key)
         replayed = made is not None
         if made is None and not self._fresh:
             made = self._journal.cached(key)
         if made is None or not self._values.is_here(made.value):
-            return None
+            return _UNKNOWN
         value = made.value if self._executor.apart else self._try_load(made.value)
-        if value is None:
-            return None
-        now = self._clock.now()
-        ended = record_with(
-            record, state="done", cached=not replayed, replayed=replayed, output=made.value.digest, ended_at=now
-        )
+        if value is _UNKNOWN:
+            return value
+        output, now = made.value.digest, self._clock.now()
+        ended = replace(record, state="done", cached=not replayed, replayed=replayed, output=output, ended_at=now)
         self._records[record.position] = ended
         if not replayed:
+            said = self._try_load(made.said)
             with self._speaking:
-                deliver(self._recorder, self._try_load(made.said) or [])
+                deliver(self._recorder, [] if said is _UNKNOWN else said)
             self._journal.reused(ended, key)
-        return value if value is not made.value or self._executor.apart else value
+        return value
 
     def _try_load(self, kept: Kept) -> Any:
         try:
             return self._values.load(kept)
         except (Denied, NotFound):
-            return None
+            return _UNKNOWN
 
     def _run(self, record: StepRecord, step: Step[..., Any], inputs: dict[str, Any], key: StepKey) -> Any:
         """Run a call, with retries, and record how it ended."""
         self._records[record.position] = record
         self._journal.begun(record)
         label = f"{step.function.__name__}#{record.position + 1}"
-        attempts = 0
-        while True:
-            attempts += 1
+        for attempt in itertools.count(1):
+            record = replace(record, attempts=attempt)
             scope, log = Scope(self._recorder, self._speaking), self._log.writer(label)
             try:
                 value = self._executor.run(Call(step, inputs, label, key.parts, scope, log))
-                break
             except BaseException as error:  # the border of a step: recorded, then tried again or passed on
                 log("err", f"{type(error).__name__}: {error}\n")
-                if not _may_retry(error, attempts, step.retries):
-                    text = f"{type(error).__name__}: {error}"
-                    now = self._clock.now()
-                    ended = record_with(record, state="failed", attempts=attempts, error=text, ended_at=now)
-                    self._records[record.position] = ended
-                    self._journal.ended(ended, key, None)
-                    error.add_note(f"In step {step.name}, call {record.position + 1} of run {self._journal.run}.")
+                if not _may_retry(error, attempt, step.retries):
+                    self._fail(record, key, error)
                     raise
-                time.sleep(min(_LONGEST_PAUSE_S, 0.05 * 2**attempts))
+            else:
+                return self._keep(record, key, value, scope)
             finally:
                 log.close()
-        return self._keep(record_with(record, attempts=attempts), key, value, scope)
+            time.sleep(min(_LONGEST_PAUSE_S, 0.05 * 2**attempt))
+        raise AssertionError  # the loop does not end
+
+    def _fail(self, record: StepRecord, key: StepKey, error: BaseException) -> None:
+        text = f"{type(error).__name__}: {error}"
+        ended = replace(record, state="failed", error=text, ended_at=self._clock.now())
+        self._records[record.position] = ended
+        self._journal.ended(ended, key, None)
+        error.add_note(f"In step {record.step}, call {record.position + 1} of run {self._journal.run}.")
 
     def _keep(self, record: StepRecord, key: StepKey, value: Any, scope: Scope) -> Any:
         """Store a value and record that its step has ended."""
@@ -271,20 +281,13 @@ class _Conductor:
             made = Made(kept, self._values.store(scope.said))
         except Invalid as error:
             reason = f"its value cannot be kept: {error.message}"
-            ended = record_with(record, state="done", reason=reason, ended_at=self._clock.now())
+            ended = replace(record, state="done", reason=reason, ended_at=self._clock.now())
             made = None
         else:
-            ended = record_with(record, state="done", output=kept.digest, ended_at=self._clock.now())
+            ended = replace(record, state="done", output=kept.digest, ended_at=self._clock.now())
         self._records[record.position] = ended
         self._journal.ended(ended, key, made)
         return value
-
-
-def record_with(record: StepRecord, **changes: Any) -> StepRecord:
-    """Return a record with some fields changed."""
-    import msgspec
-
-    return msgspec.structs.replace(record, **changes)
 
 
 def _may_retry(error: BaseException, attempts: int, retries: int) -> bool:
@@ -292,7 +295,8 @@ def _may_retry(error: BaseException, attempts: int, retries: int) -> bool:
         return False
     if isinstance(error, Error) and error.about == "worker":
         return attempts <= max(retries, 1)  # that its process died is not the step's own fault at first
-    return attempts <= retries and (not isinstance(error, Error) or error.transient or error.about == "step")
+    # What is wrong in itself stays wrong; a bare Error is what a step raised in another process.
+    return attempts <= retries and (not isinstance(error, Error) or error.transient or type(error) is Error)
 
 
 def _check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

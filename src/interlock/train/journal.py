@@ -28,17 +28,16 @@ if TYPE_CHECKING:
 
 _INLINE_BYTES = 65_536
 _LATER_S = 0.05
-_ROW = """
-INSERT INTO run_steps
-    (run, position, step, key, state, cached, attempts, reason, error, output, result, started_at, ended_at)
-VALUES
-    (:run, :position, :step, :key, :state, :cached, :attempts, :reason, :error, :output, :result, :started_at, :ended_at)
-ON CONFLICT (run, position) DO
-"""
-_BEGUN = f"{_ROW} NOTHING"
-_ENDED = f"""{_ROW} UPDATE SET step = excluded.step, key = excluded.key, state = excluded.state,
-cached = excluded.cached, attempts = excluded.attempts, reason = excluded.reason, error = excluded.error, output = excluded.output,
-result = excluded.result, started_at = excluded.started_at, ended_at = excluded.ended_at"""
+_FIELDS = (
+    *("step", "key", "state", "cached", "attempts", "reason"),
+    *("error", "output", "result", "started_at", "ended_at"),
+)
+_BEGUN = f"""
+INSERT INTO run_steps (run, position, {", ".join(_FIELDS)})
+VALUES (:run, :position, {", ".join(f":{name}" for name in _FIELDS)})
+ON CONFLICT (run, position) DO NOTHING
+"""  # noqa: S608 - our own words
+_ENDED = _BEGUN.replace("NOTHING", f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _FIELDS)}")
 _RESULT = """
 INSERT INTO step_results (key, step, run, output, tree, portable, seal, said, said_seal, parts, made_at)
 VALUES (:key, :step, :run, :output, :tree, :portable, :seal, :said, :said_seal, :parts, :made_at)
@@ -199,6 +198,7 @@ class _Later:
         self._changed = threading.Condition()
         self._closed = False
         self._idle = False
+        self._error: Exception | None = None
         self._thread: threading.Thread | None = None
 
     def add(self, name: Any, change: Callable[[Transaction], None]) -> None:
@@ -220,6 +220,8 @@ class _Later:
             self._changed.notify()
         if self._thread is not None:
             self._thread.join()
+        if self._error is not None:
+            raise self._error
         self._write(list(self._waiting))
 
     def _serve(self) -> None:
@@ -237,7 +239,11 @@ class _Later:
                     self._changed.wait(wait)
                     continue
                 due = [name for name, (at, _) in self._waiting.items() if at <= time.monotonic() + _LATER_S / 2]
-            self._write(due)
+            try:
+                self._write(due)
+            except Exception as error:  # noqa: BLE001 - the border of the helper thread: `close` tells
+                self._error = error
+                return
 
     def _write(self, names: list[Any]) -> None:
         with self._changed:

@@ -88,9 +88,9 @@ class Keys:
                 continue
             parts[f"input {name}"] = show(encoded.tree)
             files += encoded.files
-            for code in encoded.code:
+            for place, code in enumerate(encoded.code):
                 met = self.reach(code)
-                parts |= met.parts
+                parts |= {f"input {name}[{place}]: {part}": text for part, text in met.parts.items()}
                 tops |= met.tops
                 reasons += met.reasons
         parts |= {f"package {name}": version for name, version in versions(frozenset(tops)).items()}

@@ -93,15 +93,20 @@ def enter(project: Path) -> None:
     One process works on one project at a time: what another project's functions import later would be looked for here.
     """
     project = project.resolve()
+    leave()
+    sys.meta_path.insert(0, _Finder(project))
+    sys.path.insert(0, str(project))
+    invalidate_caches()
+
+
+def leave() -> None:
+    """Forget the modules of the project that was entered, if any."""
     for finder in [finder for finder in sys.meta_path if isinstance(finder, _Finder)]:
         sys.meta_path.remove(finder)
         if str(finder.project) in sys.path:
             sys.path.remove(str(finder.project))
         for name in finder.names:
             sys.modules.pop(name, None)
-    sys.meta_path.insert(0, _Finder(project))
-    sys.path.insert(0, str(project))
-    invalidate_caches()
 
 
 def load_entry(entry: str, project: Path) -> Callable[..., Any]:

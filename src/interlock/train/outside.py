@@ -11,12 +11,14 @@ import re
 import sys
 from typing import Any, Final
 
-FILES, ENVIRONMENT, CLOCK, ELSEWHERE, DYNAMIC = "files", "environment", "clock", "elsewhere", "dynamic"
+FILES, ENVIRONMENT, CLOCK, CHANCE = "files", "environment", "clock", "chance"
+ELSEWHERE, DYNAMIC, SEEDED = "elsewhere", "dynamic", "seeded"
 
 SENTENCES: Final = {
     FILES: "reads files ({name}); declare them with @step(reads=[...])",
     ENVIRONMENT: "reads the environment ({name}); declare the variables with @step(environ=[...])",
     CLOCK: "reads the clock ({name}); give it the time as an argument",
+    CHANCE: "draws from the process's random numbers ({name}); make a generator from a seed",
     ELSEWHERE: "asks another process or machine ({name})",
     DYNAMIC: "uses code that cannot be followed ({name})",
 }
@@ -32,13 +34,16 @@ _KNOWN: Final = {
     DYNAMIC: "builtins.eval builtins.exec builtins.compile builtins.__import__ builtins.globals sys.modules "
     "sys._getframe importlib.import_module importlib.reload importlib.__import__ runpy.run_path runpy.run_module "
     "pickle.load pickle.loads pickle.Unpickler marshal.loads joblib.load dill.loads cloudpickle.loads ctypes.CDLL "
-    "inspect.stack inspect.currentframe gc.get_objects",
+    "inspect.stack inspect.currentframe inspect.getsource gc.get_objects",
+    SEEDED: "random.seed numpy.random.seed",
 }
 _TABLE: Final = {name: kind for kind, names in _KNOWN.items() for name in names.split()}
 _WHOLE: Final = frozenset(
     {"requests", "httpx", "aiohttp", "urllib3", "socket", "subprocess", "ftplib", "smtplib", "boto3", "botocore"}
     | {"sqlalchemy", "psycopg", "psycopg2", "pymysql", "redis", "kafka", "obstore", "fsspec", "multiprocessing"}
 )
+# Functions of these modules draw from one state of the whole process. Classes make a state of their own.
+_RANDOM: Final = frozenset({"random", "numpy.random", "numpy.random.mtrand"})
 _SPELLED: Final = {
     "_io": "io",
     "posix": "os",
@@ -67,11 +72,15 @@ def of_object(value: Any) -> tuple[str, str]:
         return ENVIRONMENT, "os.environ"
     if value is sys.modules:
         return DYNAMIC, "sys.modules"
-    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+    # An object may answer to any name with anything (`pl.col` does), so only texts count.
+    names = [getattr(value, word, None) for word in ("__qualname__", "__name__")]
+    name = next((found for found in names if isinstance(found, str) and found), None)
     module = getattr(value, "__module__", None)
-    if not isinstance(name, str):
+    if name is None:
         return "", ""
     owner = getattr(value, "__self__", None)
+    if type(owner).__name__ in {"Random", "RandomState"} and _is_shared(owner):
+        return of_name("random" if type(owner).__name__ == "Random" else "numpy.random", name.rpartition(".")[2])
     if not isinstance(module, str):
         module = owner.__module__ if isinstance(owner, type) else ""
         name = f"{owner.__qualname__}.{getattr(value, '__name__', name)}" if isinstance(owner, type) else name
@@ -89,7 +98,16 @@ def of_name(module: str, name: str) -> tuple[str, str]:
         return _TABLE[f"{top}.{name}"], f"{top}.{name}"
     if _SPELLED.get(top, top) in _WHOLE or module.startswith(("urllib.request", "http.client")):
         return ELSEWHERE, full
+    if module in _RANDOM and name.islower() and name != "default_rng":
+        return CHANCE, full
     return (FILES, f"{top}.{name}") if _READER.match(name) else ("", "")
+
+
+def _is_shared(state: Any) -> bool:
+    """Return whether a random state is the one of the whole process."""
+    numpy = sys.modules.get("numpy.random.mtrand")
+    shared = (getattr(sys.modules.get("random"), "_inst", None), getattr(numpy, "_rand", None))
+    return any(state is known for known in shared)
 
 
 def of_attribute(name: str) -> str:

@@ -14,6 +14,7 @@ import io
 import os
 import pickle
 import secrets
+import sys
 from pathlib import Path  # noqa: TC003 - an attribute
 from types import FunctionType
 from typing import Any
@@ -21,6 +22,8 @@ from typing import Any
 from interlock.core.errors import Denied, Invalid
 
 _SIZE = 32
+# Functions that a library has pickled on its own, such as those in Polars expressions, hide the code that they use.
+_BURIED = (b"PLPYFN", b"cloudpickle")
 
 
 class Seal:
@@ -87,9 +90,17 @@ class _Noting(pickle.Pickler):
         """Note functions and classes; leave the pickling to pickle."""
         if isinstance(value, FunctionType | type):
             self.code[id(value)] = value
-            if self._loose and isinstance(value, FunctionType) and "<" in value.__qualname__:
-                return str, (f"function {value.__module__}.{value.__qualname__}",)
+            if self._loose and not _is_found_by_name(value):
+                place = list(self.code).index(id(value))
+                return str, (f"code {place}: {value.__module__}.{value.__qualname__}",)
         return NotImplemented
+
+
+def _is_found_by_name(value: Any) -> bool:
+    found: Any = sys.modules.get(value.__module__)
+    for part in value.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is value
 
 
 def dump(value: object, *, loose: bool = False) -> tuple[bytes, list[object]]:
@@ -112,7 +123,14 @@ def dump(value: object, *, loose: bool = False) -> tuple[bytes, list[object]]:
             about="value",
             hint="Return plain data, frames, arrays or fitted estimators from a step.",
         ) from None
-    return file.getvalue(), list(pickler.code.values())
+    data = file.getvalue()
+    if loose and any(mark in data for mark in _BURIED):
+        raise Invalid(
+            f"A {type(value).__module__}.{type(value).__qualname__} holds a Python function that cannot be followed.",
+            about="value",
+            hint="Build the expression inside the step.",
+        )
+    return data, list(pickler.code.values())
 
 
 def undump(data: bytes) -> Any:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import builtins
 import functools
+import hashlib
 import importlib
 import importlib.util
 import sys
 import types
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlock.core.errors import Invalid
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from interlock.train.values import Values
 
 _FIXED = (str, int, float, complex, bool, bytes, type(None), range, type(...), types.BuiltinFunctionType)
+_NAMED = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
+_OWN_CHANCE = frozenset({outside.SEEDED, outside.CHANCE})
 _FIXED_MODULES = frozenset({"re", "datetime", "decimal", "pathlib", "uuid", "fractions", "zoneinfo", "logging"})
 
 
@@ -43,6 +47,8 @@ class Walk:
         self._whose = whose
         self._values = values
         self._seen: dict[int, object] = {}
+        self._titles: dict[int, str] = {}
+        self._taken: dict[str, int] = {}
         self._spaces: set[int] = set()
         self._waiting: list[tuple[Any, str]] = []
 
@@ -56,6 +62,8 @@ class Walk:
         self.reach(thing, label)
         while self._waiting:
             self._visit(*self._waiting.pop())
+        if any(kind == outside.SEEDED for kind, _ in self.found.reasons):  # it draws what its own seed says
+            self.found.reasons = [reason for reason in self.found.reasons if reason[0] not in _OWN_CHANCE]
         return self.found
 
     def reach(self, thing: Any, label: str) -> None:
@@ -65,14 +73,32 @@ class Walk:
             thing: the object.
             label: where it was found, for constants.
         """
+        thing = thing.function if isinstance(thing, Step | Pipeline) else thing
+        self._bind(thing, label)
         if id(thing) not in self._seen or isinstance(thing, _FIXED):
             self._seen[id(thing)] = thing
             self._waiting.append((thing, label))
 
+    def _bind(self, thing: Any, label: str) -> None:
+        """Note which function, class or module a name stands for, unless it is the thing's own name."""
+        if isinstance(thing, _NAMED) and label:
+            name, title = label.removeprefix("constant "), self._title(thing)
+            if name != title:
+                self._part(f"name {name}", title)
+
+    def _title(self, thing: Any) -> str:
+        """Return the name of a function, class or module; further ones of the same name are numbered."""
+        if id(thing) not in self._titles:
+            if isinstance(thing, types.ModuleType):
+                name = thing.__name__
+            else:
+                name = f"{getattr(thing, '__module__', None) or 'builtins'}.{thing.__qualname__}"
+            number = self._taken[name] = self._taken.get(name, 0) + 1
+            self._titles[id(thing)] = name if number == 1 else f"{name} #{number}"
+        return self._titles[id(thing)]
+
     def _visit(self, thing: Any, label: str) -> None:
-        if isinstance(thing, Step | Pipeline):
-            self.reach(thing.function, label)
-        elif isinstance(thing, types.FunctionType):
+        if isinstance(thing, types.FunctionType):
             self._function(thing)
         elif isinstance(thing, types.ModuleType):
             self._module(thing)
@@ -102,14 +128,17 @@ class Walk:
     # functions
 
     def _function(self, function: types.FunctionType) -> None:
-        name = f"{function.__module__}.{function.__qualname__}"
+        name = self._title(function)
         origin = self._whose.file(function.__code__.co_filename)
         if origin in {origins.STANDARD, origins.PACKAGE}:
             self._foreign(function)
             if self._is_found_by_name(function):
                 return
         else:
-            self._part(f"code {name}", digest_code(function.__code__))
+            hints = {
+                key: hint if isinstance(hint, str) else repr(hint) for key, hint in function.__annotations__.items()
+            }
+            self._part(f"code {name}", digest_text(f"{digest_code(function.__code__)} {sorted(hints.items())}"))
             self._space(function.__globals__)
             self._uses(function, name)
         if "registry" in vars(function) and "dispatch" in vars(function):
@@ -159,6 +188,7 @@ class Walk:
             elif self._judge(outside.of_object(thing), user) or not rest:
                 return
         while rest and isinstance(thing, types.ModuleType):
+            self._bind(thing, label)
             step, *rest = rest
             label = f"constant {thing.__name__}.{step}"
             thing = self._attribute(thing, step, user)
@@ -257,7 +287,7 @@ class Walk:
         if self._whose.module(kind.__module__) != origins.OURS:
             self._foreign(kind)
             return
-        name = f"{kind.__module__}.{kind.__qualname__}"
+        name = self._title(kind)
         self.found.classes.append((kind, dict(vars(kind))))
         shape = classes.shape(kind)
         for key, member in classes.members(kind).items():
@@ -284,12 +314,13 @@ class Walk:
             return
         owner = getattr(thing, "__self__", None)
         if self._is_named_by_package(thing):
+            self._part(f"name {label.removeprefix('constant ')}", f"{thing.__module__}.{thing.__name__}")
             self._foreign(thing)
             return
         if isinstance(thing, types.BuiltinFunctionType):
             if owner is not None and not isinstance(owner, types.ModuleType | type):
                 self.reach(owner, label)
-            self._foreign(thing)
+            self._compiled(thing)
             return
         try:
             encoded = self._values.digest(thing)
@@ -297,12 +328,20 @@ class Walk:
             self._reason(outside.DYNAMIC, f"{label.removeprefix('constant ')} cannot be digested: {error.message}")
             return
         self._part(label, show(encoded.tree))
-        for code in encoded.code:
-            self.reach(code, label)
+        for place, code in enumerate(encoded.code):
+            self.reach(code, f"{label}[{place}]")
         if not _is_fixed(thing):
             self.found.mutable.append((thing, encoded.tree))
 
     # what is noted
+
+    def _compiled(self, function: types.BuiltinFunctionType) -> None:
+        """Note a compiled function: by its package's version, or by the file when it is the project's own."""
+        name = str(function.__module__ or "builtins")
+        self._top(name)
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file and self._whose.module(name) == origins.OURS:
+            self._part(f"code {name}", hashlib.sha256(Path(file).read_bytes()).hexdigest())
 
     def _foreign(self, thing: Any) -> None:
         module = getattr(thing, "__module__", None)
@@ -340,7 +379,7 @@ class Walk:
     def _judge(self, verdict: tuple[str, str], user: str) -> bool:
         kind, name = verdict
         if kind:
-            self._reason(kind, f"{user} {outside.SENTENCES[kind].format(name=name)}")
+            self._reason(kind, f"{user} {outside.SENTENCES.get(kind, '').format(name=name)}")
         return bool(kind)
 
     def _reason(self, kind: str, sentence: str) -> None:

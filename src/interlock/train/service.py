@@ -18,20 +18,26 @@ from interlock.registry.flavors.build import build_bundle
 from interlock.store import Store
 from interlock.store.manifests import put_folder
 from interlock.store.segments import pack
+from interlock.store.workers import is_gone, this_worker
 from interlock.track.environment import environment
 from interlock.track.records import Run, Start
 from interlock.track.service import TrackService
 from interlock.train.arguments import resolve_arguments
+from interlock.train.capture import log_path
 from interlock.train.code import snapshot
 from interlock.train.engine import run_pipeline
 from interlock.train.frames import to_polars
+from interlock.train.journal import steps_of
 from interlock.train.loader import describe, load_entry
 from interlock.train.model import Model
+from interlock.train.records import StepRecord
 
 if TYPE_CHECKING:
     from interlock.train.context import Scalar
 
+Steps = list[StepRecord]
 MADE = "interlock.bundle"
+WORKER = "interlock.worker"
 TRAINING = "training.parquet"
 
 
@@ -76,7 +82,7 @@ class TrainService:
         start = Start(
             experiment=experiment or entry.rpartition(":")[2],
             params={name: str(value) for name, value in values.items() if isinstance(value, str | int | float | bool)},
-            tags={**(tags or {}), "entry": entry},
+            tags={**(tags or {}), "entry": entry, WORKER: this_worker()},
             inputs=tuple(inputs),
             cause=cause,
             code=snapshot(self._store.project, self._store.objects),
@@ -96,6 +102,25 @@ class TrainService:
             raise
         self._keep_log(run.id)
         return self._track.finish(run.id)
+
+    @operation(Permission.TRACK_READ)
+    def steps(self, run: str) -> Steps:
+        """List the steps of a run: their keys, times, and which came from the cache and why.
+
+        Args:
+            run: the run.
+        """
+        return steps_of(self._store.database, self._track.run(run).id)
+
+    def bury(self) -> list[str]:
+        """Return the runs whose process is gone; each is ended as killed. What their steps made is in the journal."""
+        gone = []
+        for run in self._track.runs(status="running"):
+            if is_gone(run.tags.get(WORKER, "")):
+                self._keep_log(run.id)
+                self._track.finish(run.id, "killed", "its process was gone")
+                gone.append(run.ref)
+        return gone
 
     def bundle(self, run: str) -> str:
         """Return the digest of the bundle that a run made.
@@ -128,7 +153,7 @@ class TrainService:
             self._track.log_metrics(run, {name: float(value) for name, value in model.metrics.items()})
 
     def _keep_log(self, run: str) -> None:
-        path = self._store.root / "logs" / f"{run}.log"
+        path = log_path(self._store.root, run)
         if path.exists():
             self._track.set_log(run, path.read_bytes())
 

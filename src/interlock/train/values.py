@@ -66,6 +66,11 @@ class Encoded(msgspec.Struct, frozen=True):
     code: list[object]
     files: list[PurePath]
 
+    @property
+    def digest(self) -> str:
+        """The digest of the value."""
+        return hashlib.sha256(self.tree).hexdigest()
+
 
 class Values:
     """Writes and reads the values of steps.

@@ -1,7 +1,7 @@
 """The process that runs steps for `workers.Processes`: `python -m interlock.train.worker`.
 
 It imports the project's modules itself, reads inputs by digest from the workspace's objects and writes its value there;
-code and data never travel as pickles. When the run that started it is gone, it ends at once, in the middle of a step too.
+code and data never travel as pickles. When the run that started it is gone it ends at once, even within a step.
 """
 
 from __future__ import annotations

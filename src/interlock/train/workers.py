@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -36,6 +37,7 @@ class Processes:
         self._places = [str(place) for place in places]
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         self._all: list[_Worker] = []
+        self._closed = False
         for _ in range(self.width):
             self._idle.put(None)
 
@@ -57,6 +59,8 @@ class Processes:
         parts = {name: text for name, text in call.parts.items() if _is_checked(name, text)}
         worker = self._idle.get()
         try:
+            if self._closed:
+                raise Unavailable("The run is being stopped.", about="run")
             if worker is None:
                 worker = _Worker(self._places)
                 self._all.append(worker)
@@ -66,6 +70,7 @@ class Processes:
 
     def close(self) -> None:
         """Stop every worker; one in the middle of a step is not waited for."""
+        self._closed = True
         for worker in self._all:
             worker.stop()
 
@@ -131,10 +136,8 @@ class _Worker:
     def stop(self) -> None:
         """Close the pipes, which ends the process, and wait until it has ended."""
         self.lives = False
-        try:
+        with contextlib.suppress(OSError):
             self._pipes.close()
-        except OSError:
-            pass
         try:
             self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:
@@ -144,9 +147,8 @@ class _Worker:
 
 def _is_checked(name: str, text: str) -> bool:
     """Return whether a part of a key is the same in every process: code is, pickles and long values may not be."""
-    return name.startswith("code ") or (
-        name.startswith("constant ") and not text.startswith("sha256:") and "{" not in text
-    )
+    plain = not text.startswith("sha256:") and "{" not in text
+    return name.startswith("code ") or (name.startswith("constant ") and plain)
 
 
 def _how(status: int | None) -> str:

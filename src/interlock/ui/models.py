@@ -32,6 +32,7 @@ _HEADER: Final = (
     "#Labels",
     "#Estimated [interval]",
     "#Realised [interval]",
+    "#Brier",
     "Worst columns",
     "Verdict",
 )
@@ -109,7 +110,7 @@ def _quality(view: ModelView, charted: Sequence[WindowReport]) -> Markup:
 def _drift(charted: Sequence[WindowReport]) -> Markup:
     picture, columns = drift_strip(charted)
     note = f"The {MOST_COLUMNS} of {columns} columns that drifted most." if columns > MOST_COLUMNS else ""
-    numbers = scrolling("Drift as numbers", picture.table.html())
+    numbers = scrolling("Drift as numbers", picture.table.html(), "wide numbers")
     return fragment((figure(picture, note), folded("The same as numbers", numbers)))
 
 
@@ -176,18 +177,18 @@ def _window(report: WindowReport) -> tuple[Child, ...]:
         number(report.labels),
         fragment((interval(report.estimated), distrust)),
         interval(report.realised),
+        score(report.brier.value) if report.brier else "",
         _worst(report),
         fragment((pill(action, _VERDICTS[action]), reason)),
     )
 
 
 def _worst(report: WindowReport) -> Child:
-    """Return the columns that drifted, the worst first with its sentence."""
+    """Return the columns that drifted, the worst first, with its sentence."""
     found = [drift for drift in report.drifts if drift.severity != "none"]
     found.sort(key=lambda drift: (drift.severity != "alarm", -drift.effect))
     if not found:
         return ""
-    rest = ", ".join(f"{drift.column} {drift.severity}" for drift in found[1:3])
+    names = ", ".join(drift.column for drift in found[:3])
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    told = small(f"also {rest}{more}") if rest else None
-    return fragment((f"{clip(found[0].reason, 120)} ({found[0].severity})", told))
+    return fragment((f"{found[0].severity}: {clip(names)}{more}", small(clip(found[0].reason, 120))))

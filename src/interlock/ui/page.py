@@ -55,15 +55,15 @@ def document(status: Status, name: str) -> str:
     """
     views = model_views(status)
     is_new = not (status.datasets or views or status.jobs)
-    main = [_start()] if is_new else [_models(views), jobs_section(status)]
-    content = [_top(status, name), *main, events_section(status), ledger_section(status)]
+    main = [_start(), _ring(status)] if is_new else [_ring(status), _models(views), jobs_section(status)]
+    main = [_top(name, [] if is_new else needs(status), is_new=is_new), *main]
     links = (
         [] if is_new else [(f"model-{n}", view.name) for n, view in enumerate(views[:_LINKS], 1)] + [("jobs", "Jobs")]
     )
     body = (
         element("a", {"class": "skip", "href": "#main"}, "Skip to the loop"),
         _header([("loop", "Loop"), *links, ("events", "Events"), ("ledger", "Ledger")]),
-        element("main", {"id": "main"}, *content),
+        element("main", {"id": "main"}, *main, events_section(status), ledger_section(status)),
         _footer(status),
     )
     head = (
@@ -94,22 +94,17 @@ def _header(links: Sequence[tuple[str, str]]) -> Markup:
     )
 
 
-def _top(status: Status, name: str) -> Markup:
-    found = needs(status)
+def _top(name: str, found: Sequence[Need], *, is_new: bool) -> Markup:
+    lead = "This workspace is empty." if is_new else _headline(found)
+    listed = element("ul", {"class": "needs"}, *(_need(need) for need in found)) if found else None
+    return fragment((element("h1", {}, name), element("p", {"class": "lead"}, lead), listed))
+
+
+def _ring(status: Status) -> Markup:
     picture = loop_ring(status)
+    drawn = element("div", {"class": "ring"}, picture.svg)
     stations = scrolling(picture.title, picture.table.html())
-    return fragment(
-        (
-            element("h1", {}, name),
-            element("p", {"class": "lead"}, _headline(found)),
-            element("ul", {"class": "needs"}, *(_need(need) for need in found)) if found else None,
-            section(
-                "loop",
-                "The loop",
-                element("div", {"class": "loop"}, element("div", {"class": "ring"}, picture.svg), stations),
-            ),
-        )
-    )
+    return section("loop", "The loop", element("div", {"class": "loop"}, drawn, stations))
 
 
 def _headline(found: Sequence[Need]) -> str:
@@ -135,7 +130,7 @@ def _models(views: Sequence[ModelView]) -> Markup:
 
 def _start() -> Markup:
     steps = [element("li", {}, command(text), element("span", {}, why)) for text, why in _FIRST_STEPS]
-    intro = element("p", {}, "This workspace is empty. Five commands close the loop on the example project:")
+    intro = element("p", {}, "Five commands close the loop on the example project:")
     return section("start", "Start here", intro, element("ol", {"class": "steps"}, *steps))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interlock.pictures import Picture, Station, ring
-from interlock.ui.words import clip, number, percent, plural
+from interlock.ui.words import clip, percent, plural
 
 if TYPE_CHECKING:
     from interlock.loop.jobs import Job
@@ -45,13 +45,16 @@ def _centre(status: Status) -> tuple[str, str]:
     return ("", "no model is watched yet") if status.versions or status.datasets else ("", "nothing here yet")
 
 
-def _station(name: str, count: int, detail: str, state: State = "ok") -> Station:
-    return Station(name, number(count) if count else "", state if count else "idle", clip(detail))
+def _station(name: str, counted: tuple[int, str], detail: str, state: State | None = None) -> Station:
+    """Return a station that is in order when it holds anything, unless its state is given."""
+    count, unit = counted
+    told = plural(count, unit).partition(" ") if count else ("", "", "")
+    return Station(name, told[0], told[2], state or ("ok" if count else "idle"), clip(detail))
 
 
 def _data(status: Status) -> Station:
     told = [f"{d.name}: {plural(d.versions, 'version')}, {plural(d.rows, 'row')}" for d in status.datasets]
-    return _station("data", len(told), "; ".join(told) or "no dataset yet")
+    return _station("data", (len(told), "dataset"), "; ".join(told) or "no dataset yet")
 
 
 def _train(status: Status) -> Station:
@@ -60,20 +63,21 @@ def _train(status: Status) -> Station:
     made = len({version.run for version in status.versions})
     if at_work:
         detail = f"{at_work[0].kind} {at_work[0].target} is {at_work[0].status}"
-        return Station("train", number(made) if made else "", "busy", clip(detail))
-    return _station("train", made, f"{newest.run} made {newest.ref}" if newest else "no candidate yet")
+        return _station("train", (made, "candidate"), detail, "busy")
+    return _station("train", (made, "candidate"), f"{newest.run} made {newest.ref}" if newest else "no candidate yet")
 
 
 def _track(status: Status) -> Station:
     """Return the station of runs; how many there are is not in the loop's record, so none is told."""
     runs = {version.run for version in status.versions} | {e.subject for e in status.events if e.kind[:4] == "run."}
     detail = "params, metrics and files of every run" if runs else "no run yet"
-    return Station("track", "", "ok" if runs else "idle", detail)
+    return Station("track", state="ok" if runs else "idle", detail=detail)
 
 
 def _register(status: Status) -> Station:
     newest = _newest(status)
-    return _station("register", len(status.versions), f"{newest.ref} is {newest.stage}" if newest else "no version yet")
+    told = f"{newest.ref} is {newest.stage}" if newest else "no version yet"
+    return _station("register", (len(status.versions), "version"), told)
 
 
 def _audit(status: Status) -> Station:
@@ -84,7 +88,7 @@ def _audit(status: Status) -> Station:
     told += [f"{', '.join(failed)} back in development"] if failed else []
     told = told or [f"{plural(len(passed), 'version')} passed the gates" if passed else "no gate has judged yet"]
     judged = len(passed) + len(failed)
-    return _station("audit", judged, "; ".join(told), "warn" if waiting else "ok")
+    return _station("audit", (judged, "judged version"), "; ".join(told), "warn" if waiting else None)
 
 
 def _deploy(status: Status) -> Station:
@@ -98,30 +102,26 @@ def _deploy(status: Status) -> Station:
     ]
     if not wanted and status.deployments:
         told = [f"{status.deployments[0].name} is stopped"]
-    state: State = "alarm" if down else "ok"
-    return _station("deploy", len(wanted), "; ".join(told) or "nothing is deployed yet", state)
+    told = told or ["nothing is deployed yet"]
+    return _station("deploy", (len(wanted), "deployment"), "; ".join(told), "alarm" if down else None)
 
 
 def _monitor(status: Status) -> Station:
     watched = [monitor for monitor in status.monitors if monitor.model]
     verdicts = {monitor.verdict for monitor in watched}
     state: State = "alarm" if "retrain" in verdicts else "warn" if "wait for labels" in verdicts else "ok"
-    told = [f"{plural(len(status.windows), 'window')} evaluated"] if watched else ["nothing is watched yet"]
-    told += [f"{monitor.name}: {monitor.verdict}" for monitor in watched]
-    if watched and not status.windows:
-        return Station("monitor", "", state, clip("; ".join(told)))
-    return _station("monitor", len(status.windows), "; ".join(told), state)
+    told = [f"{monitor.name}: {monitor.verdict}" for monitor in watched] or ["nothing is watched yet"]
+    return _station("monitor", (len(status.windows), "window"), "; ".join(told), state if watched else None)
 
 
 def _retrain(status: Status) -> Station:
     jobs = [job for job in status.jobs if job.kind == "retrain"]
     done = sum(job.status == "done" for job in jobs)
     detail = _said(jobs[0]) if jobs else "no alarm has asked for it"
-    if jobs and jobs[0].status in {"queued", "running"}:
-        return Station("retrain", number(done) if done else "", "busy", clip(detail))
-    if jobs and jobs[0].status == "failed":
-        return Station("retrain", number(done) if done else "", "alarm", clip(detail))
-    return _station("retrain", done, detail)
+    state: State | None = None
+    if jobs and jobs[0].status in {"queued", "running", "failed"}:
+        state = "alarm" if jobs[0].status == "failed" else "busy"
+    return _station("retrain", (done, "time"), detail, state)
 
 
 def _said(job: Job) -> str:

@@ -51,7 +51,4 @@ def _finished(context: Context, job: str) -> Run | None:
     if not job:
         return None
     runs = [run for run in context.track.runs(limit=50) if run.tags.get("job") == job]
-    for run in runs:
-        if run.status == "running":  # its worker died; what its steps made is in the journal
-            context.track.finish(run.ref, "killed", "its worker was gone; the job ran it again")
     return next((run for run in runs if run.status == "finished"), None)

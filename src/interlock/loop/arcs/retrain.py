@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from interlock.core.events import Event
-    from interlock.data.service import DatasetVersion
+    from interlock.data.records import DatasetVersion
 
 
 def retrain(context: Context, target: str, cause: Event, job: str) -> Outcome:
