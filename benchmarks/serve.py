@@ -1,8 +1,9 @@
 """What a prediction costs our server, against a bare ASGI application that only parses JSON and runs the same graph.
 
 Ours checks every value, picks the route, makes an id, and answers after the prediction is on disk; the bare one does
-none of it. Both run under uvicorn with uvloop and httptools, in one process each, and get the same bodies in the same run. The
-figure is processor time of the server process a request (all threads), which other work on the machine hardly moves.
+none of it. Both run under uvicorn with uvloop and httptools, in one process each, and get the same bodies in the same
+run. The figure is processor time of the server process a request (all threads). With one caller each answer waits for a
+disk sync of its own, whose kernel work and wake-ups are most of the figure; with more, they share it.
 
     python benchmarks/serve.py [requests]
 """

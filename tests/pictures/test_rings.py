@@ -44,7 +44,7 @@ def test_a_state_is_told_by_more_than_colour(drawn, state, group, signs) -> None
     found = drawn(picture)
     assert len(found.all("path", "il-sign")) == signs
     assert len(found.all("g", group)) >= 1 if group else not found.all("g", "il-idle")
-    words = {"ok": "in order", "idle": "nothing yet", "busy": "at work"} | {
+    words = {"ok": "in order", "idle": "idle", "busy": "at work"} | {
         "warn": "waits for somebody",
         "alarm": "needs somebody",
     }

@@ -54,6 +54,8 @@ def test_an_answer_that_is_no_probability_is_never_given(shop, age):
     assert model.scores({"age": [25], "hours": [1.0], "income": [1.0]}).tolist() == [0.5]
     with pytest.raises(Unavailable, match="no probability"):
         model.scores({"age": [30, age], "hours": [1.0, 1.0], "income": [1.0, 1.0]})
+    with pytest.raises(Unavailable, match="no probability"):
+        model.scores({"age": [30] * 40 + [age], "hours": [1.0] * 41, "income": [1.0] * 41})
 
 
 def test_a_missing_number_that_the_model_cannot_do_without_is_the_callers_fault(people):

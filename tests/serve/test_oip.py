@@ -169,6 +169,7 @@ def _drop(name):
         (_set("age", data=[[[1]], [[2]]], shape=[2, 1]), "element 0"),
         (_set("city", name="town"), "'town'"),
         (_drop("city"), "'city' is missing"),
+        (_add(name="hat"), "'hat'"),
         (_add(), "twice"),
         (_add(name="subject", shape=[1], data=["a"]), "1 rows"),
         (_add(name="subject", datatype="INT64", data=[1, 2]), "subject"),

@@ -14,6 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from interlock.serve.__main__ import main
+from interlock.store.blocklog import BlockReader
+
 ROW = {"age": 40, "hours": 38.0, "income": 30.0}
 
 
@@ -51,6 +54,9 @@ def test_sigterm_finishes_what_is_under_way_and_closes_the_log(shop, serve):
     found = json.loads(answer.partition(b"\r\n\r\n")[2])["predictions"][0]["prediction_id"]
     assert shop.store.predictions.get(found).inputs == ROW
     assert server.errors.read_text() == ""
+    (log,) = shop.store.predictions.folder.glob("*.log")
+    with BlockReader(log) as reader:
+        assert reader.sealed
 
 
 @pytest.mark.usefixtures("deployed")
@@ -126,11 +132,10 @@ def _runs(pid):
     ],
 )
 @pytest.mark.usefixtures("deployed")
-def test_a_server_that_cannot_start_says_why_and_ends_with_2(shop, arguments, says, capsys, monkeypatch):
-    from interlock.serve.__main__ import main
-
+def test_a_server_that_cannot_start_says_why_and_ends_with_2(shop, arguments, says, capsys):
     assert main(["--workspace", str(shop.root), *arguments]) == 2
     assert json.loads(capsys.readouterr().err)["code"] == says
+    assert list(shop.store.predictions.folder.glob("*.log")) == []
 
 
 def test_the_built_in_protocols_are_there_without_entry_points(monkeypatch):

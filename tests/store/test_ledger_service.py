@@ -8,7 +8,6 @@ import pytest
 
 from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.core.operations import Permission, operations
-from interlock.store import create_store
 from interlock.store.ledger_entries import is_commitment
 from interlock.store.ledger_proof import check_proof
 from interlock.store.merkle import verify_consistency, verify_inclusion
@@ -16,17 +15,7 @@ from interlock.store.notes import parse_public_key, verify_checkpoint
 from interlock.store.service import LedgerService
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from interlock.store import Store
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = create_store(tmp_path / ".interlock")
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -60,16 +59,12 @@ class ProcessTarget:
         announce, log = folder / f"{mark}.json", folder / f"{mark}.log"
         command = [sys.executable, "-m", "interlock.serve", "--workspace", str(self._root)]
         command += ["--deployment", deployment, "--announce", str(announce)]
-        with log.open("wb") as sink:
-            process = subprocess.Popen(  # noqa: S603 - our own module, arguments as a list
-                command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
-            )
+        pid = _spawn(command, log)
         deadline = self._clock.monotonic() + timeout_s
         while not announce.exists():
-            if process.poll() is not None or self._clock.monotonic() > deadline:
+            if _ended(pid) or self._clock.monotonic() > deadline:
                 with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                process.wait()
+                    os.kill(pid, signal.SIGKILL)
                 tail = log.read_text("utf-8", "replace").strip().splitlines()[-5:]
                 raise Unavailable(
                     f"The server of deployment {deployment!r} did not become ready: {' | '.join(tail) or 'no output'}",
@@ -105,11 +100,26 @@ class ProcessTarget:
         os.kill(replica.pid, signal.SIGTERM)
         deadline = self._clock.monotonic() + timeout_s
         while self.alive(replica):
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(replica.pid, os.WNOHANG)
+            _ended(replica.pid)
             if self._clock.monotonic() > deadline:
                 os.kill(replica.pid, signal.SIGKILL)
             time.sleep(_POLL_S)
+
+
+def _spawn(command: list[str], log: Path) -> int:
+    """Return the pid of a process in a session of its own, which outlives this one; it writes to `log`."""
+    quiet = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+    said = (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    actions = [quiet, said, (os.POSIX_SPAWN_DUP2, 1, 2)]
+    return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
+
+
+def _ended(pid: int) -> bool:
+    """Return whether a process has ended; one that we started is then laid to rest."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return born(pid) is None
 
 
 def ask(url: str, verb: str, path: str, timeout_s: float = 10.0) -> dict[str, Any]:

@@ -44,11 +44,20 @@ class Level(msgspec.Struct, frozen=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """Something that happened in a window: a `change` before it, an `alarm`, a `wait` for something."""
+    """Something that happened in a window: a `change` before it, an `alarm`, a `wait` for something.
+
+    Attributes:
+        last: the window until which it lasted; without it, `place` alone.
+    """
 
     place: int
     label: str
     kind: Literal["change", "alarm", "wait"] = "change"
+    last: int = -1
+
+    def covers(self, place: int) -> bool:
+        """Return whether a window is one of those that it lasted."""
+        return self.place <= place <= max(self.place, self.last)
 
 
 class _Frame(msgspec.Struct, frozen=True):
@@ -169,7 +178,11 @@ def _mark(frame: _Frame, mark: Mark) -> Markup:
         flag = element("text", {"class": "il-soft", "x": px(float(x) + 4), "y": _TOP - 18}, mark.label)
         return fragment((element("path", {"class": "il-mark", "d": f"M{x} {_TOP - 28}v{_HEIGHT + 28}"}), flag))
     look = "il-alarm" if mark.kind == "alarm" else "il-wait"
-    return element("path", {"class": look, "d": _triangle(across.x(mark.place), _TOP - 8)})
+    start, end = across.x(mark.place), across.x(min(max(mark.place, mark.last), across.count - 1))
+    span = (
+        element("path", {"class": f"{look}-span", "d": f"M{px(start)} {_TOP - 8}H{px(end)}"}) if end > start else None
+    )
+    return fragment((span, element("path", {"class": look, "d": _triangle(start, _TOP - 8)})))
 
 
 def _triangle(x: float, y: float) -> str:
@@ -291,7 +304,7 @@ def _table(title: str, labels: Sequence[str], series: Sequence[Series], marks: S
         )
 
     def events(i: int) -> str:
-        return ", ".join(mark.label for mark in marks if mark.place == i)
+        return ", ".join(mark.label for mark in marks if mark.covers(i))
 
     rows = tuple((label, *(cell(s, i) for s in series), events(i)) for i, label in enumerate(labels))
     return Table(title, ("Window", *(s.name for s in series), "Events"), rows)
@@ -310,5 +323,10 @@ def _words(
             span = f"from {min(values):.{places}f} to {max(values):.{places}f}, newest {values[-1]:.{places}f}"
             told.append(f"{found.name} in {len(values)} windows {span}.")
     told += [f"{level.name} {level.value:.{places}f}." for level in levels]
-    told += [f"{mark.label} at {labels[mark.place]}." for mark in marks[:12]]
+    told += [_happened(labels, mark) for mark in marks[:12]]
     return " ".join(told)
+
+
+def _happened(labels: Sequence[str], mark: Mark) -> str:
+    until = f" to {labels[min(mark.last, len(labels) - 1)]}" if mark.last > mark.place else ""
+    return f"{mark.label} at {labels[mark.place]}{until}."

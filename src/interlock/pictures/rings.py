@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 State = Literal["idle", "ok", "busy", "warn", "alarm"]
 WORDS: Final[dict[State, str]] = {
-    "idle": "nothing yet",
+    "idle": "idle",
     "ok": "in order",
     "busy": "at work",
     "warn": "waits for somebody",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TIMEOUT_S: Final = 120
-_TAIL = 3
+_TAIL: Final = 3
 
 
 def fresh_preflight(root: Path, bundle: str) -> Preflight:
@@ -30,10 +30,14 @@ def fresh_preflight(root: Path, bundle: str) -> Preflight:
     command = [sys.executable, "-m", "interlock.serve.preflight", "--workspace", str(root), "--bundle", bundle]
     try:
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_TIMEOUT_S, check=False)
-        return msgspec.json.decode(done.stdout, type=Preflight)
     except subprocess.TimeoutExpired:
-        why = f"the fresh process gave no answer in {_TIMEOUT_S} s"
+        return _failed(f"the fresh process gave no answer in {_TIMEOUT_S} s")
+    try:
+        return msgspec.json.decode(done.stdout, type=Preflight)
     except msgspec.MsgspecError:
         tail = done.stderr.decode("utf-8", "replace").strip().splitlines()[-_TAIL:]
-        why = f"the fresh process ended with status {done.returncode}: {' | '.join(tail)}"
+        return _failed(f"the fresh process ended with status {done.returncode}: {' | '.join(tail)}")
+
+
+def _failed(why: str) -> Preflight:
     return Preflight(False, [Finding("preflight", why)], {})

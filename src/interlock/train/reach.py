@@ -23,13 +23,13 @@ from interlock.train import classes, effects, origins, outside
 from interlock.train.bytecode import Import, digest_code, uses
 from interlock.train.reached import GONE, Reach, contents_of, digest_text, show, state_of
 from interlock.train.steps import Pipeline, Step
+from interlock.train.titles import NAMED, Titles
 
 if TYPE_CHECKING:
     from interlock.train.origins import Origins
     from interlock.train.values import Values
 
 _FIXED = (str, int, float, complex, bool, bytes, type(None), range, type(...), types.BuiltinFunctionType)
-_NAMED = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
 _OWN_CHANCE = frozenset({outside.SEEDED, outside.CHANCE})
 _FIXED_MODULES = frozenset({"re", "datetime", "decimal", "pathlib", "uuid", "fractions", "zoneinfo", "logging"})
 
@@ -47,8 +47,8 @@ class Walk:
         self._whose = whose
         self._values = values
         self._seen: dict[int, object] = {}
-        self._titles: dict[int, str] = {}
-        self._taken: dict[str, int] = {}
+        self._late = False
+        self._titles = Titles()
         self._spaces: set[int] = set()
         self._waiting: list[tuple[Any, str]] = []
 
@@ -62,6 +62,9 @@ class Walk:
         self.reach(thing, label)
         while self._waiting:
             self._visit(*self._waiting.pop())
+            if not self._waiting and not self._late:
+                self._late = True  # now that everything it imports is imported
+                self._effects()
         if any(kind == outside.SEEDED for kind, _ in self.found.reasons):  # it draws what its own seed says
             self.found.reasons = [reason for reason in self.found.reasons if reason[0] not in _OWN_CHANCE]
         return self.found
@@ -81,21 +84,10 @@ class Walk:
 
     def _bind(self, thing: Any, label: str) -> None:
         """Note which function, class or module a name stands for, unless it is the thing's own name."""
-        if isinstance(thing, _NAMED) and label:
-            name, title = label.removeprefix("constant "), self._title(thing)
+        if isinstance(thing, NAMED) and label:
+            name, title = label.removeprefix("constant "), self._titles.of(thing)
             if name != title:
                 self._part(f"name {name}", title)
-
-    def _title(self, thing: Any) -> str:
-        """Return the name of a function, class or module; further ones of the same name are numbered."""
-        if id(thing) not in self._titles:
-            if isinstance(thing, types.ModuleType):
-                name = thing.__name__
-            else:
-                name = f"{getattr(thing, '__module__', None) or 'builtins'}.{thing.__qualname__}"
-            number = self._taken[name] = self._taken.get(name, 0) + 1
-            self._titles[id(thing)] = name if number == 1 else f"{name} #{number}"
-        return self._titles[id(thing)]
 
     def _visit(self, thing: Any, label: str) -> None:
         if isinstance(thing, types.FunctionType):
@@ -128,17 +120,15 @@ class Walk:
     # functions
 
     def _function(self, function: types.FunctionType) -> None:
-        name = self._title(function)
+        name = self._titles.of(function)
         origin = self._whose.file(function.__code__.co_filename)
         if origin in {origins.STANDARD, origins.PACKAGE}:
             self._foreign(function)
             if self._is_found_by_name(function):
                 return
         else:
-            hints = {
-                key: hint if isinstance(hint, str) else repr(hint) for key, hint in function.__annotations__.items()
-            }
-            self._part(f"code {name}", digest_text(f"{digest_code(function.__code__)} {sorted(hints.items())}"))
+            hints = [f"{key}: {hint}" for key, hint in sorted(function.__annotations__.items())]
+            self._part(f"code {name}", digest_text("\n".join([digest_code(function.__code__), *hints])))
             self._space(function.__globals__)
             self._uses(function, name)
         if "registry" in vars(function) and "dispatch" in vars(function):
@@ -189,26 +179,41 @@ class Walk:
                 return
         while rest and isinstance(thing, types.ModuleType):
             self._bind(thing, label)
+            if self._whose.of_module(thing) != origins.OURS:
+                self._package(thing, rest, user)
+                return
             step, *rest = rest
             label = f"constant {thing.__name__}.{step}"
-            thing = self._attribute(thing, step, user)
+            thing = self._attribute(thing, step)
         if thing is not GONE:
             self._arrive(thing, rest, label, user)
 
-    def _attribute(self, module: types.ModuleType, name: str, user: str) -> Any:
-        """Return what an attribute of a module is; GONE when it needs no following."""
+    def _attribute(self, module: types.ModuleType, name: str) -> Any:
+        """Return what an attribute of a module of ours is."""
         thing = vars(module).get(name, GONE)
         self.found.names.append((vars(module), name, thing))
-        if self._whose.of_module(module) == origins.OURS:
-            if name.startswith("__"):
-                return module  # __dict__ and its like: the whole module may be meant
-            return getattr(module, name, GONE) if thing is GONE else thing
+        if name.startswith("__"):
+            return module  # __dict__ and its like: the whole module may be meant
+        return getattr(module, name, GONE) if thing is GONE else thing
+
+    def _package(self, module: types.ModuleType, path: list[str], user: str) -> None:
+        """Look at what is taken from a package: its version pins it, unless it reaches outside or is ours.
+
+        Names are judged where objects are not there yet: many packages load their parts when they are first used.
+        """
         self._top(module.__name__)
-        if self._judge(outside.of_name(module.__name__, name), user):
-            return GONE
-        # What a package holds is pinned by its version, unless somebody put a function of ours there.
-        known = isinstance(thing, types.ModuleType | types.FunctionType | type) or outside.of_object(thing)[0]
-        return thing if known else GONE
+        thing: Any = module
+        name = module.__name__
+        for place, step in enumerate(path):
+            if self._judge(outside.of_name(name, step), user):
+                return
+            name = f"{name}.{step}"
+            thing = vars(thing).get(step, GONE) if isinstance(thing, types.ModuleType) else getattr(thing, step, GONE)
+            if thing is not GONE and self._judge(outside.of_object(thing), user):
+                return
+            if isinstance(thing, types.FunctionType | type) and self._whose.module(thing.__module__) == origins.OURS:
+                self._arrive(thing, path[place + 1 :], f"constant {name}", user)
+                return
 
     def _arrive(self, thing: Any, rest: list[str], label: str, user: str) -> None:
         """Take in what a chain led to; `rest` are attributes taken from it."""
@@ -262,8 +267,6 @@ class Walk:
                 name = owner.__name__ if isinstance(owner, types.ModuleType) else getattr(owner, "__module__", None)
                 if isinstance(name, str):
                     self._top(name)
-        if len(self._spaces) == 1:
-            self._effects()
 
     def _effects(self) -> None:
         for name in effects.loaded(self._whose):
@@ -287,7 +290,7 @@ class Walk:
         if self._whose.module(kind.__module__) != origins.OURS:
             self._foreign(kind)
             return
-        name = self._title(kind)
+        name = self._titles.of(kind)
         self.found.classes.append((kind, dict(vars(kind))))
         shape = classes.shape(kind)
         for key, member in classes.members(kind).items():

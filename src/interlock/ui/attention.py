@@ -76,7 +76,7 @@ def _step(version: ModelVersion, view: ModelView) -> Need | None:
     if version.stage == "approved" and not any(view.deployments):
         text = f"{version.ref} is approved and serves nobody yet."
         return Need("next", text, f"interlock deploy deploy {_word(view.name)} {ref}")
-    if version.stage == "development" and not any(view.deployments):
+    if version.stage == "development":
         text = clip(f"{version.ref} was sent back: {version.stage_reason}")
         return Need("warn", text, f"interlock audit report {ref}")
     return None

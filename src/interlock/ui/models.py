@@ -139,7 +139,7 @@ def _versions(view: ModelView) -> Markup:
     shown = view.versions[:MOST_VERSIONS]
     more = f"; the newest {len(shown)} of {len(view.versions)}" if len(view.versions) > len(shown) else ""
     rows = [_version(version) for version in shown]
-    header = ("Version", "Stage", "Why", "Since (UTC)", "Aliases", "Data", "Run")
+    header = ("Version", "Stage", "Why", "Since (UTC)", "Aliases", "Made from")
     return table(f"Versions of {view.name}{more}", header, rows)
 
 
@@ -150,14 +150,18 @@ def _version(version: ModelVersion) -> tuple[Child, ...]:
         clip(version.stage_reason),
         moment(version.stage_at),
         ", ".join(version.aliases),
-        ", ".join(version.data),
-        element("code", {}, version.run),
+        fragment((", ".join(version.data), small(element("code", {}, version.run)))),
     )
 
 
 def _windows(view: ModelView) -> Markup:
     """Return the windows as a table, newest first; the older ones folded."""
-    newest = [_window(report) for report in reversed(view.windows[-MOST_WINDOWS:])]
+    actions = ["keep", *(report.verdict.action for report in view.windows)]
+    rows = [
+        _window(report, is_news=report.verdict.action != before)
+        for report, before in zip(view.windows, actions, strict=False)
+    ]
+    newest = rows[: -MOST_WINDOWS - 1 : -1]
     more = f"; the newest {len(newest)} of {number(len(view.windows))}" if len(view.windows) > len(newest) else ""
     parts: list[Child] = [table(f"Windows of {view.name}{more}", _HEADER, newest[:_OPEN])]
     if len(newest) > _OPEN:
@@ -166,9 +170,10 @@ def _windows(view: ModelView) -> Markup:
     return fragment(parts)
 
 
-def _window(report: WindowReport) -> tuple[Child, ...]:
+def _window(report: WindowReport, *, is_news: bool) -> tuple[Child, ...]:
+    """Return the cells of a window; a verdict's reason where the verdict is another than that of the window before."""
     action = report.verdict.action
-    reason = small(clip(report.verdict.reason)) if action != "keep" and report.verdict.reason else None
+    reason = small(clip(report.verdict.reason)) if is_news and report.verdict.reason else None
     distrust = small("not to be trusted") if report.estimated and report.distrust else None
     return (
         report.window,

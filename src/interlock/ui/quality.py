@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from interlock.pictures import Heat, Level, Mark, Series, heat_strip, line_chart
@@ -89,10 +90,10 @@ def _marks(windows: Sequence[WindowReport]) -> list[Mark]:
     for place, report in enumerate(windows):
         if place and report.model != windows[place - 1].model:
             marks.append(Mark(place, f"@{version_of(report.model)}"))
-        if report.verdict.action == "retrain":
-            marks.append(Mark(place, "retrain", "alarm"))
-        elif report.verdict.action == "wait for labels":
-            marks.append(Mark(place, "wait for labels", "wait"))
+    for action, run in groupby(range(len(windows)), key=lambda place: windows[place].verdict.action):
+        places = list(run)
+        if action != "keep":
+            marks.append(Mark(places[0], action, "alarm" if action == "retrain" else "wait", places[-1]))
     return marks
 
 

@@ -76,7 +76,7 @@ def _track(status: Status) -> Station:
 
 def _register(status: Status) -> Station:
     newest = _newest(status)
-    told = f"{newest.ref} is {newest.stage}" if newest else "no version yet"
+    told = f"{newest.ref}: {newest.stage}" if newest else "no version yet"
     return _station("register", (len(status.versions), "version"), told)
 
 

@@ -1,0 +1,147 @@
+"""Deployments with real server processes on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import urllib.request
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from interlock.audit.policy import parse_policy
+from interlock.audit.service import AuditService
+from interlock.core.errors import Conflict, Corrupt, GateClosed, Invalid, NotFound
+from interlock.deploy.service import DeployService
+from interlock.registry.service import ModelVersion, RegistryService
+from interlock.store import Store
+
+Register = Callable[[], ModelVersion]
+
+
+@pytest.fixture
+def deploy(store: Store) -> Iterator[DeployService]:
+    service = DeployService(store)
+    yield service
+    for row in store.database.all("SELECT name FROM deployments"):
+        service.stop(row["name"])
+
+
+@pytest.fixture
+def approved(store: Store, register: Register) -> Register:
+    audit = AuditService(store)
+    audit.set_policy("happy", parse_policy({"roc_auc": ">= 0.7", "approvals": 1}, (), "happy", "person"))
+
+    def make() -> ModelVersion:
+        version = register()
+        audit.check(version.ref)
+        return audit.approve(version.ref)
+
+    return make
+
+
+def ask(url: str, age: int = 30) -> dict[str, object]:
+    body = json.dumps({"dataframe_records": [{"age": age, "income": 30.0}]}).encode()
+    request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        found: dict[str, object] = json.loads(answer.read())
+        return found
+
+
+def test_from_approval_to_traffic_canary_promotion_and_rollback(
+    store: Store, deploy: DeployService, approved: Register
+) -> None:
+    registry = RegistryService(store)
+    first = approved()
+    found = deploy.deploy("happy", first.ref)
+    assert found.live
+    assert [(r.model, r.weight) for r in found.routes] == [("model:happy@1", 1.0)]
+    assert ask(found.url)["predictions"]
+    assert registry.version("model:happy@champion").stage == "deployed"
+
+    second = approved()
+    with_canary = deploy.deploy("happy", second.ref, canary=0.25)
+    assert [(r.model, r.weight, r.role) for r in with_canary.routes] == [
+        ("model:happy@1", 0.75, "champion"),
+        ("model:happy@2", 0.25, "challenger"),
+    ]
+    assert with_canary.url == found.url  # the same process, other routes
+    assert registry.version("model:happy@challenger").version == 2
+    assert deploy.deploy("happy", second.ref, canary=0.25) == with_canary  # again is nothing new
+
+    promoted = deploy.promote("happy", "better")
+    assert [r.model for r in promoted.routes] == ["model:happy@2"]
+    assert registry.version("model:happy@1").stage == "approved"
+    assert "challenger" not in registry.model("happy").aliases
+
+    back = deploy.rollback("happy", "worse after all")
+    assert [r.model for r in back.routes] == ["model:happy@1"]
+    assert registry.version("model:happy@champion").version == 1
+    assert [r.revision for r in deploy.revisions("happy")] == [1, 2, 3, 4]
+    assert ask(found.url)["predictions"]
+    with pytest.raises(Conflict, match="no challenger"):
+        deploy.promote("happy")
+
+
+def test_only_what_is_approved_is_deployed(store: Store, deploy: DeployService, register: Register) -> None:
+    version = register()
+    with pytest.raises(GateClosed, match="only an approved"):
+        deploy.deploy("happy", version.ref)
+    registry = RegistryService(store)
+    for stage in ("environment prepared", "validated", "approved"):  # moved there behind everybody's back: nobody signed
+        store.database.write(lambda tx, stage=stage: registry.advance(tx, version.ref, stage, "forged"))
+    with pytest.raises(GateClosed):
+        deploy.deploy("happy", version.ref)
+    assert deploy.deployments() == []
+
+
+def test_a_bundle_that_fails_its_golden_requests_takes_no_traffic(
+    store: Store, deploy: DeployService, approved: Register
+) -> None:
+    first, second = approved(), approved()
+    found = deploy.deploy("happy", first.ref)
+    from interlock.store.manifests import read_manifest
+
+    entry = read_manifest(store.objects, second.bundle).find("model.onnx")
+    path = store.root / "objects" / entry.digest[:2] / entry.digest[2:]
+    sound = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(sound[:-10] + bytes(10))
+    with pytest.raises((GateClosed, Corrupt)):
+        deploy.deploy("happy", second.ref)
+    path.write_bytes(sound)
+    assert [r.model for r in deploy.show("happy").routes] == ["model:happy@1"]
+    assert ask(found.url)["predictions"]
+    refused = store.ledger.events(kinds=("deployment.refused",))
+    assert [e.data["model"] for e in refused if e.data] in ([], [second.ref])
+
+
+def test_a_killed_server_is_started_again_and_a_stopped_one_is_not(deploy: DeployService, approved: Register) -> None:
+    found = deploy.deploy("happy", approved().ref)
+    os.kill(found.pid, signal.SIGKILL)
+    os.waitpid(found.pid, 0)
+    assert not deploy.show("happy").live
+    deploy.reconcile("happy")
+    again = deploy.show("happy")
+    assert again.live
+    assert again.pid != found.pid
+    assert ask(again.url)["predictions"]
+    stopped = deploy.stop("happy")
+    assert (stopped.live, stopped.state) == (False, "stopped")
+    deploy.reconcile("happy")
+    assert not deploy.show("happy").live
+    assert deploy.start("happy").live
+
+
+def test_what_makes_no_sense_is_refused(deploy: DeployService, approved: Register) -> None:
+    version = approved()
+    for share in (-0.1, 1.0, 2.0):
+        with pytest.raises(Invalid, match="share"):
+            deploy.deploy("happy", version.ref, canary=share)
+    with pytest.raises(Conflict, match="no champion"):
+        deploy.deploy("happy", version.ref, canary=0.1)
+    with pytest.raises(NotFound):
+        deploy.show("hapy")
+    with pytest.raises(NotFound):
+        deploy.deploy("happy", "model:happy@9")

@@ -1,0 +1,181 @@
+"""Monitors on a real prediction log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from interlock.core.clock import to_micros
+from interlock.core.errors import Invalid, NotFound
+from interlock.core.files import StoredFile
+from interlock.core.ids import new_id
+from interlock.monitor.records import MonitorPlan
+from interlock.monitor.replay import score_rows
+from interlock.monitor.service import MonitorService
+from interlock.registry.service import ModelVersion, RegistryService
+from interlock.store import Store
+from interlock.store.predictions import Prediction, PredictionWriter
+
+Register = Callable[[], ModelVersion]
+PLAN = MonitorPlan("happy", "person", "happy", "1 month", 0.01, 0.6)
+
+
+class World:
+    """Answers and truths of a deployment, written as the data plane writes them."""
+
+    def __init__(self, store: Store, version: ModelVersion, people: pl.DataFrame) -> None:
+        self.store, self.version, self.people = store, version, people
+        self.registry = RegistryService(store)
+
+    def month(self, month: int, rows: pl.DataFrame, model: ModelVersion | None = None) -> None:
+        """Let people be scored in a month of 2026."""
+        model = model or self.version
+        scores = score_rows(self.registry, model.bundle, rows)
+        start = datetime(2026, month, 1, tzinfo=UTC)
+        writer = PredictionWriter(self.store.predictions.folder)
+        made = [
+            Prediction(
+                id=new_id(),
+                at=to_micros(datetime.now(UTC)),
+                occurred_at=to_micros(start + timedelta(minutes=number)),
+                deployment="happy",
+                model=model.ref,
+                bundle=model.bundle,
+                revision=1,
+                request_id=f"{month}-{number}",
+                row=0,
+                subject=str(row["person"]),
+                inputs={"age": row["age"], "income": row["income"]},
+                score=float(scores[number]),
+                label=int(scores[number] >= 0.5),
+                route="champion",
+            )
+            for number, row in enumerate(rows.iter_rows(named=True))
+        ]
+        writer.append(made).result(10)
+        writer.close()
+
+    def labels(self, rows: pl.DataFrame, name: str = "labels.csv") -> StoredFile:
+        content = rows.select("person", "happy", "group").write_csv().encode()
+        return StoredFile(name, self.store.objects.put(content), len(content))
+
+
+@pytest.fixture
+def monitor(store: Store) -> MonitorService:
+    return MonitorService(store)
+
+
+@pytest.fixture
+def world(store: Store, monitor: MonitorService, register: Register, people: pl.DataFrame) -> World:
+    version = register()
+    monitor.set("happy", PLAN)
+    monitor.watch("happy", version.ref)
+    return World(store, version, people)
+
+
+def test_calm_windows_are_evaluated_once_and_again_when_labels_come(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame
+) -> None:
+    world.month(1, people.head(400))
+    assert monitor.look("happy", "2026-01-31") == []  # the window is not over
+    first = monitor.look("happy", "2026-02-01")
+    assert [(r.window, r.predictions, r.labels, r.severity) for r in first] == [("2026-01", 400, 0, "none")]
+    assert first[0].estimated is not None
+    assert monitor.look("happy", "2026-02-01") == []
+    batch = monitor.label("happy", world.labels(people.head(300)))
+    assert (batch.rows, batch.joined) == (300, 300)
+    again = monitor.look("happy", "2026-02-01")
+    assert [(r.labels, r.looks, r.verdict.action) for r in again] == [(300, 2, "keep")]
+    assert again[0].realised is not None
+    assert abs(again[0].realised.value - first[0].estimated.value) < 0.1
+    assert monitor.windows("happy") == again
+    assert store.ledger.events(kinds=("alarm.raised",)) == []
+
+
+def test_drift_waits_for_labels_and_harm_retrains(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame
+) -> None:
+    strange = people.head(500).with_columns(age=pl.col("age") + 60)
+    world.month(1, strange)
+    assert monitor.look("happy", "2026-02-01")[0].verdict.action == "wait for labels"
+    assert monitor.show("happy").verdict == "wait for labels"
+    monitor.label("happy", world.labels(strange.with_columns(happy=1 - pl.col("happy"))))
+    report = monitor.look("happy", "2026-02-01")[0]
+    assert report.verdict.action == "retrain"
+    raised = [e.data["verdict"] for e in store.ledger.events(kinds=("alarm.raised",)) if e.data]
+    assert raised == ["wait for labels", "retrain"]
+    assert any(d.column == "age" and d.severity == "alarm" for d in report.drifts)
+
+
+def test_the_newest_label_wins_and_the_same_file_counts_once(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame
+) -> None:
+    rows = people.head(100)
+    world.month(1, rows)
+    monitor.label("happy", world.labels(rows))
+    size = store.ledger.size()
+    monitor.label("happy", world.labels(rows))
+    assert store.ledger.size() == size
+    monitor.label("happy", world.labels(rows.with_columns(happy=1 - pl.col("happy"))))
+    found = monitor.labelled("happy")
+    assert found.height == 100
+    assert (found.sort(pl.col("person").cast(pl.Int64))["happy"] == 1 - rows.sort("person")["happy"]).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("person,group\n1,2\n", "no column 'happy'"),
+        ("happy,group\n1,2\n", "no column 'person'"),
+        ("person,happy\n1,2\n", "neither 0 nor 1"),
+        ("person,happy\n1,yes\n", "neither 0 nor 1"),
+        ("person,happy\n", "no rows"),
+    ],
+)
+def test_labels_that_are_none_are_refused_and_nothing_is_kept(
+    store: Store, monitor: MonitorService, world: World, text: str, words: str
+) -> None:
+    size = store.ledger.size()
+    file = StoredFile("labels.csv", store.objects.put(text.encode()), len(text))
+    with pytest.raises(Invalid, match=words):
+        monitor.label("happy", file)
+    assert store.ledger.size() == size
+    assert store.database.all("SELECT * FROM label_batches") == []
+
+
+def test_replay_gives_the_same_scores_and_a_champion_change_starts_a_new_page(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame, register: Register
+) -> None:
+    rows = people.head(200)
+    world.month(1, rows)
+    monitor.look("happy", "2026-02-01")
+    replayed = monitor.replay("happy", world.version.ref)
+    assert (replayed.rows, replayed.largest_difference, replayed.flips) == (200, 0.0, 0)
+    second = register()
+    assert monitor.watch("happy", second.ref).model == second.ref
+    world.month(2, people.tail(200), second)
+    assert [(r.window, r.model) for r in monitor.look("happy", "2026-03-01")] == [("2026-02", second.ref)]
+    # labels of the replaced version's last window still come, and decide nothing
+    monitor.label("happy", world.labels(rows))
+    late = monitor.look("happy", "2026-03-01")
+    assert [(r.window, r.model, r.labels) for r in late] == [("2026-01", world.version.ref, 200)]
+    assert late[0].realised is not None
+
+
+def test_what_does_not_exist_or_makes_no_sense(monitor: MonitorService, world: World) -> None:
+    with pytest.raises(NotFound, match="'happy'"):
+        monitor.look("hapy")
+    with pytest.raises(Invalid, match="no instant"):
+        monitor.look("happy", "soon")
+    with pytest.raises(Invalid, match="no period"):
+        monitor.set("happy", MonitorPlan("happy", "person", "happy", "1 fortnight"))
+    with pytest.raises(Invalid, match="false_alarms"):
+        monitor.set("happy", MonitorPlan("happy", "person", "happy", "1 month", 0.0))
+    monitor.set("other", PLAN)
+    with pytest.raises(NotFound, match="watches no version"):
+        monitor.look("other")
+    with pytest.raises(NotFound):
+        monitor.prediction("01ARZ3NDEKTSV4RRFFQ69G5FAV")
