@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,8 +46,23 @@ def test_scripts_get_the_problem_document(capsys: pytest.CaptureFixture[str]) ->
 
 def test_what_comes_from_data_cannot_write_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     finding = Finding("x", "\x1b[2J", "\x1b]0;t\x07")
-    report(errors.Invalid("\x1b[31m", hint="\x1b[0m", findings=[finding]), as_json=False)
+    report(errors.Invalid("\x1b]0;t\x07", hint="\x1b]0;t\x07", findings=[finding]), as_json=False)
     assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variables", "colored"), [({}, True), ({"NO_COLOR": "1"}, False), ({"INTERLOCK_COLOR": "false"}, False)]
+)
+def test_colours_are_for_terminals_that_want_them(tmp_path: Path, variables: dict[str, str], colored: bool) -> None:
+    terminal, end = pty.openpty()
+    code = "from interlock.cli.main import main; main(['data', 'list'])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables}
+    subprocess.run([sys.executable, "-c", code], stderr=end, env=environment, cwd=tmp_path, check=False)
+    os.close(end)
+    shown = os.read(terminal, 10_000)
+    os.close(terminal)
+    assert b"There is no workspace here." in shown
+    assert (b"\x1b[31m" in shown) is colored
 
 
 def test_what_is_not_ours_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,10 @@ def test_a_record_is_names_and_values() -> None:
         "at     2026-01-02 03:04:05",
         "share  0.333333",
         "inner  a=1, b=x",
-        "rows   a=2, b=x",
+        "rows",
+        "    a  b",
+        "    -  -",
+        "    2  x",
         "none   -",
     ]
 
@@ -77,7 +80,14 @@ def test_plain_values() -> None:
     assert to_text([]) == "none"
     assert to_text({}) == "none"
     assert to_text(["a", 1]) == "a\n1"
-    assert to_text({"a": [1, 2], "long name": {"x": 1}}) == "a          1; 2\nlong name  x=1"
+    assert to_text({"a": [1, 2], "long name": {"x": 1}, "b": []}) == "a          1, 2\nlong name  x=1\nb          none"
+
+
+def test_what_is_nested_is_short_and_grouped() -> None:
+    nested = {"a": [(1, 2), (3, 4)], "b": {"c": {"d": 1}, "e": None, "f": "", "g": []}, "h": "0a" * 32}
+    assert to_text([{"x": nested}]).splitlines()[2] == "a=[[1, 2], [3, 4]], b={c={d=1}}, h=0a0a0a0a0a0a..."
+    assert to_text([{"x": ["word"] * 50}]).splitlines()[2].endswith("...")
+    assert len(to_text([{"x": ["word"] * 50}]).splitlines()[2]) == 60
 
 
 def test_terminal_escapes_are_shown_not_sent() -> None:

@@ -164,6 +164,14 @@ def test_a_connection_that_the_server_closed_is_not_written_to(fake: Fake, clien
     assert client.call(BREAK_OFF, {}) is None
 
 
+def test_a_connection_whose_answer_was_not_read_is_not_used_again(fake: Fake, client: RemoteBackend) -> None:
+    fake.answers = [say(200, b"x" * 100_000), say(200, SEVEN)]
+    with client._answer("GET", "/", b"", {}, 5):
+        pass
+    assert client._connections._idle == []
+    assert client.call(COUNT, {}) == 7
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -60,6 +60,8 @@ def test_misspelt_names_get_the_nearest(workspace: Workspace) -> None:
 def test_a_private_method_is_no_operation(workspace: Workspace) -> None:
     with pytest.raises(AttributeError):
         _ = workspace.notes._store
+    with pytest.raises(AttributeError):
+        _ = workspace.notes.name
     with pytest.raises(NotFound):
         workspace.call("notes", "__init__", {})
 
@@ -81,6 +83,8 @@ def test_an_upload_that_is_refused_by_the_call_is_not_made(
     (tmp_path / "people.csv").touch()
     with pytest.raises(Invalid, match="no argument"):
         workspace.notes.add("a", [tmp_path / "people.csv"], stras=3)
+    with pytest.raises(Invalid, match="no argument"):
+        workspace.call("notes", "add", {"title": "a", "files": [tmp_path / "people.csv"], "stras": 3})
     assert list(local.store.objects.digests()) == []
 
 

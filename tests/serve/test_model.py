@@ -126,6 +126,21 @@ def test_a_bundle_that_does_not_hold_together_is_corrupt(shop, changes):
         LoadedModel.load(shop.store.objects, digest)
 
 
+def test_a_graph_that_reads_files_is_corrupt(shop, tmp_path):
+    from onnx import TensorProto, helper
+
+    (tmp_path / "weights").write_bytes(bytes(24))
+    weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3, 2], data_location=TensorProto.EXTERNAL)
+    weights.external_data.add(key="location", value=str(tmp_path / "weights"))
+    taken = helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, 3])
+    given = helper.make_tensor_value_info("p", TensorProto.FLOAT, [None, 2])
+    graph = helper.make_graph([helper.make_node("MatMul", ["X", "w"], ["p"])], "g", [taken], [given], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    digest = shop.bundle("people", graph=model.SerializeToString())
+    with pytest.raises(Corrupt, match="does not load"):
+        LoadedModel.load(shop.store.objects, digest)
+
+
 def test_a_folder_without_a_bundle_record_is_corrupt(shop):
     objects = shop.store.objects
     whole = read_manifest(objects, shop.bundle("people"))

@@ -128,6 +128,7 @@ def _runs(pid):
     [
         (["--deployment", "nobody"], "deployment.not_found"),
         (["--deployment", "shop", "--host", "203.0.113.1"], "address.unavailable"),
+        (["--deployment", "shop", "--announce", "/nowhere/announce.json"], "announcement.unavailable"),
         (["--deployment", "shop", "--workspace", "/nowhere/.interlock"], "workspace.not_found"),
     ],
 )

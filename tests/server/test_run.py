@@ -148,6 +148,21 @@ def test_a_signal_ends_it_well(tmp_path: Path, number: signal.Signals) -> None:
     assert (process.returncode, out, err) == (0, "ended well\n", "")
 
 
+def test_a_host_of_which_one_address_is_public_is_public(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(None, None, None, None, (address, 0)) for address in ("127.0.0.1", "192.0.2.7")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(Denied):
+        Server(workspace, "half.example")
+
+
+def test_signals_stay_ours(workspace: Workspace) -> None:
+    server = Server(workspace)
+    before = signal.getsignal(signal.SIGTERM)
+    with server._uvicorn.capture_signals():  # uvicorn's own would take a second Ctrl-C for a first
+        assert signal.getsignal(signal.SIGTERM) is before
+    server._socket.close()
+
+
 def test_handlers_are_put_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
     called: list[int] = []

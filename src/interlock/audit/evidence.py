@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
@@ -62,6 +62,8 @@ class GateResult(msgspec.Struct, frozen=True):
         warnings: what a person should look at although it does not fail the gate.
         summary: one sentence that says how it came out.
     """
+
+    TABLE: ClassVar = ("gate", "status", "summary")
 
     gate: str
     status: Status

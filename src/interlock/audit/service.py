@@ -10,13 +10,13 @@ import msgspec
 
 from interlock.audit.evidence import Evidence, GateResult, gather
 from interlock.audit.policy import Policy, parse_policy
+from interlock.core.actor import current_actor
 from interlock.core.clock import parse_instant, to_micros
 from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.core.operations import Permission, operation
 from interlock.core.plugins import load_all
 from interlock.core.ports import Transaction
 from interlock.core.refs import parse
-from interlock.core.actor import current_actor
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.serve.fresh import fresh_preflight
 from interlock.store import Store

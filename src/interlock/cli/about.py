@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from interlock.cli.main import Root, common
+from interlock.cli.commands import common
+from interlock.cli.main import Root
 from interlock.cli.session import said, show
 from interlock.core.errors import Invalid
 from interlock.core.plugins import plugins as all_plugins

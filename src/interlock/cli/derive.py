@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from interlock.cli.main import Near, common
+from interlock.cli.commands import Near, common
 from interlock.cli.session import open_workspace, show
 from interlock.cli.values import Shape, read, shape
 from interlock.core.files import StoredFile
@@ -76,7 +76,7 @@ def values_of(operation: Operation, words: Mapping[str, Any]) -> dict[str, Any]:
     values = {}
     for parameter in operation.parameters:
         given = words.get(parameter.name)
-        if given is None or (given == () and not parameter.required):
+        if given is None or given == ():
             continue
         values[parameter.name] = read(_shown(parameter), given, shape(parameter.type))
     return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -46,13 +47,23 @@ def report(error: Exception, *, as_json: bool) -> int | None:
 
 
 def _text(error: errors.Error) -> str:
-    colored = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    head = click.style("Error:", fg="red", bold=True) if colored else "Error:"
+    head = click.style("Error:", fg="red", bold=True) if _colored() else "Error:"
     lines = [f"{head} {clean(error.message)}"]
     lines += [f"  {_finding(finding)}" for finding in error.findings]
     if error.hint:
         lines.append(f"Hint: {clean(error.hint)}")
     return "\n".join(lines)
+
+
+def _colored() -> bool:
+    if not sys.stderr.isatty() or os.environ.get("NO_COLOR"):
+        return False
+    from interlock.sdk.places import nearest, settings
+
+    try:
+        return bool(settings(nearest(Path.cwd()))["color"].value)
+    except errors.Error:  # settings that cannot be read are often the very error that is shown
+        return True
 
 
 def _finding(finding: errors.Finding) -> str:

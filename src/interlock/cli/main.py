@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from interlock import __version__
+from interlock.cli.commands import Near, common
 from interlock.sdk.services import SERVICES
 
 if TYPE_CHECKING:
@@ -47,26 +48,6 @@ VERBS: Final[Mapping[str, Verb]] = {
     "plugins": Verb("interlock.cli.about:plugins", "Show the blocks that are installed, and whether they load."),
     "completion": Verb("interlock.cli.about:completion", "Print the completion script of a shell."),
 }
-
-
-class Near(click.Group):
-    """A group that answers a misspelt command with the nearest ones."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the first argument names."""
-        name = args[0]
-        found = None if name.startswith("-") else self.get_command(ctx, name.replace("_", "-"))
-        if found is not None:
-            return found.name, found, args[1:]
-        if not name.startswith("-") and not ctx.resilient_parsing:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, self.list_commands(ctx), n=3, cutoff=0.5)
-            hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-            ctx.fail(f"There is no command {name!r}.{hint}")
-        return super().resolve_command(ctx, args)
 
 
 class _ReaderGone(Exception):
@@ -132,20 +113,6 @@ class Root(Near):
         return operation_command(service, operation, self._services, called=name)
 
 
-def common() -> list[click.Parameter]:
-    """Return the options that every command takes, before it or after it."""
-    return [
-        click.Option(
-            ["--workspace"],
-            metavar="PLACE",
-            expose_value=False,
-            callback=_remember,
-            help="Folder or address of the workspace; without it, the nearest one.",
-        ),
-        click.Option(["--json"], is_flag=True, expose_value=False, callback=_remember, help="Print JSON."),
-    ]
-
-
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
     sys.exit(run(args))
@@ -182,11 +149,6 @@ def run(args: Sequence[str] | None = None, services: Mapping[str, Service] = SER
             raise
         return exit_code
     return code if isinstance(code, int) else 0
-
-
-def _remember(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
-    if value:
-        ctx.ensure_object(dict)[parameter.name] = value
 
 
 def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: ARG001 - click's signature

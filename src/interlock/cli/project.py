@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from interlock.cli.commands import common
 from interlock.cli.derive import parameters_of, values_of
-from interlock.cli.main import common
 from interlock.cli.session import note, open_workspace, said, show
 from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.sdk.catalog import Catalog
@@ -80,10 +80,12 @@ def apply(services: Mapping[str, Service]) -> click.Command:
     def run(**words: Any) -> None:
         arguments = values_of(found, words)
         with open_workspace(services) as workspace:
+            planned = workspace.call("loop", "plan", _shared(plan, arguments))
             if not said("json"):
-                show(workspace.call("loop", "plan", _shared(plan, arguments)))
+                show(planned or "Nothing to change: the workspace is what interlock.toml says.")
             result = workspace.call("loop", "apply", arguments)
-        show(result)
+        if said("json") or result != planned:
+            show(result)
 
     text = f"{found.summary} The plan is shown first."
     return click.Command("apply", callback=run, params=parameters_of(found), help=text)

@@ -1,6 +1,7 @@
 r"""Results as plain text: records as names and values, lists of records as tables.
 
 Values come from data, and data may hold terminal escapes; so what is not printable is shown as `\x1b` and the like.
+A record may name the columns that a table of it shows (`TABLE`), and tell itself in one line (`__str__`); `--json` has all.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from interlock.core.files import is_digest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _LINE = 72
 _GAP = "  "
+_NESTED = 60
+_DIGEST_SHOWN = 12
 
 
 def to_text(value: Any, widest: int | None = None) -> str:
@@ -54,12 +59,19 @@ def _pairs(pairs: Mapping[str, Any], widest: int | None) -> str:
     for name, value in pairs.items():
         title = clean(str(name))
         short = _cell(value)
-        if isinstance(value, str) or len(short) <= _LINE or not isinstance(value, list | tuple | dict | msgspec.Struct):
+        if not _is_long(value, short):
             lines.append(f"{title.ljust(width)}{_GAP}{short}".rstrip())
         else:
             lines.append(title)
             lines += [f"    {line}" for line in to_text(value, widest).splitlines()]
     return "\n".join(lines)
+
+
+def _is_long(value: Any, short: str) -> bool:
+    """Return whether a value gets lines of its own: lists of records do, and other containers that fill a line."""
+    if isinstance(value, list | tuple) and any(isinstance(item, dict | msgspec.Struct) for item in value):
+        return True
+    return len(short) > _LINE and isinstance(value, list | tuple | dict | msgspec.Struct)
 
 
 def _rows(rows: Sequence[Any], widest: int | None) -> str:
@@ -68,15 +80,24 @@ def _rows(rows: Sequence[Any], widest: int | None) -> str:
     records = [_fields(row) if isinstance(row, msgspec.Struct) else row for row in rows]
     if not all(isinstance(record, dict) for record in records):
         return "\n".join(_cell(row) for row in rows)
-    names = list(dict.fromkeys(name for record in records for name in record))
+    names = list(getattr(type(rows[0]), "TABLE", ())) or list(
+        dict.fromkeys(name for record in records for name in record)
+    )
     columns = [[record.get(name) for record in records] for name in names]
     names = [clean(str(name)) for name in names]
-    texts = [[_cut(_cell(value), widest) for value in column] for column in columns]
+    texts = [[_table_cell(value, widest) for value in column] for column in columns]
     widths = [max(len(name), *map(len, column)) for name, column in zip(names, texts, strict=True)]
     right = [all(_is_number(value) for value in column) for column in columns]
     lines = [_line(names, widths, right), _line(["-" * width for width in widths], widths, right)]
     lines += [_line(list(row), widths, right) for row in zip(*texts, strict=True)]
     return "\n".join(lines)
+
+
+def _table_cell(value: Any, widest: int | None) -> str:
+    """Return a value as it stands in a table: what is nested is always cut (`--json` has it whole)."""
+    if isinstance(value, dict | list | tuple | msgspec.Struct):
+        return _cut(_cell(value), min(widest or _NESTED, _NESTED))
+    return _cut(_cell(value), widest)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
@@ -98,13 +119,32 @@ def _cell(value: Any) -> str:
         return value.strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, dict | list | tuple | msgspec.Struct):
+        return _nested(value, inside=False) or "none"
+    return clean(str(value))
+
+
+def _nested(value: Any, *, inside: bool = True) -> str:
+    """Return a container in one line: empty members left out, digests short, brackets where it stands in another.
+
+    A record that says itself what it is in one line (`__str__`) is believed.
+    """
+    if isinstance(value, msgspec.Struct) and "__str__" in vars(type(value)):
+        return clean(str(value))
+    if isinstance(value, list | tuple) and value and "__str__" in vars(type(value[0])):
+        return ", ".join(text for text in map(_nested, value) if text)
     if isinstance(value, msgspec.Struct):
         value = _fields(value)
     if isinstance(value, dict):
-        return clean(", ".join(f"{name}={_cell(item)}" for name, item in value.items()))
+        pairs = [(clean(str(name)), _nested(item)) for name, item in value.items()]
+        text = ", ".join(f"{name}={item}" for name, item in pairs if item)
+        return f"{{{text}}}" if inside and text else text
     if isinstance(value, list | tuple):
-        return "; ".join(_cell(item) for item in value)
-    return clean(str(value))
+        text = ", ".join(_nested(item) for item in value)
+        return f"[{text}]" if inside and text else text
+    if isinstance(value, str):
+        return clean(f"{value[:_DIGEST_SHOWN]}..." if is_digest(value) else value)
+    return "" if value is None else _cell(value)
 
 
 def _cut(text: str, widest: int | None) -> str:

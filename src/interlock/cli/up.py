@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interlock.cli.main import common
+from interlock.cli.commands import common
 from interlock.cli.session import open_workspace
 from interlock.sdk.places import settings
 

@@ -81,6 +81,9 @@ class Route(msgspec.Struct, frozen=True):
     weight: float
     role: Literal["champion", "challenger"] = "champion"
 
+    def __str__(self) -> str:
+        return f"{self.model} {self.weight:.0%}"
+
 
 class DeploymentSpec(msgspec.Struct, frozen=True):
     """What a deployment shall be: stored as an object, named by its digest in table `deployments`."""

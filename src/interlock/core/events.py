@@ -7,7 +7,7 @@ does not declare cannot be written. Triggers, webhooks, lineage and the timeline
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -34,6 +34,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         subject: the reference of what it is about.
         data: what the kind declares; None after an erasure.
     """
+
+    TABLE: ClassVar = ("index", "at", "actor", "kind", "subject", "data")
 
     index: int
     at: datetime

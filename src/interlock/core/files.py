@@ -25,6 +25,9 @@ class StoredFile(msgspec.Struct, frozen=True):
     digest: str
     size_bytes: int
 
+    def __str__(self) -> str:
+        return self.name
+
 
 def is_digest(text: str) -> bool:
     """Return whether a text is a SHA-256 in lower-case hexadecimal."""

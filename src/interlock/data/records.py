@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
+from typing import ClassVar
 
 import msgspec
 
@@ -49,6 +50,8 @@ class DatasetVersion(msgspec.Struct, frozen=True):
         parents: references of what else it was made from.
         contract: the digest of the contract that it fulfils.
     """
+
+    TABLE: ClassVar = ("ref", "rows", "sources", "where", "parents", "created_at")
 
     ref: str
     name: str

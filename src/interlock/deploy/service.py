@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -32,6 +32,8 @@ class Deployment(msgspec.Struct, frozen=True):
         live: whether its server answers now.
         url: where, when it is live.
     """
+
+    TABLE: ClassVar = ("name", "revision", "routes", "state", "live", "url")
 
     name: str
     revision: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
 
@@ -37,6 +37,8 @@ class Job(msgspec.Struct, frozen=True):
         status: queued, running, done, declined (there was a reason not to), failed.
         reason: what came out.
     """
+
+    TABLE: ClassVar = ("ref", "kind", "target", "cause", "status", "reason")
 
     ref: str
     id: str

@@ -30,6 +30,9 @@ class Interval(msgspec.Struct, frozen=True):
     se: float
     rows: int
 
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.2f}-{self.high:.2f})"
+
 
 def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """Return the chance that a row of label 1 scores higher than one of label 0, ties counting half.

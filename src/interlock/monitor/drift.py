@@ -66,6 +66,9 @@ class ColumnDrift(msgspec.Struct, frozen=True):
     outside_expected: float
     reason: str
 
+    def __str__(self) -> str:
+        return self.column if self.severity != "none" else ""
+
 
 def drift(
     reference: Reference, frame: pl.DataFrame, score: NDArray[np.float64] | None = None, *, alpha: float

@@ -87,7 +87,8 @@ def look(store: Store, watched: Watched, frame: pl.DataFrame, until: datetime) -
     verdict = None
     if fresh:
         verdict = decide([_facts(report) for report in reports], _standard(plan, reference))
-        fresh[-1] = msgspec.structs.replace(fresh[-1], verdict=verdict)
+        if fresh[-1].window >= verdict.since:  # a window before the episode keeps its peace
+            fresh[-1] = msgspec.structs.replace(fresh[-1], verdict=verdict)
     if not late + fresh:
         return []
     ids = [_ids(frame, report) for report in late + fresh]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
+from typing import ClassVar
 
 import msgspec
 
@@ -41,6 +42,8 @@ class Monitor(msgspec.Struct, frozen=True):
         since: the first window of the open drift episode, or "".
     """
 
+    TABLE: ClassVar = ("name", "model", "verdict", "since", "reason")
+
     name: str
     plan: MonitorPlan
     model: str
@@ -67,6 +70,8 @@ class WindowReport(msgspec.Struct, frozen=True, kw_only=True):
         looks: how often it was evaluated; labels that come later make it new.
         verdict: what was decided at this look.
     """
+
+    TABLE: ClassVar = ("window", "model", "predictions", "labels", "drifts", "estimated", "realised", "verdict")
 
     window: str
     starts_at: datetime

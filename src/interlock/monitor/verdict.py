@@ -130,6 +130,9 @@ class Verdict(msgspec.Struct, frozen=True):
     labels: int = 0
     windows: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return self.action
+
 
 class _Pool(msgspec.Struct, frozen=True):
     auc: float

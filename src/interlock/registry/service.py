@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
+from typing import ClassVar
 
 import msgspec
 
@@ -28,6 +29,8 @@ class ModelVersion(msgspec.Struct, frozen=True):
         stage: where it stands in its life cycle, since `stage_at`, for `stage_reason`.
         aliases: the aliases that point to it.
     """
+
+    TABLE: ClassVar = ("ref", "stage", "aliases", "data", "run", "stage_reason")
 
     ref: str
     model: str

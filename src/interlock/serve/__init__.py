@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from interlock.serve.engine import Answer, Ask, Engine
+    from interlock.serve.fresh import fresh_preflight
     from interlock.serve.golden import check_golden
     from interlock.serve.http import Endpoint, Request, Response
     from interlock.serve.model import LoadedModel
@@ -29,6 +30,7 @@ _HOME: Final = {
     "Response": "http",
     "Router": "router",
     "check_golden": "golden",
+    "fresh_preflight": "fresh",
     "preflight": "preflight",
 }
 
@@ -43,6 +45,7 @@ __all__ = [
     "Response",
     "Router",
     "check_golden",
+    "fresh_preflight",
     "preflight",
 ]
 

@@ -188,7 +188,9 @@ class LoadedModel:
 
 
 def open_session(graph: bytes) -> Session:
-    """Return an ONNX Runtime session over a graph's bytes: one thread, on the processor, no spinning.
+    """Return an ONNX Runtime session over a graph's bytes: one thread, on the processor.
+
+    A graph that would read its weights from files is refused by the runtime, because bytes have no folder.
 
     Raises:
         MissingExtra: onnxruntime is not installed.

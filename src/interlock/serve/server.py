@@ -17,7 +17,7 @@ import msgspec
 import uvicorn
 import uvloop
 
-from interlock.core.errors import Unavailable
+from interlock.core.errors import Error, Unavailable
 from interlock.core.plugins import load_all
 from interlock.serve.app import Application, Limits, ServingProtocol
 from interlock.serve.control import Control
@@ -89,7 +89,7 @@ def run(store: Store, options: Options) -> None:
 
     Raises:
         NotFound: there is no such deployment.
-        Unavailable: the address cannot be listened on.
+        Unavailable: the address cannot be listened on, or the announce file not be written.
     """
     with _listen(options) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(store, options, listener))
@@ -101,23 +101,25 @@ async def _serve(store: Store, options: Options, listener: socket.socket) -> Non
         engine = Engine(options.deployment, journal, store.clock, pool)
         watcher = Watcher(engine, store.database, store.objects)
         started_at = store.clock.now()
-        await asyncio.to_thread(watcher.check)
-        if watcher.wanted is None and watcher.error is not None:
+        try:
+            await asyncio.to_thread(watcher.read)
+        except Error:
             await journal.close()
-            raise watcher.error
+            raise
         limits = msgspec.structs.replace(options.limits, hosts=(*options.limits.hosts, options.host))
         further = Control(engine, watcher, started_at).routes()
         server = _Server(_configuration(Application(engine, protocols(), further, limits)))
-        watcher.start()
-        gc.collect()
-        gc.freeze()  # libraries and models stay; looking through them again and again would cost each request
+        watcher.start()  # it loads while the server answers already: alive, and not ready
         side = asyncio.create_task(_accompany(server, engine, options, listener))
+        side.add_done_callback(lambda _: setattr(server, "should_exit", True))
         try:
             await server.serve([listener])
         finally:
             side.cancel()
             await asyncio.to_thread(watcher.stop)
             await journal.close()
+        with contextlib.suppress(asyncio.CancelledError):
+            await side
 
 
 class _Server(uvicorn.Server):
@@ -153,19 +155,30 @@ async def _accompany(server: uvicorn.Server, engine: Engine, options: Options, l
     said = -1
     while not server.should_exit:
         revision = engine.revision
-        if options.announce is not None and server.started and revision is not None and revision.number != said:
+        if server.started and revision is not None and revision.number != said:
+            if said < 0:
+                gc.collect()
+                gc.freeze()  # libraries and models stay; looking through them again and again would cost each request
             said = revision.number
-            write_announcement(options.announce, Announcement(os.getpid(), url, said))
+            if options.announce is not None:
+                write_announcement(options.announce, Announcement(os.getpid(), url, said))
         if options.parent and (os.getppid() != options.parent if child else not _is_alive(options.parent)):
             server.should_exit = True
         await asyncio.sleep(_TICK_S)
 
 
 def write_announcement(path: Path, announcement: Announcement) -> None:
-    """Write an announce file: it is whole, or as it was before."""
+    """Write an announce file: it is whole, or as it was before.
+
+    Raises:
+        Unavailable: it cannot be written.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(msgspec.json.encode(announcement))
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(msgspec.json.encode(announcement))
+        temporary.replace(path)
+    except OSError as error:
+        raise Unavailable(f"The announce file cannot be written: {error.strerror}.", about="announcement") from None
 
 
 def _listen(options: Options) -> socket.socket:

@@ -50,6 +50,18 @@ class Watcher:
         self._retry_after = 0.0
         self._thread: threading.Thread | None = None
 
+    def read(self) -> Wanted:
+        """Return what the deployment's row says now.
+
+        Raises:
+            NotFound: there is no such deployment.
+            Unavailable: the database cannot be read.
+        """
+        row = self._database.one(_WANTED, {"name": self._engine.name})
+        if row is None:
+            raise NotFound.named("deployment", self._engine.name)
+        return Wanted(row["revision"], row["spec"])
+
     def check(self, force: bool = True) -> None:
         """Serve what the row says, if it can be; otherwise keep what is served, and say why in `error`.
 
@@ -58,7 +70,7 @@ class Watcher:
         """
         with self._lock:
             try:
-                wanted = self._read()
+                wanted = self.read()
                 tried = wanted == self.wanted and self.error is not None and not force
                 self.wanted = wanted
                 if wanted == self._served():
@@ -71,7 +83,7 @@ class Watcher:
                 self._refuse(Error(f"Loading failed: {type(error).__name__}.", about="deployment"))
 
     def start(self) -> None:
-        """Begin to watch, in a thread."""
+        """Begin to watch, in a thread, which serves what the row says as soon as it is loaded."""
         self._thread = threading.Thread(target=self._watch, name="interlock-watch", daemon=True)
         self._thread.start()
 
@@ -83,16 +95,11 @@ class Watcher:
 
     def _watch(self) -> None:
         clock = self._engine.clock
+        self.check()
         while not self._stop.wait(_POLL_S):
             # A revision that failed because something was away for a moment is tried again by itself.
             retry = self.error is not None and self.error.transient and clock.monotonic() >= self._retry_after
             self.check(force=retry)
-
-    def _read(self) -> Wanted:
-        row = self._database.one(_WANTED, {"name": self._engine.name})
-        if row is None:
-            raise NotFound.named("deployment", self._engine.name)
-        return Wanted(row["revision"], row["spec"])
 
     def _served(self) -> Wanted | None:
         revision = self._engine.revision

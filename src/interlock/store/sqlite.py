@@ -116,11 +116,17 @@ class SqliteDatabase:
 
     def all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Row]:
         """Return all rows of a query, as they stood at the last commit."""
-        return self._reader().all(sql, values)
+        try:
+            return self._reader().all(sql, values)
+        except apsw.Error as error:
+            raise _translate(error, self.path) from error
 
     def one(self, sql: str, values: Mapping[str, Any] | None = None) -> Row | None:
         """Return the first row of a query, or None."""
-        return self._reader().one(sql, values)
+        try:
+            return self._reader().one(sql, values)
+        except apsw.Error as error:
+            raise _translate(error, self.path) from error
 
     def close(self) -> None:
         """Finish the changes handed in so far, then close every connection."""

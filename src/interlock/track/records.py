@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -37,6 +37,8 @@ class Run(msgspec.Struct, frozen=True):
         tags: its tags.
         artifacts: the files it left, by path.
     """
+
+    TABLE: ClassVar = ("ref", "experiment", "status", "metrics", "inputs", "started_at", "ended_at")
 
     ref: str
     id: str

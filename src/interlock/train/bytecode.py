@@ -65,7 +65,7 @@ def _lines(code: CodeType) -> Iterator[str]:
     for instruction in kept:
         value = instruction.argval
         if instruction.opcode in dis.hasconst:
-            text = _constant(value)
+            text = _constant(code.co_consts[instruction.arg or 0])  # `argval` is unknown for names of keywords in 3.11
         elif instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs:
             text = str(bisect_left(offsets, value))
         else:

@@ -8,11 +8,10 @@ something else than the first time, the run stops and says so.
 from __future__ import annotations
 
 import contextvars
-import functools
 import itertools
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -52,21 +51,14 @@ class PipelineResult:
         steps: its steps, in the order of their calls.
         run_id: the run.
         log: the file with what it printed.
+        digest: the digest of the value, or "" when it has none.
     """
 
     value: Any
     steps: list[StepRecord]
     run_id: str
     log: Path
-    _values: Values = field(repr=False)
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """The digest of the value, or "" when it has none."""
-        try:
-            return self._values.digest(self.value).digest
-        except Invalid:
-            return ""
+    digest: str
 
     @staticmethod
     def steps_of(store: Store, run_id: str) -> list[StepRecord]:
@@ -117,7 +109,7 @@ def run_pipeline(
             conductor.close()
             if isinstance(executor, str):
                 chosen.close()
-        return PipelineResult(value, conductor.records(), run_id, log.path, values)
+        return PipelineResult(value, conductor.records(), run_id, log.path, _digest(value, values))
     finally:
         log.close()
 
@@ -288,6 +280,13 @@ class _Conductor:
         self._records[record.position] = ended
         self._journal.ended(ended, key, made)
         return value
+
+
+def _digest(value: Any, values: Values) -> str:
+    try:
+        return values.digest(value).digest
+    except Invalid:
+        return ""
 
 
 def _may_retry(error: BaseException, attempts: int, retries: int) -> bool:
