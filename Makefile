@@ -31,7 +31,7 @@ docs: .venv/dev.stamp ## write docs/reference from the code
 lock: .venv/dev.stamp ## write requirements/*.txt from pyproject.toml
 	@scripts/lock
 
-clean: ## remove what these targets made, .venv too
+clean: ## remove .venv, caches and builds (no workspace)
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

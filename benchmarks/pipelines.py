@@ -78,7 +78,13 @@ store = create_store(folder / ".interlock")
 print(run_pipeline(load_entry("pipeline:three", folder), {}, store=store).value)
 store.close()
 """
-PLAIN = "import sys; sys.path.insert(0, sys.argv[1]); sys.dont_write_bytecode = True; import pipeline; print(pipeline.three())"
+PLAIN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+sys.dont_write_bytecode = True
+import pipeline
+print(pipeline.three())
+"""
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ Plain functions. `train` also runs in a debugger or a notebook: `train(people=so
 
 from __future__ import annotations
 
+import logging
+
 import polars as pl
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
@@ -51,5 +53,5 @@ def train(people: pl.DataFrame, use_sensitive: bool = False, trees: int = 100) -
     model = fit(training, inputs, trees)
     log_param("inputs", ",".join(inputs))
     log_metric("roc_auc", measure(model, held_out, inputs))
-    print(f"trained on {training.height} rows, held out {held_out.height}")
+    logging.getLogger("train").info("trained on %d rows, held out %d", training.height, held_out.height)
     return Model(model, inputs=training.select(inputs), target=TARGET, evaluation=held_out, training=training)

@@ -43,7 +43,9 @@ def test_the_specification_s_example() -> None:
     assert milliseconds("01ARZ3NDEKTSV4RRFFQ69G5FAV") == 1469922850259
 
 
-@pytest.mark.parametrize("text", ["", "01ARZ3NDEKTSV4RRFFQ69G5FA", "01ARZ3NDEKTSV4RRFFQ69G5FAI", "81ARZ3NDEKTSV4RRFFQ69G5FAV"])
+@pytest.mark.parametrize(
+    "text", ["", "01ARZ3NDEKTSV4RRFFQ69G5FA", "01ARZ3NDEKTSV4RRFFQ69G5FAI", "81ARZ3NDEKTSV4RRFFQ69G5FAV"]
+)
 def test_what_is_no_ulid(text: str) -> None:
     assert not is_ulid(text)
     with pytest.raises(ValueError, match="not a ULID"):

@@ -112,7 +112,9 @@ def test_a_broken_contract_names_columns_and_rows_and_changes_nothing(store: Sto
 
 
 def test_what_the_owner_says_is_kept_and_widens_the_contract(store: Store, data: DataService) -> None:
-    declaration = Declaration(id="person", target="age", sensitive=("code",), columns={"age": ColumnEdit(range=(0, 120))})
+    declaration = Declaration(
+        id="person", target="age", sensitive=("code",), columns={"age": ColumnEdit(range=(0, 120))}
+    )
     data.declare("people", declaration)
     data.ingest("people", [parquet(store, FRAME)])
     assert data.show("people").declaration == declaration
@@ -143,3 +145,9 @@ def test_what_does_not_exist_is_not_found_with_near_names(store: Store, data: Da
         data.ingest("a/b", [parquet(store, FRAME)])
     with pytest.raises(Invalid, match="No file"):
         data.ingest("people", [])
+
+
+def test_a_condition_that_leaves_no_row_makes_no_version(store: Store, data: DataService) -> None:
+    with pytest.raises(Invalid, match="No row"):
+        data.ingest("people", [parquet(store, FRAME)], "age > 200")
+    assert data.list() == []

@@ -43,8 +43,8 @@ def approved(store: Store, register: Register) -> Register:
 
 def ask(url: str, age: int = 30) -> dict[str, object]:
     body = json.dumps({"dataframe_records": [{"age": age, "income": 30.0}]}).encode()
-    request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+    request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
         found: dict[str, object] = json.loads(answer.read())
         return found
 
@@ -89,7 +89,11 @@ def test_only_what_is_approved_is_deployed(store: Store, deploy: DeployService, 
     with pytest.raises(GateClosed, match="only an approved"):
         deploy.deploy("happy", version.ref)
     registry = RegistryService(store)
-    for stage in ("environment prepared", "validated", "approved"):  # moved there behind everybody's back: nobody signed
+    for stage in (
+        "environment prepared",
+        "validated",
+        "approved",
+    ):  # moved there behind everybody's back: nobody signed
         store.database.write(lambda tx, stage=stage: registry.advance(tx, version.ref, stage, "forged"))
     with pytest.raises(GateClosed):
         deploy.deploy("happy", version.ref)

@@ -23,15 +23,3 @@ def test_no_file_names_a_registry_or_a_home_folder(files, root) -> None:
             if match := FORBIDDEN.search(line):
                 found.append(f"{path.relative_to(root)}:{number} {match.group().decode()}")
     assert found == []
-
-
-def test_requirements_are_pinned_and_hashed(root) -> None:
-    lists = sorted((root / "requirements").glob("*.txt"))
-    assert [path.name for path in lists] == ["demo.txt", "dev.txt"]
-    versions = []
-    for path in lists:
-        entries = [entry for entry in re.split(r"\n(?=\S)", path.read_text()) if not entry.startswith("#")]
-        loose = [entry for entry in entries if not re.match(r"[a-z0-9.-]+==[\w.]+ [^\n]*\\?\n +--hash=sha256:", entry)]
-        assert loose == []
-        versions.append({entry.partition(" \\")[0] for entry in entries})
-    assert versions[0] <= versions[1], "demo.txt installs something that dev.txt does not"

@@ -39,7 +39,7 @@ def test_the_example_is_read() -> None:
         ("monitor:employment alarm", "monitor:employmnt alarm", ["when.0.event", "'employment'"]),
         ("retrain train", "retrian train", ["when.0.do", "'retrain'"]),
         ("deploy employment", "deploy employ", ["when.2.do", "'employment'"]),
-        ('AGEP = { range = [0, 120] }', 'AGEP = { rnge = [0, 120] }', ["AGEP.rnge", "'range'"]),
+        ("AGEP = { range = [0, 120] }", "AGEP = { rnge = [0, 120] }", ["AGEP.rnge", "'range'"]),
         ('model = "employment@champion"', 'model = "emplyoment@champion"', ["deployment.employment.model"]),
         ('approve = "better than champion"', 'approve = "always"', ["approve", "better than champion"]),
     ],

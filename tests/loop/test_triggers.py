@@ -45,9 +45,7 @@ def test_each_event_queues_its_job_once(store: Store) -> None:
     data = {"window": "2026-01", "signal": "drift", "verdict": "retrain", "report": "", "reason": ""}
     for name in ("a", "b", "c"):
         with acting_as("loop:turn"):
-            store.database.write(
-                lambda tx, name=name: store.ledger.append(tx, "alarm.raised", f"monitor:{name}", data)
-            )
+            store.database.write(lambda tx, name=name: store.ledger.append(tx, "alarm.raised", f"monitor:{name}", data))
     assert fire(store, jobs, whens) == 2
     assert fire(store, jobs, whens) == 0
     assert [(job.kind, job.target, job.cause) for job in reversed(jobs.jobs())] == [

@@ -138,6 +138,23 @@ def test_an_interval_far_wider_than_the_others_does_not_flatten_the_rest(drawn) 
         assert all(0 < float(y) < found.size[3] for y in re.findall(r"V([\d.]+)", path.attrib["d"]))
 
 
+def test_names_at_the_same_height_are_moved_apart(drawn) -> None:
+    series = [Series(name, (0.8, 0.8)) for name in ("a", "b", "c")]
+    found = drawn(line_chart("Q", ["1", "2"], series, levels=[Level("floor", 0.8)]))
+    ys = sorted(float(t.attrib["y"]) for t in [*found.all("text", "il-s"), *found.all("text", "il-level")])
+    assert len(ys) == 4
+    assert all(b - a >= 15.9 for a, b in pairwise(ys))
+
+
+def test_what_lasts_is_drawn_and_told_in_all_its_windows(drawn) -> None:
+    chart = line_chart("Q", LABELS, [Series("a", VALUES)], marks=[Mark(2, "retrain", "alarm", 5)])
+    assert [row[0] for row in chart.table.rows if row[2]] == ["2016-03", "2016-04", "2016-05", "2016-06"]
+    assert "retrain at 2016-03 to 2016-06." in chart.text
+    found = drawn(chart)
+    start, end = re.match(r"M([\d.]+) [\d.]+H([\d.]+)", found.all("path", "il-alarm-span")[0].attrib["d"]).groups()
+    assert float(end) - float(start) == pytest.approx(3 * 480 / 12)
+
+
 NUMBERS = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), st.floats(0, 1))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from typing import get_args
 
 import pytest
@@ -11,7 +12,7 @@ MAIN = ["created", "registered", "environment prepared", "validated", "approved"
 
 
 def test_the_main_road_leads_from_created_to_retired_without_a_short_cut() -> None:
-    for origin, stage in zip(MAIN, MAIN[1:], strict=False):
+    for origin, stage in itertools.pairwise(MAIN):
         check_move(origin, stage)  # type: ignore[arg-type]
     for place, origin in enumerate(MAIN):
         for stage in MAIN[place + 2 : -1]:

@@ -27,7 +27,7 @@ def test_versions_count_up_and_a_run_is_registered_once(registry: RegistryServic
 
 
 def test_what_is_no_bundle_is_not_registered(store: Store, registry: RegistryService) -> None:
-    with pytest.raises((Corrupt, NotFound)):
+    with pytest.raises(Invalid, match="no bundle"):
         registry.register("happy", "run:01", store.objects.put(b"{}"), [])
     with pytest.raises(NotFound):
         registry.register("happy", "run:01", "0" * 64, [])
@@ -70,7 +70,9 @@ def test_by_hand_a_version_only_goes_back_or_away(store: Store, registry: Regist
     ]
 
 
-def test_an_illegal_move_rolls_the_whole_change_back(store: Store, registry: RegistryService, register: Register) -> None:
+def test_an_illegal_move_rolls_the_whole_change_back(
+    store: Store, registry: RegistryService, register: Register
+) -> None:
     version = register()
     size = store.ledger.size()
     with pytest.raises(Conflict):

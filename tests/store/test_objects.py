@@ -80,7 +80,9 @@ def test_a_source_that_breaks_leaves_nothing_behind(objects: FolderObjects) -> N
     assert not list(objects.digests())
 
 
-def test_bytes_and_name_are_synced_before_the_digest_is_told(objects: FolderObjects, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_and_name_are_synced_before_the_digest_is_told(
+    objects: FolderObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order: list[str] = []
     sync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda handle: (order.append("sync"), sync(handle))[1])

@@ -97,7 +97,7 @@ def test_callers_share_commits(database: SqliteDatabase) -> None:
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + 10
-    while database._queue.qsize() < 30 and time.monotonic() < deadline:  # noqa: SLF001, ASYNC110
+    while database._queue.qsize() < 30 and time.monotonic() < deadline:
         time.sleep(0.01)
     before = database.one("PRAGMA data_version")
     gate.set()
@@ -167,7 +167,10 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, database: SqliteD
     acknowledged = 0
     for attempt in range(6):
         child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tmp_path / "w.db")], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+            [sys.executable, "-c", CHILD, str(tmp_path / "w.db")],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=dict(os.environ),
         )
         assert child.stdout is not None
         for _ in range(20 + 7 * attempt):

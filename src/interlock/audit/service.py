@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,16 +15,17 @@ from interlock.core.clock import parse_instant, to_micros
 from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.core.operations import Permission, operation
 from interlock.core.plugins import load_all
-from interlock.core.ports import Transaction
 from interlock.core.refs import parse
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.serve.fresh import fresh_preflight
-from interlock.store import Store
 from interlock.track.environment import Environment, environment
 from interlock.track.service import TrackService
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from interlock.core.ports import Transaction
+    from interlock.store import Store
 
 TRAINING = "training.parquet"
 
@@ -285,7 +286,8 @@ class AuditService:
         """Write a report, one event a gate, and the moves that follow."""
         tx.run(
             "INSERT INTO gate_reports (model, version, report, policy, passed, made_at)"
-            " VALUES (:model, :version, :report, :policy, :passed, :at)",
+            " VALUES (:model, :version, :report, :policy, :passed, :at) ON CONFLICT (model, version, made_at) DO UPDATE SET"
+            " report = excluded.report, policy = excluded.policy, passed = excluded.passed",
             {
                 "model": version.model,
                 "version": version.version,

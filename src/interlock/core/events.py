@@ -6,7 +6,7 @@ does not declare cannot be written. Triggers, webhooks, lineage and the timeline
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
+from datetime import datetime
 from typing import Any, ClassVar, Final
 
 import msgspec

@@ -46,10 +46,13 @@ def read_files(
             frames.append(_shaped(*read_table(path, file.name), contract))
     try:
         frame = pl.concat(frames, how="vertical_relaxed")
-        return frame.filter(pl.sql_expr(where)) if where else frame
+        found = frame.filter(pl.sql_expr(where)) if where else frame
     except pl.exceptions.PolarsError as error:
         what = f"condition {where!r}" if where else "files"
         raise Invalid(f"The {what} cannot be applied: {str(error).splitlines()[0]}.", about="dataset_version") from None
+    if not found.height:
+        raise Invalid(f"No row satisfies {where!r}.", about="dataset_version", hint="Look at the condition.")
+    return found
 
 
 def _shaped(frame: pl.DataFrame, typed: bool, contract: Contract | None) -> pl.DataFrame:

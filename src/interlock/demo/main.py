@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interlock.demo.layout import lay_out
 from interlock.demo.people import PEOPLE
 from interlock.demo.screen import Screen
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCRIPTED = (
     "The rows are real: American Community Survey, Massachusetts, 2015-2018. What is scripted: who arrives in which month"

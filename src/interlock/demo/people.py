@@ -92,6 +92,6 @@ def corrupted(rows: pl.DataFrame) -> pl.DataFrame:
     number = pl.int_range(pl.len())
     broken = rows.with_columns(
         AGEP=pl.when(number.is_in([3, 14, 15])).then(400).otherwise(pl.col("AGEP")),
-        DIS=pl.when(number == 92).then(pl.lit("7")).otherwise(pl.col("DIS").cast(pl.String)),  # noqa: PLR2004
+        DIS=pl.when(number == 92).then(pl.lit("7")).otherwise(pl.col("DIS").cast(pl.String)),
     )
     return broken.rename({"SCHL": "SCHOOL"})

@@ -1,5 +1,6 @@
 """The story that the demo tells, part by part. Every part looks first what has happened already, so a demo that was
-stopped in the middle goes on where it was."""
+stopped in the middle goes on where it was.
+"""
 
 from __future__ import annotations
 
@@ -167,6 +168,8 @@ class Story:
     def turn(self, until: datetime) -> None:
         """Take one turn of the loop, and tell what it did."""
         done = self.ws.loop.turn(until.isoformat())
+        if any(job.startswith("retrain") and ": done" in job for job in done.jobs):
+            self.screen.title("7. Retrain: the alarm starts the pipeline by itself")
         for job in done.jobs:
             self.screen.line(job, mark="+" if ": done" in job else "!")
         for decision in done.decisions:
@@ -200,7 +203,7 @@ class Story:
         found = self._reports(month)
         scored = " and ".join(f"{r.predictions} by {r.model.rpartition(':')[2]}" for r in found)
         drifted = [d.reason for r in found for d in r.drifts if d.severity == "alarm"]
-        more = f" (and {len(drifted) - 2} more columns)" if len(drifted) > 2 else ""  # noqa: PLR2004
+        more = f" (and {len(drifted) - 2} more columns)" if len(drifted) > 2 else ""
         return f"{month.name}: scored {scored}; {'; '.join(drifted[:2]) + more if drifted else 'no drift'}"
 
     def _quality(self, month: Month) -> str:
@@ -224,7 +227,8 @@ class Story:
         found = self.ws.monitor.show(NAME)
         if found.verdict != self._said:
             self._said = found.verdict
-            self.screen.line(f"verdict {found.verdict!r}: {found.reason}", mark="+" if found.verdict == "keep" else "!")
+            reason = found.reason or f"{found.model} is watched from the next window on"
+            self.screen.line(f"verdict {found.verdict!r}: {reason}", mark="+" if found.verdict == "keep" else "!")
 
     def _url(self) -> str:
         found = self.ws.deploy.show(NAME)

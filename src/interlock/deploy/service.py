@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
-from typing import ClassVar, Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
 
@@ -12,12 +12,14 @@ from interlock.core.bundles import DeploymentSpec, Route
 from interlock.core.clock import from_micros, to_micros
 from interlock.core.errors import Conflict, GateClosed, Invalid, NotFound, Unavailable
 from interlock.core.operations import Permission, operation
-from interlock.core.ports import Row, Transaction
 from interlock.core.refs import check_name, parse
 from interlock.deploy.process import ProcessTarget, Replica
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.serve.fresh import fresh_preflight
-from interlock.store import Store
+
+if TYPE_CHECKING:
+    from interlock.core.ports import Row, Transaction
+    from interlock.store import Store
 
 _READY_S = 60.0
 State = Literal["serving", "stopped"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
+from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from interlock.core.clock import parse_instant
 from interlock.core.errors import Invalid
 from interlock.core.operations import Permission, operation
@@ -14,7 +16,9 @@ from interlock.loop.status import Status, status
 from interlock.loop.turn import Turn, take_turn
 from interlock.loop.why import Answer, why
 from interlock.registry.service import ModelVersion
-from interlock.store import Store
+
+if TYPE_CHECKING:
+    from interlock.store import Store
 
 Changes = list[Change]
 JobList = list[Job]

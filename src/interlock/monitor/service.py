@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,7 +11,6 @@ from interlock.core.errors import Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.core.operations import Permission, operation
 from interlock.core.periods import parse_period
-from interlock.core.ports import Row, Transaction
 from interlock.core.refs import check_name
 from interlock.monitor.labels import add_labels, with_labels
 from interlock.monitor.look import Episode, Watched, encode, look, read_report
@@ -20,11 +18,15 @@ from interlock.monitor.records import LabelBatch, Monitor, MonitorPlan, Replay, 
 from interlock.monitor.replay import Duel, duel, make_reference, replay
 from interlock.monitor.verdict import Standard
 from interlock.registry.service import RegistryService
-from interlock.store import Store
 from interlock.store.predictions import Prediction
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import polars as pl
+
+    from interlock.core.ports import Row, Transaction
+    from interlock.store import Store
 
 Reports = list[WindowReport]
 Monitors = list[Monitor]
@@ -209,10 +211,7 @@ class MonitorService:
         plan = self._plan(self._row(name))
         frame = self._labelled_frame(name).filter(pl.col(plan.target).is_not_null())
         inputs = {column: column.removeprefix("inputs.") for column in frame.columns if column.startswith("inputs.")}
-        meta = [
-            c
-            for c in ("at", "bundle", "deployment", "revision", "request_id", "row", "score", "label", "route", "exact")
-        ]
+        meta = list(("at", "bundle", "deployment", "revision", "request_id", "row", "score", "label", "route", "exact"))
         shaped = frame.drop(meta, strict=False).rename(inputs).rename({"subject": plan.id})
         return shaped.unique(subset=[plan.id], keep="last", maintain_order=True)
 

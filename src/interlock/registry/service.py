@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
-from typing import ClassVar
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
 from interlock.core.bundles import Bundle
 from interlock.core.clock import from_micros, to_micros
-from interlock.core.errors import Conflict, Denied, Invalid, NotFound
+from interlock.core.errors import Conflict, Corrupt, Denied, Invalid, NotFound
 from interlock.core.operations import Permission, operation
-from interlock.core.ports import Reader, Row, Transaction
 from interlock.core.refs import LATEST, Ref, check_name, parse
 from interlock.registry.lifecycle import Stage, check_move
-from interlock.store import Store
 from interlock.store.manifests import read_manifest
+
+if TYPE_CHECKING:
+    from interlock.core.ports import Reader, Row, Transaction
+    from interlock.store import Store
 
 
 class ModelVersion(msgspec.Struct, frozen=True):
@@ -100,7 +102,13 @@ class RegistryService:
             Invalid: the object is no bundle.
         """
         check_name(model, "model")
-        self.read_bundle(bundle)
+        if self._store.objects.get(
+            bundle
+        ):  # unreadable bytes are Corrupt, readable ones that are no bundle are Invalid
+            try:
+                self.read_bundle(bundle)
+            except (Corrupt, NotFound) as error:
+                raise Invalid(f"Object {bundle} is no bundle: {error.message}", about="bundle") from None
         ident = parse(run, "run").name
 
         def change(tx: Transaction) -> int:

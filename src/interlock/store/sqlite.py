@@ -213,6 +213,12 @@ class SqliteDatabase:
 def _translate(error: apsw.Error, path: Path) -> Error:
     if isinstance(error, apsw.NotADBError | apsw.CorruptError):
         return Corrupt(f"{path.name} is not a sound database: {error}.", about="database", path=path.name)
-    if isinstance(error, apsw.CantOpenError | apsw.FullError | apsw.IOError | apsw.ReadOnlyError | apsw.BusyError):
+    if isinstance(
+        error,
+        (
+            apsw.CantOpenError | apsw.FullError | apsw.IOError | apsw.ReadOnlyError | apsw.BusyError,
+            apsw.ConnectionClosedError,
+        ),
+    ):
         return Unavailable(f"{path.name} cannot be used now: {error}.", about="database", path=path.name)
     return Error(f"The database refused a statement: {error}.", about="database")

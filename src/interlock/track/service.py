@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from interlock.core.clock import from_micros, to_micros
@@ -9,11 +11,13 @@ from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.core.ids import new_id
 from interlock.core.operations import Permission, operation
-from interlock.core.ports import Reader, Row, Transaction
 from interlock.core.refs import check_name, is_safe_path, parse
-from interlock.store import Store
 from interlock.store.segments import pack
 from interlock.track.records import Experiment, Metric, Run, Start, Status
+
+if TYPE_CHECKING:
+    from interlock.core.ports import Reader, Row, Transaction
+    from interlock.store import Store
 
 Experiments = list[Experiment]
 Runs = list[Run]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from interlock.core.errors import Invalid, NotFound
-from interlock.data.service import DataService
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from interlock.data.service import DataService
     from interlock.train.loader import Argument
 
 TABLES = ("polars", "pandas")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
 import logging
 import os
 import re
@@ -16,16 +15,15 @@ import sys
 import threading
 from contextvars import ContextVar
 from pathlib import Path  # noqa: TC003 - an attribute
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from interlock.core.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from interlock.core.clock import Clock
 
-Sink = "Callable[[str, str], None]"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\Z")
 _sink: ContextVar[Callable[[str, str], None] | None] = ContextVar("interlock_sink", default=None)
 
@@ -122,34 +120,25 @@ def captured(sink: Callable[[str, str], None]) -> Iterator[None]:
         _sink.reset(token)
 
 
-class _Tee(io.TextIOBase):
-    """Stands for sys.stdout or sys.stderr while runs go on."""
+class _Tee:
+    """Stands for sys.stdout or sys.stderr while runs go on; all but writing is the original's."""
 
-    def __init__(self, name: str, original: Any) -> None:
-        self.name = name
+    def __init__(self, label: str, original: TextIO) -> None:
+        self.label = label
         self.original = original
 
     def write(self, text: str) -> int:
         sink = _sink.get()
         if sink is not None:
-            sink(self.name, text)
-        return int(self.original.write(text) or len(text))
+            sink(self.label, text)
+        return self.original.write(text)
 
-    def flush(self) -> None:
-        self.original.flush()
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
 
-    def isatty(self) -> bool:
-        return bool(self.original.isatty())
-
-    def fileno(self) -> int:
-        return int(self.original.fileno())
-
-    def writable(self) -> bool:
-        return True
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return str(getattr(self.original, "encoding", "utf-8"))
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.original, name)
 
 
 class _Handler(logging.Handler):
@@ -165,7 +154,8 @@ class _Handler(logging.Handler):
 
 
 def _console(record: logging.LogRecord, handler: logging.Handler) -> None:
-    stream = sys.stderr.original if isinstance(sys.stderr, _Tee) else sys.stderr
+    current: Any = sys.stderr
+    stream = current.original if isinstance(current, _Tee) else current
     stream.write(f"{handler.format(record)}\n")
 
 
@@ -197,7 +187,7 @@ def _install() -> None:
     root.addHandler(handler)
     if root.level in {logging.NOTSET, logging.WARNING}:
         root.setLevel(logging.INFO)
-    sys.stdout, sys.stderr = _Tee("out", sys.stdout), _Tee("err", sys.stderr)
+    sys.stdout, sys.stderr = cast("TextIO", _Tee("out", sys.stdout)), cast("TextIO", _Tee("err", sys.stderr))
 
 
 def _remove() -> None:
@@ -206,6 +196,6 @@ def _remove() -> None:
     if root.level == logging.INFO:
         root.setLevel(level)
     for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
+        stream: Any = getattr(sys, name)
         if isinstance(stream, _Tee):  # somebody else may have put his own there meanwhile
             setattr(sys, name, stream.original)

@@ -99,9 +99,10 @@ class Journal:
         return None if key.reason else self._made(key.digest)
 
     def why(self, step: str, key: StepKey) -> str:
-        """Return why there is no result under a key: what is different from the nearest of the step's last results."""
+        """Return why there is no result under a key: how it differs from the nearest of other runs' last results."""
         rows = self._database.all(
-            "SELECT parts FROM step_results WHERE step = :step ORDER BY made_at DESC LIMIT 8", {"step": step}
+            "SELECT parts FROM step_results WHERE step = :step AND run <> :run ORDER BY made_at DESC LIMIT 8",
+            {"step": step, "run": self.run},
         )
         differences = [compare(json.loads(row["parts"]), key.parts) for row in rows]
         nearest = min((found for found in differences if found), key=len, default=())

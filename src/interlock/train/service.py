@@ -15,7 +15,6 @@ from interlock.core.files import StoredFile
 from interlock.core.operations import Permission, operation
 from interlock.data.service import DataService
 from interlock.registry.flavors.build import build_bundle
-from interlock.store import Store
 from interlock.store.manifests import put_folder
 from interlock.store.segments import pack
 from interlock.store.workers import is_gone, this_worker
@@ -33,6 +32,7 @@ from interlock.train.model import Model
 from interlock.train.records import StepRecord
 
 if TYPE_CHECKING:
+    from interlock.store import Store
     from interlock.train.context import Scalar
 
 Steps = list[StepRecord]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from interlock.registry.service import ModelVersion
 
 _MAKERS = frozenset({"train", "retrain"})
+_LONGEST = 120
 _PASSED = frozenset({"validated", "approved", "deployed", "retired"})
 
 
@@ -49,7 +50,7 @@ def _station(name: str, counted: tuple[int, str], detail: str, state: State | No
     """Return a station that is in order when it holds anything, unless its state is given."""
     count, unit = counted
     told = plural(count, unit).partition(" ") if count else ("", "", "")
-    return Station(name, told[0], told[2], state or ("ok" if count else "idle"), clip(detail))
+    return Station(name, told[0], told[2], state or ("ok" if count else "idle"), clip(detail, _LONGEST))
 
 
 def _data(status: Status) -> Station:

@@ -21,7 +21,7 @@ def settle_canaries(context: Context) -> list[str]:
     decided = []
     for deployment in context.deploy.deployments():
         table = context.project.deployment.get(deployment.name)
-        if table is None or len(deployment.routes) < 2 or deployment.name not in context.project.monitor:  # noqa: PLR2004
+        if table is None or len(deployment.routes) < 2 or deployment.name not in context.project.monitor:
             continue
         champion, challenger = deployment.routes
         since = context.monitor.first_answer(deployment.name, challenger.model)

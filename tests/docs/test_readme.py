@@ -1,0 +1,125 @@
+"""The README keeps its word: the demo's output is real, and every command and snippet runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from interlock.loop.project import parse_project
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("readme_script", ROOT / "scripts" / "readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def told(script: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The demo, told once in full, as `make demo` tells it."""
+    folder = tmp_path_factory.mktemp("readme") / "interlock-demo"
+    return script.demo_output(folder), folder
+
+
+def run(line: str, folder: Path) -> str:
+    """Return what a command line prints; `interlock` is the one under test."""
+    words = shlex.split(line, comments=True)
+    if words[0] == "interlock":
+        words = [sys.executable, "-m", "interlock", *words[1:]]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder, env=dict(os.environ))
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_output_of_the_demo_is_what_the_demo_prints(told: tuple[str, Path], script: ModuleType) -> None:
+    (shown,) = [block for block in blocks("text") if "Interlock" in block]
+    assert script.normal(told[0]) == script.normal(shown), "run: python scripts/readme.py"
+
+
+@pytest.mark.slow
+def test_the_demo_keeps_the_promises_of_its_story(told: tuple[str, Path]) -> None:
+    text = re.sub(r"\s+", " ", told[0])
+    months = re.findall(r"(201[678]-\d\d): scored", text)
+    assert len(months) == 36
+    for year in (2016, 2018):
+        assert text.count("no drift") >= 12, year
+    assert "a corrupted file is refused" in text
+    assert "model:employment@1 is 'development'" in text
+    first_alarm = re.search(r"verdict 'wait for labels': Drift since (\d{4}-\d\d)", text)
+    assert first_alarm is not None
+    assert first_alarm.group(1) in {"2017-01", "2017-02"}
+    assert text.index("verdict 'wait for labels'") < text.index("verdict 'retrain'") < text.index("takes 10%")
+    figures = re.search(
+        r"ROC AUC (0\.\d+) as answered; model:employment@2 replayed on the same requests: (0\.\d+)", text
+    )
+    assert figures is not None
+    assert float(figures.group(1)) > 0.82
+    assert float(figures.group(2)) < 0.74
+    assert "scored again: " in text
+    assert ", the same [verified]" in text
+    assert "every byte is as it was written" in text
+
+
+@pytest.mark.slow
+def test_every_command_runs(told: tuple[str, Path]) -> None:
+    (commands,) = re.findall(r"<!-- commands: begin -->\n```sh\n(.*?)```", README, flags=re.DOTALL)
+    lines = commands.strip().splitlines()
+    assert len(lines) == 5
+    for line in lines:
+        assert run(line, told[1]).strip(), line
+
+
+@pytest.mark.slow
+def test_the_python_snippet_runs(told: tuple[str, Path]) -> None:
+    (snippet,) = blocks("python")
+    done = subprocess.run(
+        [sys.executable, "-c", snippet], capture_output=True, text=True, check=False, cwd=told[1].parent
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("model:employment@") == 36
+
+
+def test_the_toml_is_a_project() -> None:
+    (text,) = blocks("toml")
+    assert parse_project(text).data["customers"].sensitive == ("gender",)
+
+
+def test_the_first_commands_are_targets_of_the_makefile(tmp_path: Path) -> None:
+    first = blocks("sh")[0]
+    for target in re.findall(r"^make (\w+)", first, flags=re.MULTILINE):
+        run(f"make --dry-run --directory {ROOT} {target}", tmp_path)
+
+
+def test_commands_named_in_sentences_exist() -> None:
+    for line in set(re.findall(r"`(interlock [a-z][^`]*)`", README)):
+        words = shlex.split(line)[1:]
+        named = [word for word in words if re.fullmatch(r"[a-z]+", word)][:2]
+        while named:
+            done = subprocess.run(
+                [sys.executable, "-m", "interlock", *named, "--help"], capture_output=True, check=False
+            )
+            if done.returncode == 0:
+                break
+            named.pop()
+        assert named, f"{line} is no command"

@@ -1,0 +1,43 @@
+"""What the set-up installs is exact, and is what pyproject.toml asks for."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ENTRY = re.compile(r"([a-z0-9.-]+)==([\w.]+) [^\n]*\\?\n +--hash=sha256:")
+
+
+@pytest.fixture(scope="module")
+def locked(root) -> dict[str, list[str]]:
+    """Return the entries of each list, hashes and all."""
+    lists = sorted((root / "requirements").glob("*.txt"))
+    return {path.stem: re.split(r"\n(?=\S)", path.read_text()) for path in lists}
+
+
+def test_every_entry_is_pinned_and_hashed(locked) -> None:
+    assert set(locked) == {"demo", "dev"}
+    assert [entry for entries in locked.values() for entry in entries if not ENTRY.match(entry)] == []
+
+
+def test_dev_holds_demo(locked) -> None:
+    pins = {name: {entry.partition(" \\")[0] for entry in entries} for name, entries in locked.items()}
+    assert pins["demo"] - pins["dev"] == set()
+
+
+def test_the_lists_are_what_pyproject_asks_for(locked, pyproject) -> None:
+    project, groups = pyproject["project"], pyproject["dependency-groups"]
+    wanted = [
+        *project["dependencies"],
+        *(text for extra in project["optional-dependencies"].values() for text in extra),
+        *(text for group in groups.values() for text in group if isinstance(text, str)),
+    ]
+    versions = {match[1]: match[2] for entry in locked["dev"] if (match := ENTRY.match(entry))}
+    for requirement in map(Requirement, wanted):
+        name = canonicalize_name(requirement.name)
+        if name != "interlock":
+            assert name in versions, "run: make lock"
+            assert versions[name] in requirement.specifier, f"{requirement}: run: make lock"
