@@ -22,7 +22,7 @@ def demo_output(folder: Path) -> str:
 
 
 def normal(text: str) -> str:
-    """Return the output without what differs from run to run: ids, digests, ports, pids, times of day, names of users."""
+    """Return the output without what differs from run to run: ids, digests, ports, pids, times of day, user names."""
     patterns = {
         r"\b[0-9A-HJKMNP-TV-Z]{26}\b": "ULID",
         r"\b(?=[0-9a-f]*\d)[0-9a-f]{12,64}\b": "DIGEST",

@@ -203,6 +203,7 @@ def test_health_asks_the_database(client: TestClient, workspace: Workspace) -> N
 def test_the_page_is_rendered_where_there_is_one(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     page = types.ModuleType("interlock.ui.page")
     page.render = lambda workspace: f"<h1>{workspace.notes.count()}</h1>"  # type: ignore[attr-defined]
+    page.STYLE_HASH = "'sha256-x'"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "interlock.ui.page", page)
     response = client.get("/")
     assert response.headers["content-type"] == "text/html; charset=utf-8"

@@ -95,7 +95,7 @@ def test_own_pages_and_programs_get_through(client: TestClient, headers: dict[st
 def test_every_answer_is_dressed(client: TestClient, path: str) -> None:
     headers = client.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
-    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "default-src 'none'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["cache-control"] == "no-store"

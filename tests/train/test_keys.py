@@ -159,8 +159,8 @@ def limit():
     return LIMIT + RELATIVE
 
 
-def other(value):
-    return value - 1
+def other(value, *, by=1):
+    return value - by
 
 
 def late(value):
@@ -195,7 +195,8 @@ NOTICED = [
     pytest.param("helpers", "RATE = 2", "RATE = 3", id="constant of another module"),
     pytest.param("helpers", "LIMIT = 50", "LIMIT = 51", id="constant that a helper's helper reads"),
     pytest.param("helpers", "extra=1", "extra=2", id="default argument of a helper"),
-    pytest.param("helpers", "return value - 1", "return value - 2", id="function through a module's attribute"),
+    pytest.param("helpers", "return value - by", "return value + by", id="function through a module's attribute"),
+    pytest.param("helpers", "by=1", "by=2", id="default of an argument by name only"),
     pytest.param("pipeline", "SIZES = [1, 2, 3]", "SIZES = [1, 2, 4]", id="list of this module"),
     pytest.param("pipeline", 'TABLE = {"a": tidy}', 'TABLE = {"a": max}', id="function inside a dict"),
     pytest.param("pipeline", "extra=4", "extra=5", id="argument of a partial"),

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 
+import interlock.train
 from interlock import pipeline, step
 from interlock.core.errors import Invalid
 from interlock.train.steps import StepFuture, conducted_by, settle
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 @step
@@ -43,6 +49,16 @@ def test_they_are_plain_functions() -> None:
     assert double.name.endswith("test_steps.double")
     assert pickle.loads(pickle.dumps(double)) is double
     assert pickle.loads(pickle.dumps(whole)) is whole
+
+
+def test_importing_them_loads_nothing_heavy() -> None:
+    code = "import sys; from interlock import step, pipeline, log_metric; import interlock.train; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    heavy = {"numpy", "polars", "pandas", "sklearn", "apsw", "asyncio", "interlock.train.engine"}
+    loaded = heavy & set(done.stdout.split())
+    assert loaded == set()
+    assert sorted(interlock.train.__all__) == interlock.train.__all__
+    assert all(callable(getattr(interlock.train, name)) for name in interlock.train.__all__)
 
 
 def test_errors_are_the_function_s_own() -> None:
@@ -90,6 +106,9 @@ def test_what_cannot_be_a_step_is_refused() -> None:
             pipeline(wrong)
     with pytest.raises(Invalid, match="lists of texts"):
         step(reads="data/*.csv")(lambda: 1)
+    for outside in ("../a.csv", "/etc/a.csv", "data/../../a"):
+        with pytest.raises(Invalid, match="below the project"):
+            step(reads=[outside])(lambda: 1)
     with pytest.raises(Invalid, match="negative"):
         step(retries=-1)(lambda: 1)
 

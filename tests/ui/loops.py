@@ -217,4 +217,5 @@ def closed(windows: int = 36) -> Status:
         ),
         events=events(),
         ledger_entries=71,
+        runs=7,
     )

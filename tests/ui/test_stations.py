@@ -23,7 +23,7 @@ def test_a_loop_in_full_swing() -> None:
     assert {name: (s.holds, s.state) for name, s in found.items()} == {
         "data": ("1 dataset", "ok"),
         "train": ("3 candidates", "busy"),
-        "track": ("", "ok"),
+        "track": ("7 runs", "ok"),
         "register": ("3 versions", "ok"),
         "audit": ("3 judged versions", "warn"),
         "deploy": ("1 deployment", "ok"),

@@ -241,8 +241,9 @@ class AuditService:
         def change(tx: Transaction) -> None:
             tx.run(
                 "INSERT INTO waivers (model, version, gate, actor, reason, until)"
-                " VALUES (:model, :version, :gate, :actor, :reason, :until) ON CONFLICT (model, version, gate) DO UPDATE"
-                " SET actor = excluded.actor, reason = excluded.reason, until = excluded.until",
+                " VALUES (:model, :version, :gate, :actor, :reason, :until)"
+                " ON CONFLICT (model, version, gate) DO UPDATE SET actor = excluded.actor,"
+                " reason = excluded.reason, until = excluded.until",
                 values,
             )
             data = {"gate": gate, "reason": reason, "until": until}
@@ -286,8 +287,8 @@ class AuditService:
         """Write a report, one event a gate, and the moves that follow."""
         tx.run(
             "INSERT INTO gate_reports (model, version, report, policy, passed, made_at)"
-            " VALUES (:model, :version, :report, :policy, :passed, :at) ON CONFLICT (model, version, made_at) DO UPDATE SET"
-            " report = excluded.report, policy = excluded.policy, passed = excluded.passed",
+            " VALUES (:model, :version, :report, :policy, :passed, :at)"
+            " ON CONFLICT (model, version, made_at) DO UPDATE SET report = excluded.report, policy = excluded.policy, passed = excluded.passed",
             {
                 "model": version.model,
                 "version": version.version,

@@ -1,7 +1,8 @@
 r"""Results as plain text: records as names and values, lists of records as tables.
 
 Values come from data, and data may hold terminal escapes; so what is not printable is shown as `\x1b` and the like.
-A record may name the columns that a table of it shows (`TABLE`), and tell itself in one line (`__str__`); `--json` has all.
+A record may name the columns that a table of it shows (`TABLE`), and tell itself in one line (`__str__`);
+`--json` has all.
 """
 
 from __future__ import annotations

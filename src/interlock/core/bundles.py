@@ -1,6 +1,7 @@
 """Bundles and deployment specs: what the registry writes, a deployment names and the data plane loads.
 
-A bundle is a folder (by its manifest's digest) that holds everything one model version needs to answer: no code runs when it is loaded.
+A bundle is a folder (by its manifest's digest) that holds everything one model version needs to answer: no code runs
+when it is loaded.
 
     bundle.json        this record
     model.onnx         what answers

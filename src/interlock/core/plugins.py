@@ -14,7 +14,9 @@ from interlock.core.errors import NotFound, Unavailable
 
 GROUPS: Final = {
     "interlock.data_format": "Reads a file into a frame: `suffixes`, `read(path)`.",
-    "interlock.flavor": "Saves an estimator as a bundle without code: `recognise(model)`, `save(model, sample, folder)`.",
+    "interlock.flavor": (
+        "Saves an estimator as a bundle without code: `recognise(model)`, `save(model, sample, folder)`."
+    ),
     "interlock.gate": "Judges a model version on recorded evidence: `run(evidence, policy)`.",
     "interlock.target": "Runs a deployment: `apply(spec)`, `observe(name)`, `stop(name)`.",
     "interlock.protocol": "A way to ask for predictions over HTTP: `routes(server)`.",

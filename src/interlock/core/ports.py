@@ -1,6 +1,7 @@
 """Ports: the small protocols behind which what users may bring themselves stands.
 
-No base class and no list to edit: an object with these methods, found through an entry point (see `plugins`), is a block.
+No base class and no list to edit: an object with these methods, found through an entry point (see `plugins`), is a
+block.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def read_files(
 
 
 def _shaped(frame: pl.DataFrame, typed: bool, contract: Contract | None) -> pl.DataFrame:
-    """Return a file's table with dictionary-coded text as text, and untyped text typed as the contract or its values say."""
+    """Return a file's table: dictionary-coded text as text, untyped text typed as the contract or its values say."""
     import polars as pl
 
     frame = frame.with_columns(pl.col(pl.Categorical).cast(pl.String), pl.selectors.by_dtype(pl.Enum).cast(pl.String))

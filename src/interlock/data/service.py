@@ -236,7 +236,8 @@ class DataService:
             raise Invalid(
                 f"The rows break the contract of dataset {name!r} ({what}); nothing was stored.",
                 about="dataset_version",
-                hint=f"Mend the file, or edit [data.{name}.columns] in interlock.toml if the contract is what is wrong.",
+                hint=f"Mend the file, or edit [data.{name}.columns] in interlock.toml"
+                " if the contract is what is wrong.",
                 findings=findings,
                 dataset=name,
             )
@@ -310,7 +311,8 @@ class DataService:
     def _set(self, tx: Transaction, name: str, declaration: str, contract: str) -> None:
         """Write a dataset's row and the event of its contract."""
         tx.run(
-            "INSERT INTO datasets (name, created_at, declaration, contract) VALUES (:name, :at, :declaration, :contract)"
+            "INSERT INTO datasets (name, created_at, declaration, contract)"
+            " VALUES (:name, :at, :declaration, :contract)"
             " ON CONFLICT (name) DO UPDATE SET declaration = excluded.declaration, contract = excluded.contract",
             {"name": name, "at": to_micros(self._store.clock.now()), "declaration": declaration, "contract": contract},
         )

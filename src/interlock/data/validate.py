@@ -57,8 +57,10 @@ def _names(frame: pl.DataFrame, contract: Contract) -> list[Finding]:
         near = difflib.get_close_matches(name, strange, n=1, cutoff=0.5) or strange[:1] * (len(missing) == 1)
         hint = f"; the file has {near[0]!r}, which the contract does not know" if near else ""
         findings.append(Finding("missing_column", f"column {name!r} is missing{hint}", name, count=frame.height))
-    for name in strange:
-        findings.append(Finding("unknown_column", f"column {name!r} is not in the contract", name, count=frame.height))
+    findings.extend(
+        Finding("unknown_column", f"column {name!r} is not in the contract", name, count=frame.height)
+        for name in strange
+    )
     return findings
 
 

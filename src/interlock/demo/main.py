@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCRIPTED = (
-    "The rows are real: American Community Survey, Massachusetts, 2015-2018. What is scripted: who arrives in which month"
-    " (the rows of a year are dealt to its months by a hash of `person`), and that labels come a month later. Time is"
-    " the requests' own time. Every number below is computed in this run."
+    "The rows are real: American Community Survey, Massachusetts, 2015-2018. What is scripted: who arrives in which"
+    " month (the rows of a year are dealt to its months by a hash of `person`), and that labels come a month later."
+    " Time is the requests' own time. Every number below is computed in this run."
 )
 
 

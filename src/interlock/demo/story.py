@@ -1,5 +1,6 @@
-"""The story that the demo tells, part by part. Every part looks first what has happened already, so a demo that was
-stopped in the middle goes on where it was.
+"""The story that the demo tells, part by part.
+
+Every part looks first what has happened already, so a demo that was stopped in the middle goes on where it was.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Story:
             mark="+",
         )
         say(
-            f"its contract: {len(contract.columns)} columns; for instance AGEP {age.kind} in {age.minimum:g}..{age.maximum:g}"
+            f"its contract: {len(contract.columns)} columns;"
+            f" for instance AGEP {age.kind} in {age.minimum:g}..{age.maximum:g}"
         )
         broken = self.folder / "data" / "corrupted.parquet"
         people.corrupted(DataService(self.ws.store).frame("data:people@1")).write_parquet(broken)

@@ -253,7 +253,8 @@ class DeployService:
             tx.run(
                 "INSERT INTO deployments (name, revision, spec, state, url, changed_at)"
                 " VALUES (:name, :revision, :spec, 'serving', '', :at) ON CONFLICT (name) DO UPDATE SET"
-                " revision = excluded.revision, spec = excluded.spec, state = 'serving', changed_at = excluded.changed_at",
+                " revision = excluded.revision, spec = excluded.spec, state = 'serving',"
+                " changed_at = excluded.changed_at",
                 values,
             )
             tx.run(

@@ -112,12 +112,7 @@ class Jobs:
 
         def renew() -> None:
             while not over.wait(self._lease_s / 3):
-                values = {"until": self._until(), "id": job.id, "worker": self._worker}
-                self._store.database.write(
-                    lambda tx: tx.run(
-                        "UPDATE jobs SET lease_until = :until WHERE id = :id AND worker = :worker", values
-                    )
-                )
+                self._extend(job)
 
         thread = threading.Thread(target=renew, name="interlock-lease", daemon=True)
         thread.start()
@@ -148,6 +143,12 @@ class Jobs:
             )
             return _job(row | {"state": "running", "attempts": row["attempts"] + 1})
         return None
+
+    def _extend(self, job: Job) -> None:
+        values = {"until": self._until(), "id": job.id, "worker": self._worker}
+        self._store.database.write(
+            lambda tx: tx.run("UPDATE jobs SET lease_until = :until WHERE id = :id AND worker = :worker", values)
+        )
 
     def _until(self) -> int:
         return to_micros(self._store.clock.now()) + int(self._lease_s * 1_000_000)

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from interlock.core.errors import Invalid, NotFound
 from interlock.core.events import Event
 from interlock.data.records import Dataset
 from interlock.data.service import DataService
 from interlock.deploy.service import Deployment, DeployService
+from interlock.loop.apply import applied_text
 from interlock.loop.jobs import Job, Jobs
+from interlock.loop.project import parse_project
 from interlock.monitor.records import Monitor, WindowReport
 from interlock.monitor.service import MonitorService
 from interlock.registry.service import ModelVersion, RegistryService
@@ -22,7 +25,7 @@ _EVENTS = 30
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Data, models, deployments, monitors with their windows, jobs and the newest events of a workspace."""
+    """Data, models, deployments, monitors with their windows, jobs, the newest events and the number of runs."""
 
     datasets: tuple[Dataset, ...]
     versions: tuple[ModelVersion, ...]
@@ -32,6 +35,8 @@ class Status(msgspec.Struct, frozen=True):
     jobs: tuple[Job, ...]
     events: tuple[Event, ...]
     ledger_entries: int
+    project: str = ""
+    runs: int = 0
 
 
 def status(store: Store) -> Status:
@@ -48,4 +53,19 @@ def status(store: Store) -> Status:
         jobs=tuple(Jobs(store).jobs(20)),
         events=tuple(reversed(store.ledger.events(after=max(-1, size - 1 - _EVENTS)))),
         ledger_entries=size,
+        project=_project(store),
+        runs=_one(store, "SELECT count(*) AS n FROM runs"),
     )
+
+
+def _project(store: Store) -> str:
+    """Return the project's name as it was applied, or ""."""
+    try:
+        return parse_project(applied_text(store)).project.name
+    except (NotFound, Invalid):
+        return ""
+
+
+def _one(store: Store, sql: str) -> int:
+    row = store.database.one(sql)
+    return int(row["n"]) if row else 0

@@ -23,7 +23,7 @@ class Link(msgspec.Struct, frozen=True):
     """One step of the way back.
 
     Attributes:
-        what: what kind of thing it is: prediction, replay, model version, approval, run, code, environment, data, event.
+        what: its kind: prediction, replay, model version, approval, run, code, environment, data, event.
         ref: its reference or digest.
         detail: a sentence.
         checked: whether the bytes behind it were read and have their digest.
@@ -117,8 +117,10 @@ def _version(store: Store, version: ModelVersion) -> list[Link]:
         condition = f" where {dataset.where}" if dataset.where else ""
         detail = f"{dataset.rows} rows from {source}{condition}; digest {dataset.digest[:16]}"
         links.append(Link("data", dataset.ref, detail, _checked(store, dataset.digest)))
-    for event in store.ledger.events(subject=version.ref, kinds=("model_version.created",)):
-        links.append(Link("event", f"event:{event.index}", f"{event.kind} by {event.actor}", "recorded"))
+    links.extend(
+        Link("event", f"event:{event.index}", f"{event.kind} by {event.actor}", "recorded")
+        for event in store.ledger.events(subject=version.ref, kinds=("model_version.created",))
+    )
     return links
 
 

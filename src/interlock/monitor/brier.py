@@ -31,7 +31,8 @@ def brier_score(labels: ArrayLike, scores: ArrayLike) -> Brier:
         Invalid: there are no rows, or the two differ in length.
 
     Cost: O(rows).
-    Source: Brier 1950; equals scikit-learn's `brier_score_loss`. The standard error is that of a mean of independent rows.
+    Source: Brier 1950; equals scikit-learn's `brier_score_loss`. The standard error is that of a mean of
+        independent rows.
     """
     import numpy as np
 

@@ -44,7 +44,8 @@ def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> 
             raise Invalid(
                 f"{file.name} has no column {column!r}.",
                 about="labels",
-                hint=f"Labels need {plan.target!r} and {plan.id!r} or 'prediction_id'; there are {', '.join(frame.columns)}.",
+                hint=f"Labels need {plan.target!r} and {plan.id!r} or 'prediction_id';"
+                f" there are {', '.join(frame.columns)}.",
             )
     wrong = ~frame[plan.target].cast(pl.Int64, strict=False).is_in([0, 1]).fill_null(value=False)
     if wrong.any():

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 _SAVE = (
     "INSERT INTO monitor_windows (monitor, starts_at, ends_at, model, predictions, labels, severity, verdict, report,"
-    " looks, evaluated_at) VALUES (:monitor, :starts, :ends, :model, :predictions, :labels, :severity, :verdict, :report,"
-    " :looks, :at) ON CONFLICT (monitor, starts_at, model) DO UPDATE SET predictions = excluded.predictions,"
+    " looks, evaluated_at) VALUES (:monitor, :starts, :ends, :model, :predictions, :labels, :severity, :verdict,"
+    " :report, :looks, :at) ON CONFLICT (monitor, starts_at, model) DO UPDATE SET predictions = excluded.predictions,"
     " labels = excluded.labels, severity = excluded.severity, verdict = excluded.verdict, report = excluded.report,"
     " looks = excluded.looks, evaluated_at = excluded.evaluated_at"
 )
 
 
 class Episode(msgspec.Struct, frozen=True):
-    """What a monitor said last, so that an alarm is raised once; windows before `watched_from` were another version's."""
+    """What a monitor said last, so an alarm is raised once; windows before `watched_from` were another version's."""
 
     action: str = "keep"
     since: str = ""

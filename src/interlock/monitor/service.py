@@ -62,7 +62,8 @@ class MonitorService:
             if row is not None and row["plan"] == stored:
                 return
             tx.run(
-                "INSERT INTO monitors (name, plan, reference, model, episode, set_at) VALUES (:name, :plan, '', '', :e, :at)"
+                "INSERT INTO monitors (name, plan, reference, model, episode, set_at)"
+                " VALUES (:name, :plan, '', '', :e, :at)"
                 " ON CONFLICT (name) DO UPDATE SET plan = excluded.plan, set_at = excluded.set_at",
                 {"name": name, "plan": stored, "e": encode(Episode()), "at": self._now()},
             )
@@ -211,12 +212,12 @@ class MonitorService:
         plan = self._plan(self._row(name))
         frame = self._labelled_frame(name).filter(pl.col(plan.target).is_not_null())
         inputs = {column: column.removeprefix("inputs.") for column in frame.columns if column.startswith("inputs.")}
-        meta = list(("at", "bundle", "deployment", "revision", "request_id", "row", "score", "label", "route", "exact"))
+        meta = ["at", "bundle", "deployment", "revision", "request_id", "row", "score", "label", "route", "exact"]
         shaped = frame.drop(meta, strict=False).rename(inputs).rename({"subject": plan.id})
         return shaped.unique(subset=[plan.id], keep="last", maintain_order=True)
 
     def duel(self, deployment: str, challenger: str) -> Duel | None:
-        """Return champion against challenger on the newest labelled window's rows that the challenger never saw, or None."""
+        """Return champion against challenger on the newest labelled rows that the challenger never saw, or None."""
         for row in self._store.database.all("SELECT name FROM monitors"):
             plan = self._plan(self._row(row["name"]))
             if plan.deployment == deployment:

@@ -10,7 +10,8 @@
   first (serial gatekeeping: Dmitrienko and Tamhane 2007). Where inputs did change, and harmlessly so, a look brings a
   needless retraining with at most that chance; what it trains must still pass its gates.
 - Within an episode harm is looked for in two ways, each at half the level: rows in a worse order (ROC AUC), and
-  probabilities that came out wrong (Brier score). New kinds of rows often keep much of the order and lose the probabilities.
+  probabilities that came out wrong (Brier score). New kinds of rows often keep much of the order and lose the
+  probabilities.
 
 Drift alone never retrains: it says that something changed, not that it does harm. Only labels say that.
 """
@@ -227,7 +228,7 @@ class _Loss(msgspec.Struct, frozen=True):
 
 
 def _loss(windows: Sequence[WindowFacts], standard: Standard) -> _Loss | None:
-    """Return the pooled Brier score with its bounds at half the level, or None when it cannot be held against anything."""
+    """Return the pooled Brier score with its bounds at half the level, or None when it has nothing to be held to."""
     limit = standard.brier_limit
     facts = [(w.labels, w.brier, w.brier_se) for w in windows if w.brier is not None]
     if limit is None or not facts:

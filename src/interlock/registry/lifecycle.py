@@ -3,8 +3,8 @@
     created -> registered -> environment prepared -> validated -> approved -> deployed -> retired
 
 A gate that fails sends a version back to *development*, from any stage before it is deployed; it may be registered
-again when the policy or the evidence has changed (mended code makes a new version). A deployed version that is replaced goes back
-to *approved*, ready for a rollback.
+again when the policy or the evidence has changed (mended code makes a new version). A deployed version that is replaced
+goes back to *approved*, ready for a rollback.
 """
 
 from __future__ import annotations

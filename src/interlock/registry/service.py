@@ -139,7 +139,8 @@ class RegistryService:
             raise Denied(
                 f"Nobody moves a version to {stage!r} by hand.",
                 about="model_version",
-                hint="`interlock audit check` validates, `interlock audit approve` approves, `interlock deploy` deploys.",
+                hint="`interlock audit check` validates, `interlock audit approve` approves,"
+                " `interlock deploy` deploys.",
             )
         self._store.database.write(lambda tx: self.advance(tx, found.ref, stage, reason))
         return self.version(found.ref)
@@ -284,7 +285,7 @@ class RegistryService:
         self._store.ledger.append(tx, "model_version.moved", str(Ref("model", row["model"], row["version"])), data)
 
     def point(self, tx: Transaction, model: str, alias: str, version: int) -> None:
-        """Point an alias to a version within the caller's transaction; only an approved or deployed one may be champion.
+        """Point an alias to a version in the caller's transaction; only an approved or deployed one may be champion.
 
         Raises:
             Conflict: the version has not been approved.

@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 _READS: Final = frozenset({"GET", "HEAD"})
-_POLICY: Final = (
-    "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
+_POLICY: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", _POLICY.encode()),

@@ -110,7 +110,13 @@ class Api:
             if error.name != "interlock.ui.page":
                 raise
             raise NotFound("This server has no pages.", about="page", hint="Its API is at /api/v1.") from None
-        return HTMLResponse(await self._in_thread(lambda: page.render(self.workspace)))
+        # No script, no other site, and of styles only the one that is named by its digest.
+        policy = (
+            f"default-src 'none'; style-src {page.STYLE_HASH}; img-src data:; base-uri 'none'; form-action 'none';"
+            " frame-ancestors 'none'"
+        )
+        text = await self._in_thread(lambda: page.render(self.workspace))
+        return HTMLResponse(text, headers={"Content-Security-Policy": policy})
 
     def _run(self, operation: Operation, body: bytes, form: str, *, wants_msgpack: bool) -> bytes:
         result = self._backend.run(operation, bodies.decode(body, form))

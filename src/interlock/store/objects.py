@@ -112,8 +112,8 @@ class FolderObjects:
             if not target.parent.exists():
                 target.parent.mkdir(exist_ok=True)
                 sync_folder(self.root)
-            os.chmod(name, 0o444)
-            os.replace(name, target)
+            Path(name).chmod(0o444)
+            Path(name).replace(target)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise

@@ -44,7 +44,8 @@ class TrackService:
         def change(tx: Transaction) -> None:
             experiment = self._experiment(tx, start.experiment, at)
             tx.run(
-                "INSERT INTO runs (id, experiment, name, status, reason, cause, code, environment, inputs, log, started_at)"
+                "INSERT INTO runs"
+                " (id, experiment, name, status, reason, cause, code, environment, inputs, log, started_at)"
                 " VALUES (:id, :experiment, :name, 'running', '', :cause, :code, :environment, :inputs, '', :at)",
                 {
                     "id": run,
@@ -205,7 +206,8 @@ class TrackService:
         """
         rows = self._store.database.all(
             "SELECT r.*, e.name AS experiment_name FROM runs r JOIN experiments e ON e.id = r.experiment"
-            " WHERE (:experiment = '' OR e.name = :experiment) AND (:status = '' OR r.status = :status) ORDER BY r.started_at DESC, r.id DESC LIMIT :limit",
+            " WHERE (:experiment = '' OR e.name = :experiment) AND (:status = '' OR r.status = :status)"
+            " ORDER BY r.started_at DESC, r.id DESC LIMIT :limit",
             {"experiment": experiment, "status": status, "limit": limit},
         )
         return [self._record(self._store.database, row) for row in rows]
@@ -214,7 +216,8 @@ class TrackService:
     def experiments(self) -> Experiments:
         """List all experiments."""
         rows = self._store.database.all(
-            "SELECT e.*, (SELECT count(*) FROM runs r WHERE r.experiment = e.id) AS runs FROM experiments e ORDER BY name"
+            "SELECT e.*, (SELECT count(*) FROM runs r WHERE r.experiment = e.id) AS runs"
+            " FROM experiments e ORDER BY name"
         )
         return [Experiment(r["id"], r["name"], r["runs"], from_micros(r["created_at"])) for r in rows]
 

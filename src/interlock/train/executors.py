@@ -16,10 +16,11 @@ from interlock.train.context import Scope, speaking_to
 from interlock.train.contracts import check_output
 from interlock.train.keys import spread
 from interlock.train.steps import Step, conducted_by
-from interlock.train.values import Kept, Values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from interlock.train.values import Values
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -97,6 +98,3 @@ def perform(step: Step[..., Any], inputs: Mapping[str, Any], scope: Scope) -> An
         value = step.function(*args, **kwargs)
     check_output(step, value)
     return value
-
-
-__all__ = ["Call", "Executor", "Kept", "Local", "perform"]

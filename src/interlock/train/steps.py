@@ -1,7 +1,8 @@
 """`@step` and `@pipeline`: plain functions that a run may cache, record, retry and send elsewhere.
 
 Outside of a run they are what they wrap, so a debugger, a notebook and pytest see ordinary calls. Inside one, a step's
-call goes through the run's conductor and still returns the step's value; only `.submit` returns a future.
+call goes through the run's conductor and still returns the step's value; only `.submit` returns a future. Threads that
+a pipeline starts by itself are outside of its run.
 """
 
 from __future__ import annotations
@@ -88,6 +89,8 @@ class Step(Generic[P, R]):
         _check_plain(function, "step")
         if isinstance(reads, str) or isinstance(environ, str):
             raise Invalid("reads and environ are lists of texts.", about="step", hint='Write reads=["data/*.csv"].')
+        if any(pattern.startswith("/") or ".." in pattern.split("/") for pattern in reads):
+            raise Invalid("reads names files below the project only.", about="step", hint='Write reads=["data/*.csv"].')
         if retries < 0:
             raise Invalid(f"retries is {retries}; it cannot be negative.", about="step")
         self.function = function

@@ -43,7 +43,8 @@ def render(workspace: Workspace) -> str:
     Args:
         workspace: where to look; only its operation `loop.status` is called.
     """
-    return document(workspace.loop.status(), _name(workspace.location))
+    status = workspace.loop.status()
+    return document(status, status.project or _name(workspace.location))
 
 
 def document(status: Status, name: str) -> str:

@@ -69,10 +69,9 @@ def _train(status: Status) -> Station:
 
 
 def _track(status: Status) -> Station:
-    """Return the station of runs; how many there are is not in the loop's record, so none is told."""
-    runs = {version.run for version in status.versions} | {e.subject for e in status.events if e.kind[:4] == "run."}
-    detail = "params, metrics and files of every run" if runs else "no run yet"
-    return Station("track", state="ok" if runs else "idle", detail=detail)
+    """Return the station of runs."""
+    detail = "params, metrics and files of every run" if status.runs else "no run yet"
+    return _station("track", (status.runs, "run"), detail)
 
 
 def _register(status: Status) -> Station:

@@ -1,7 +1,7 @@
 """Numbered migrations, forward only, in the SQL that SQLite and PostgreSQL share.
 
-A file `NNNN_name.sql` is applied once, in order, in the transaction that also records its digest. A file that was changed
-after it was applied is refused: the database would no longer be what its numbers say.
+A file `NNNN_name.sql` is applied once, in order, in the transaction that also records its digest. A file that was
+changed after it was applied is refused: the database would no longer be what its numbers say.
 """
 
 from __future__ import annotations
