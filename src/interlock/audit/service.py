@@ -288,7 +288,8 @@ class AuditService:
         tx.run(
             "INSERT INTO gate_reports (model, version, report, policy, passed, made_at)"
             " VALUES (:model, :version, :report, :policy, :passed, :at)"
-            " ON CONFLICT (model, version, made_at) DO UPDATE SET report = excluded.report, policy = excluded.policy, passed = excluded.passed",
+            " ON CONFLICT (model, version, made_at) DO UPDATE SET report = excluded.report,"
+            " policy = excluded.policy, passed = excluded.passed",
             {
                 "model": version.model,
                 "version": version.version,

@@ -264,25 +264,26 @@ class DeployService:
             )
             data = {"revision": spec.revision, "spec": digest, "reason": reason}
             self._store.ledger.append(tx, "deployment.changed", f"deployment:{name}", data)
-            self._settle(tx, self._decode(row["spec"]).routes if row else (), routes, reason)
+            self._settle(tx, self._decode(row["spec"]) if row else None, spec, reason)
             return spec
 
         return self._store.database.write(change)
 
-    def _settle(self, tx: Transaction, before: tuple[Route, ...], after: tuple[Route, ...], reason: str) -> None:
+    def _settle(self, tx: Transaction, before: DeploymentSpec | None, spec: DeploymentSpec, reason: str) -> None:
         """Let stages and aliases say what the routes say."""
-        serving = {route.model for route in after}
-        for route in before:
+        old = before.routes if before else ()
+        serving = {route.model for route in spec.routes}
+        for route in old:
             if route.model not in serving:
                 self._registry.advance(tx, route.model, "approved", f"replaced: {reason}")
         for role in ("champion", "challenger"):
-            holder = next((route.model for route in after if route.role == role), None)
+            holder = next((route.model for route in spec.routes if route.role == role), None)
             if holder is not None:
                 ref = parse(holder, "model")
-                self._registry.advance(tx, holder, "deployed", reason)
+                self._registry.advance(tx, holder, "deployed", f"answers in deployment:{spec.name}")
                 self._registry.point(tx, ref.name, role, ref.version or 0)
             else:
-                for model in {parse(route.model, "model").name for route in before}:
+                for model in {parse(route.model, "model").name for route in old}:
                     self._registry.unpoint(tx, model, role)
 
     def _check_approved(self, version: ModelVersion) -> None:
