@@ -13,7 +13,7 @@ up: .venv/demo.stamp ## serve the example project and keep its loop turning
 	@cd examples/employment && ../../.venv/bin/interlock up
 
 test: .venv/dev.stamp ## run all tests
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n auto --dist worksteal
 
 check: .venv/dev.stamp ## format, lint, types, arrows between rooms, guards
 	@scripts/check

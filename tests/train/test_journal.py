@@ -105,23 +105,26 @@ def test_results_that_may_not_be_cached_still_resume(stopped) -> None:
     assert [step.replayed for step in stopped.run(run_id="other").steps] == [True] * 3
 
 
-def test_a_lost_result_is_computed_again(project) -> None:
+@pytest.mark.parametrize("executor", ["local", "processes"])
+def test_a_lost_result_is_computed_again(project, executor: str) -> None:
     project.write(
         pipeline="""
             from interlock import pipeline, step
             @step
             def work(n: int) -> bytes: return bytes(n)
+            @step
+            def size(data: bytes) -> int: return len(data)
             @pipeline
-            def main() -> int: return len(work(9000))
+            def main() -> int: return size.submit(work.submit(9000)).result()
         """
     )
-    first = project.run(run_id="r")
+    first = project.run(run_id="r", executor=executor)
     for digest in list(project.store.objects.digests()):
         path = project.store.objects.root / digest[:2] / digest[2:]
         path.chmod(0o600)
         path.unlink()
     for run_id in ("r", ""):
-        again = project.run(run_id=run_id)
+        again = project.run(run_id=run_id, executor=executor)
         assert again.digest == first.digest
     assert again.steps[0].cached
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from interlock.core.errors import Invalid, NotFound
 from interlock.train.keys import explain
 
 PIPELINE = """
@@ -279,6 +283,60 @@ def test_edits_that_matter_are_noticed(written, file: str, before: str, after: s
     second = written.key(value=1.0, lr=0.1)
     assert first.digest != second.digest
     assert explain(first, second)
+
+
+OTHER = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.Gt: ast.LtE, ast.Lt: ast.GtE}
+
+
+def mutants(text: str) -> Iterator[tuple[str, str]]:
+    """Yield a module's text once for each number, text and operator in it, that one changed; and what was changed."""
+    for number, node in enumerate(ast.walk(ast.parse(text))):
+        tree = ast.parse(text)
+        twin: Any = list(ast.walk(tree))[number]
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+            twin.value = node.value + 1
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            twin.value = node.value + "x"
+        elif isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in OTHER:
+            twin.op = OTHER[type(node.op)]()
+        elif isinstance(node, ast.Compare):
+            twin.ops = [OTHER.get(type(node.ops[0]), ast.Eq)()]
+        elif isinstance(node, ast.Return) and isinstance(node.value, ast.Name):
+            twin.value = ast.Constant(3)
+        else:
+            continue
+        yield ast.unparse(ast.fix_missing_locations(tree)), f"line {node.lineno}: {ast.unparse(node)[:60]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "least"), [("work", 60), ("lazily", 2)])
+def test_no_mutant_with_another_result_has_the_same_key(written, name: str, least: int) -> None:
+    """The one that counts: change everything in turn, and wherever the step's result differs, so must its key."""
+
+    def outcome() -> tuple[str, str]:
+        key = written.key(name, value=2.0)
+        try:
+            return key.digest, repr(getattr(sys.modules["pipeline"], name).function(2.0))
+        except Exception as error:  # noqa: BLE001
+            return key.digest, repr(error)
+
+    key, result = outcome()
+    stale, differing = [], 0
+    for file, text in FILES.items():
+        path = written.folder / f"{file}.py"
+        for mutant, what in mutants(text):
+            path.write_text(mutant)
+            try:
+                written.load()
+            except (Invalid, NotFound):  # does not import
+                continue
+            other_key, other_result = outcome()
+            differing += other_result != result
+            if other_result != result and other_key == key:
+                stale.append(f"{file}, {what}")
+        path.write_text(text)
+    assert stale == []
+    assert differing >= least
 
 
 @pytest.mark.parametrize(("file", "before", "after"), UNNOTICED)

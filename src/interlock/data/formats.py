@@ -77,6 +77,15 @@ def read_table(path: Path, name: str) -> tuple[pl.DataFrame, bool]:
         raise Invalid(f"{name} cannot be read as {reader.name}: {why}.", about="file", hint=hint, file=name) from None
     if frame.width == 0 or frame.height == 0:
         raise Invalid(f"{name} has no {'columns' if frame.width == 0 else 'rows'}.", about="file", file=name)
+    nameless = [column for column in frame.columns if not column.strip() or not column.isprintable()]
+    if nameless:
+        raise Invalid(
+            f"{name}: {nameless[0]!r} cannot be the name of a column.",
+            about="file",
+            hint="Give every column a name without control characters or line breaks.",
+            file=name,
+            columns=nameless,
+        )
     empty = [column for column in frame.columns if frame[column].null_count() == frame.height]
     if empty:
         raise Invalid(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.core.errors import Invalid
+from interlock.data.condition import condition
 from interlock.data.formats import read_table
 from interlock.data.validate import conform
 
@@ -46,7 +47,7 @@ def read_files(
             frames.append(_shaped(*read_table(path, file.name), contract))
     try:
         frame = pl.concat(frames, how="vertical_relaxed")
-        found = frame.filter(pl.sql_expr(where)) if where else frame
+        found = frame.filter(condition(where)) if where else frame
     except pl.exceptions.PolarsError as error:
         what = f"condition {where!r}" if where else "files"
         raise Invalid(f"The {what} cannot be applied: {str(error).splitlines()[0]}.", about="dataset_version") from None

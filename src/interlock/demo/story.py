@@ -170,6 +170,7 @@ class Story:
     def turn(self, until: datetime) -> None:
         """Take one turn of the loop, and tell what it did."""
         done = self.ws.loop.turn(until.isoformat())
+        self._verdict()
         if any(job.startswith("retrain") and ": done" in job for job in done.jobs):
             self.screen.title("7. Retrain: the alarm starts the pipeline by itself")
         for job in done.jobs:
@@ -188,12 +189,10 @@ class Story:
         self.turn(month.end)
         text = self._window(month)
         if before is not None:
-            self._verdict()
             self._label(before)
             self.turn(month.end)
             text += f"; {self._quality(before)}"
         self.screen.line(text)
-        self._verdict()
 
     def _label(self, month: Month) -> None:
         path = self.folder / "data" / f"labels-{month.name}.parquet"
