@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from interlock.audit.policy import parse_policy
 from interlock.audit.service import AuditService
 from interlock.core.actor import acting_as
-from interlock.core.errors import Conflict, Invalid, NotFound
+from interlock.core.clock import FixedClock
+from interlock.core.errors import Conflict, Invalid, NotFound, Unavailable
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.store import Store
 
@@ -96,6 +98,53 @@ def test_a_waiver_lets_one_gate_pass_until_it_ends(
     assert registry.version(version.ref).stage == "validated"
     waived = store.ledger.events(kinds=("gate.waived",))
     assert waived[0].data == {"gate": "metric", "reason": "pilot with ten users", "until": later}
+
+
+def test_an_approval_does_not_count_once_a_waiver_has_ended(
+    store: Store, registry: RegistryService, register: Register
+) -> None:
+    audit = AuditService(store)
+    audit.set_policy("happy", parse_policy({"roc_auc": ">= 0.99"}, (), "happy", "person"))
+    version = register()
+    audit.check(version.ref)
+    audit.waive(version.ref, "metric", "pilot", (store.clock.now() + timedelta(hours=1)).isoformat())
+    assert audit.check(version.ref).passed
+    store.clock = FixedClock(store.clock.now() + timedelta(hours=2))
+    with pytest.raises(Conflict, match="waiver of gate 'metric' has ended"):
+        audit.approve(version.ref)
+    assert registry.approvals(version.ref) == []
+    assert not audit.check(version.ref).passed
+
+
+def test_a_champion_that_is_refused_is_champion_no_more(
+    audit: AuditService, registry: RegistryService, register: Register
+) -> None:
+    audit.set_policy("happy", parse_policy({"roc_auc": ">= 0.7"}, (), "happy", "person"))
+    version = register()
+    audit.check(version.ref)
+    audit.approve(version.ref)
+    registry.alias("happy", "champion", 1)
+    registry.alias("happy", "staging", 1)
+    audit.refuse(version.ref, "no more")
+    assert registry.model("happy").aliases == {"staging": 1}
+
+
+def test_a_gate_that_does_not_load_is_not_taken_for_one_that_passed(
+    audit: AuditService,
+    registry: RegistryService,
+    register: Register,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    package = tmp_path / "strict-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: strict\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[interlock.gate]\nstrict = strict_gates_that_are_gone:Strict\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    version = register()
+    with pytest.raises(Unavailable, match="'strict'"):
+        audit.check(version.ref)
+    assert registry.version(version.ref).stage == "registered"
 
 
 def test_refusing_names_who_and_why(audit: AuditService, registry: RegistryService, register: Register) -> None:

@@ -17,10 +17,10 @@ def test_kinds_are_noun_past_tense_about_a_known_thing() -> None:
 
 
 def test_what_the_table_does_not_declare_cannot_be_written() -> None:
-    check("run.finished", {"status": "finished", "reason": ""})
+    check("job.finished", {"status": "done", "reason": ""})
     with pytest.raises(Invalid, match="no kind"):
         check("run.finishd", {})
     with pytest.raises(Invalid, match="reason"):
-        check("run.finished", {"status": "finished"})
+        check("job.finished", {"status": "done"})
     with pytest.raises(Invalid, match="extra"):
-        check("run.finished", {"status": "", "reason": "", "extra": 1})
+        check("job.finished", {"status": "", "reason": "", "extra": 1})

@@ -149,3 +149,48 @@ def test_what_makes_no_sense_is_refused(deploy: DeployService, approved: Registe
         deploy.show("hapy")
     with pytest.raises(NotFound):
         deploy.deploy("happy", "model:happy@9")
+
+
+def test_a_version_that_answers_is_not_retired_nor_sent_back(
+    store: Store, deploy: DeployService, approved: Register
+) -> None:
+    registry, audit = RegistryService(store), AuditService(store)
+    first, second = approved(), approved()
+    deploy.deploy("happy", first.ref)
+    deploy.deploy("sad", first.ref)
+    with pytest.raises(Conflict, match="answers in a deployment"):
+        registry.move(first.ref, "retired", "old")
+    deploy.deploy("happy", second.ref)
+    assert registry.version(first.ref).stage == "deployed"  # it still answers in the other
+    with pytest.raises(Conflict):
+        audit.refuse(first.ref, "no more")
+    deploy.deploy("sad", second.ref)
+    assert registry.version(first.ref).stage == "approved"
+    audit.refuse(first.ref, "no more")
+    with pytest.raises(Conflict, match="no earlier champion"):
+        deploy.rollback("happy")
+
+
+def test_a_decision_about_routes_that_are_gone_does_not_count(
+    store: Store, deploy: DeployService, approved: Register
+) -> None:
+    first, second, third = approved(), approved(), approved()
+    deploy.deploy("happy", first.ref)
+    rival, preflight = DeployService(store), deploy._preflight
+
+    def overtaken(name: str, version: ModelVersion) -> None:
+        preflight(name, version)
+        rival.deploy(name, third.ref)
+
+    deploy._preflight = overtaken  # type: ignore[method-assign]
+    with pytest.raises(Conflict, match="changed meanwhile"):
+        deploy.deploy("happy", second.ref)
+    assert [r.model for r in rival.show("happy").routes] == [third.ref]
+    assert RegistryService(store).version(second.ref).stage == "approved"
+
+
+def test_what_is_deployed_again_while_it_is_stopped_serves(deploy: DeployService, approved: Register) -> None:
+    version = approved()
+    deploy.deploy("happy", version.ref)
+    deploy.stop("happy")
+    assert deploy.deploy("happy", version.ref).live

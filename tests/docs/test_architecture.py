@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from interlock.core.events import KINDS
+from interlock.core.ids import new_id
 from interlock.core.plugins import GROUPS
 from interlock.store import create_store
+from interlock.store.predictions import Prediction, PredictionWriter
+from interlock.train.private import Seal
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
@@ -48,19 +51,43 @@ def test_every_file_that_is_named_exists() -> None:
 
 
 def test_the_folder_is_laid_out_as_it_says(tmp_path: Path) -> None:
-    """A workspace in which something happened holds nothing that the page leaves out."""
+    """Every file of a workspace in which something happened has its row."""
     store = create_store(tmp_path / ".interlock")
     store.objects.put(b"x")
     store.database.write(lambda tx: store.ledger.append(tx, "experiment.created", "experiment:1", {"name": "a"}))
     store.ledger.checkpoint()
-    rows = table("Where things are kept")
-    assert {path.name for path in store.root.iterdir()} - {"interlock.db-wal", "interlock.db-shm"} <= {
-        row.partition("/")[0] for row in rows
-    }
+    Seal(store.root / "keys" / "values.key")
+    PredictionWriter(store.predictions.folder).append([prediction()]).result(10)
+    files = {path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.is_file()}
     store.close()
-    assert {"workspace.json", "interlock.db", "interlock.lock", "objects", "predictions", "keys"} <= {
-        row.partition("/")[0] for row in rows
-    }
+    part = PAGE.partition("\n## Where things are kept\n")[2].partition("\n## ")[0]
+    rows = [spans(line.split("|")[1]) for line in part.splitlines() if line.startswith("| `")]
+    named = {row[0] for row in rows} | {row[0].rpartition(".")[0] + ending for row in rows for ending in row[1:]}
+    found = {re.sub(r"^objects/.*", "objects/ab/cdef...", re.sub(r"/[0-9A-Z]{26}\.", "/ULID.", file)) for file in files}
+    found -= {"interlock.db-wal", "interlock.db-shm", "predictions/house.lock"}  # which are named in sentences
+    assert found <= named
+    assert named - found == {"logs/RUN.log", "replicas/*.log"}
+    assert {"house.lock", "-wal", "-shm"} <= set(spans(part))
+
+
+def prediction() -> Prediction:
+    """Return some prediction."""
+    return Prediction(
+        id=new_id(),
+        at=1,
+        occurred_at=1,
+        deployment="d",
+        model="model:m@1",
+        bundle="0" * 64,
+        revision=1,
+        request_id="r",
+        row=0,
+        subject="",
+        inputs={"x": 1},
+        score=0.5,
+        label=0,
+        route="champion",
+    )
 
 
 def test_events_groups_and_headers_exist() -> None:

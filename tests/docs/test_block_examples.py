@@ -102,6 +102,13 @@ def ask(url: str, body: object) -> tuple[int, dict[str, Any]]:
             return error.code, json.loads(error.read())
 
 
+def run_snippet(mark: str, **names: object) -> None:
+    """Run the one block that is no file and holds a mark."""
+    loose = [block for block in blocks("python") if not re.match(r"# \S+\.py\n", block)]
+    (snippet,) = [block for block in loose if mark in block]
+    exec(compile(snippet, str(PAGE), "exec"), dict(names))
+
+
 def test_there_is_an_example_for_every_group() -> None:
     assert set(entry_points()) == set(GROUPS)
     headings = re.findall(r"^## .*\(`(interlock\.\w+)`\)$", PAGE.read_text("utf-8"), re.MULTILINE)
@@ -154,6 +161,7 @@ def test_the_format_is_ingested(package: Path, store: Store, tmp_path: Path) -> 
     data = DataService(store)
     version = data.ingest("people", [StoredFile(path.name, store.objects.put(path), path.stat().st_size)])
     assert data.frame(version.ref).equals(rows)
+    run_snippet("check_data_format")
     broken = StoredFile("people.jsonl", store.objects.put(b'{"person": '), 11)
     with pytest.raises(Invalid, match=r"people\.jsonl cannot be read as json_lines"):
         data.ingest("people", [broken])
@@ -229,8 +237,7 @@ def run_the_pages_snippet(store: Store) -> None:
 
     if not store.ledger.size():
         TrackService(store).start(Start("blocks"))
-    (snippet,) = [block for block in blocks("python") if not re.match(r"# \S+\.py\n", block)]
-    exec(compile(snippet, str(PAGE), "exec"), {"store": store})
+    run_snippet("Jobs(store)", store=store)
     assert Jobs(store).jobs()[0].kind == "write_down"
 
 

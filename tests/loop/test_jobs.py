@@ -95,8 +95,10 @@ def test_what_may_work_later_is_queued_again(store: Store) -> None:
     jobs = Jobs(store)
     job = jobs.claim()
     assert job is not None
-    jobs.finish(job, "failed", "try again: the disk is busy")
+    jobs.finish(job, "failed", "the disk is busy", again=True)
     assert jobs.jobs()[0].status == "queued"
+    assert jobs.claim() is None  # not at once
+    store.database.write(lambda tx: tx.run("UPDATE jobs SET lease_until = 0"))
     job = jobs.claim()
     assert job is not None
     jobs.finish(job, "failed", "no such column")

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from interlock.audit.evidence import Evidence, GateResult, gather
+from interlock.audit.judge import GROUP, judge
 from interlock.audit.policy import Policy, parse_policy
 from interlock.core.actor import current_actor
 from interlock.core.clock import parse_instant, to_micros
 from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.core.operations import Permission, operation
-from interlock.core.plugins import load_all
+from interlock.core.plugins import names
 from interlock.core.refs import parse
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.serve.fresh import fresh_preflight
@@ -24,7 +25,7 @@ from interlock.track.service import TrackService
 if TYPE_CHECKING:
     import polars as pl
 
-    from interlock.core.ports import Transaction
+    from interlock.core.ports import Reader, Transaction
     from interlock.store import Store
 
 TRAINING = "training.parquet"
@@ -105,7 +106,7 @@ class AuditService:
             )
         return found
 
-    @operation(Permission.AUDIT_RUN, emits=("gate.passed", "gate.failed", "model_version.moved"))
+    @operation(Permission.AUDIT_RUN, emits=("gate.passed", "gate.failed", "model_version.moved", "alias.moved"))
     def check(self, version: str) -> GateReport:
         """Let every gate judge a version; it is validated, or goes back to development.
 
@@ -115,6 +116,7 @@ class AuditService:
         Raises:
             Conflict: the version stands where gates judge no more.
             NotFound: the model has no policy.
+            Unavailable: a gate that is installed does not load.
         """
         found = self._registry.version(version)
         if found.stage == "development":
@@ -123,7 +125,7 @@ class AuditService:
             raise Conflict(f"{found.ref} is {found.stage!r}; gates judge before an approval.", about="model_version")
         policy = self.policy(found.model)
         evidence = self._evidence(found)
-        results = [gate().run(evidence, policy) for gate in load_all("interlock.gate").values()]
+        results = judge(evidence, policy)
         waived = self._waived(found)
         failed = [r.gate for r in results if r.status == "failed" and r.gate not in waived]
         report = GateReport(
@@ -161,40 +163,13 @@ class AuditService:
             note: why.
 
         Raises:
-            Conflict: it is not validated, or the policy has changed since its report.
+            Conflict: it is not validated, or since its report the policy has changed or a waiver has ended.
         """
-        found = self._registry.version(version)
-        policy = self.policy(found.model)
-        digest, report = self._report(found)
-        if found.stage not in {"validated", "approved"}:
-            raise Conflict(
-                f"{found.ref} is {found.stage!r}: {found.stage_reason}. Only a validated version is approved.",
-                about="approval",
-                hint=f"See `interlock audit report {found.ref}`.",
-            )
-        if report.policy != policy.digest:
-            raise Conflict(
-                f"The policy has changed since {found.ref} was judged.",
-                about="approval",
-                hint=f"Run `interlock audit check {found.ref}`.",
-            )
-        actor = current_actor()
-
-        def change(tx: Transaction) -> None:
-            self._sign(tx, found, (actor, digest, policy.digest, note))
-            signed = tx.one(
-                "SELECT count(*) AS n FROM approvals WHERE model = :model AND version = :version AND report = :report",
-                {"model": found.model, "version": found.version, "report": digest},
-            )
-            if signed and signed["n"] >= policy.approvals:
-                self._registry.advance(
-                    tx, found.ref, "approved", f"approved by {actor}" + (f": {note}" if note else "")
-                )
-
-        self._store.database.write(change)
+        found, actor = self._registry.version(version), current_actor()
+        self._store.database.write(lambda tx: self._approve(tx, found.ref, actor, note))
         return self._registry.version(found.ref)
 
-    @operation(Permission.AUDIT_APPROVE, emits=("approval.refused", "model_version.moved"))
+    @operation(Permission.AUDIT_APPROVE, emits=("approval.refused", "model_version.moved", "alias.moved"))
     def refuse(self, version: str, reason: str) -> ModelVersion:
         """Send a version back to development.
 
@@ -226,9 +201,8 @@ class AuditService:
             NotFound: there is no such gate.
         """
         found = self._registry.version(version)
-        gates = load_all("interlock.gate")
-        if gate not in gates:
-            raise NotFound.named("gate", gate, gates)
+        if gate not in names(GROUP):
+            raise NotFound.named("gate", gate, names(GROUP))
         try:
             last = parse_instant(until)
         except ValueError:
@@ -255,9 +229,10 @@ class AuditService:
         """Return the policy that a gates table spells for data with these columns."""
         return parse_policy(gates, sensitive, target, ident)
 
-    def policy_of(self, model: str) -> Policy | None:
-        """Return the policy of a model, or None when none was set."""
-        row = self._store.database.one("SELECT digest FROM applied WHERE name = :name", {"name": f"policy:{model}"})
+    def policy_of(self, model: str, reader: Reader | None = None) -> Policy | None:
+        """Return the policy of a model, or None when none was set; a reader may be a transaction."""
+        reader = reader or self._store.database
+        row = reader.one("SELECT digest FROM applied WHERE name = :name", {"name": f"policy:{model}"})
         return msgspec.json.decode(self._store.objects.get(row["digest"]), type=Policy) if row else None
 
     def _evidence(self, version: ModelVersion) -> Evidence:
@@ -306,7 +281,7 @@ class AuditService:
                 self._store.ledger.append(tx, "gate.failed", version.ref, data | {"reason": reason})
             elif result.status == "passed":
                 self._store.ledger.append(tx, "gate.passed", version.ref, data)
-        stage = self._registry.version(version.ref).stage
+        stage = self._registry.standing(tx, version.ref).stage
         failed = [r for r in report.results if r.status == "failed" and r.gate not in report.waived]
         if failed:
             told = "; ".join(f.message for r in failed for f in r.findings)
@@ -317,6 +292,31 @@ class AuditService:
                 tx, version.ref, "environment prepared", "it answers its golden requests in a fresh process"
             )
         self._registry.advance(tx, version.ref, "validated", f"{len(report.results)} gates passed")
+
+    def _approve(self, tx: Transaction, ref: str, actor: str, note: str) -> None:
+        """Sign for what stands at this moment: stage, report, policy and waivers are read in the same transaction."""
+        version = self._registry.standing(tx, ref)
+        digest, report = self._report(version, tx)
+        policy = self.policy_of(version.model, tx)
+        if version.stage not in {"validated", "approved"}:
+            raise Conflict(
+                f"{ref} is {version.stage!r}: {version.stage_reason}. Only a validated version is approved.",
+                about="approval",
+                hint=f"See `interlock audit report {ref}`.",
+            )
+        ended = sorted(set(report.waived) - self._waived(version, tx))
+        if policy is None or report.policy != policy.digest or ended:
+            why = f"The waiver of gate {ended[0]!r} has ended" if ended else "The policy has changed"
+            raise Conflict(
+                f"{why} since {ref} was judged.", about="approval", hint=f"Run `interlock audit check {ref}`."
+            )
+        self._sign(tx, version, (actor, digest, policy.digest, note))
+        signed = tx.one(
+            "SELECT count(*) AS n FROM approvals WHERE model = :model AND version = :version AND report = :report",
+            {"model": version.model, "version": version.version, "report": digest},
+        )
+        if signed and signed["n"] >= policy.approvals:
+            self._registry.advance(tx, ref, "approved", f"approved by {actor}" + (f": {note}" if note else ""))
 
     def _sign(self, tx: Transaction, version: ModelVersion, signature: tuple[str, str, str, str]) -> None:
         actor, report, policy, note = signature
@@ -337,8 +337,8 @@ class AuditService:
         data = {"bundle": version.bundle, "report": report, "policy": policy, "note": note}
         self._store.ledger.append(tx, "approval.given", version.ref, data, actor)
 
-    def _report(self, version: ModelVersion) -> tuple[str, GateReport]:
-        row = self._store.database.one(
+    def _report(self, version: ModelVersion, reader: Reader | None = None) -> tuple[str, GateReport]:
+        row = (reader or self._store.database).one(
             "SELECT report FROM gate_reports WHERE model = :model AND version = :version ORDER BY made_at DESC LIMIT 1",
             {"model": version.model, "version": version.version},
         )
@@ -350,8 +350,8 @@ class AuditService:
             )
         return row["report"], msgspec.json.decode(self._store.objects.get(row["report"]), type=GateReport)
 
-    def _waived(self, version: ModelVersion) -> set[str]:
-        rows = self._store.database.all(
+    def _waived(self, version: ModelVersion, reader: Reader | None = None) -> set[str]:
+        rows = (reader or self._store.database).all(
             "SELECT gate FROM waivers WHERE model = :model AND version = :version AND until > :now",
             {"model": version.model, "version": version.version, "now": to_micros(self._store.clock.now())},
         )

@@ -27,7 +27,7 @@ _MARK = "__interlock_operation__"
 
 
 class Permission(enum.StrEnum):
-    """What a caller must be allowed to do. `*_READ` never changes anything."""
+    """What a caller must be allowed to do. `*_READ` changes nothing that anybody said (a checkpoint may be signed)."""
 
     DATA_READ = "data.read"
     DATA_WRITE = "data.write"
@@ -47,7 +47,6 @@ class Permission(enum.StrEnum):
     LOOP_READ = "loop.read"
     LOOP_RUN = "loop.run"
     LEDGER_READ = "ledger.read"
-    LEDGER_SIGN = "ledger.sign"
     LEDGER_ERASE = "ledger.erase"
 
     @property

@@ -47,6 +47,11 @@ def plugins() -> list[Plugin]:
     return [_try(group, point) for group in GROUPS for point in _points(group)]
 
 
+def names(group: str) -> list[str]:
+    """Return what is registered in a group, whether it loads or not."""
+    return [str(point.name) for point in _points(group)]
+
+
 def load(group: str, name: str) -> Any:
     """Return the object behind one plug-in.
 

@@ -234,7 +234,7 @@ class DataService:
         if findings:
             what = f"{len(findings)} finding{'s' if len(findings) > 1 else ''}"
             raise Invalid(
-                f"The rows break the contract of dataset {name!r} ({what}); nothing was stored.",
+                f"The rows break the contract of dataset {name!r} ({what}); nothing was ingested.",
                 about="dataset_version",
                 hint=f"Mend the file, or edit [data.{name}.columns] in interlock.toml"
                 " if the contract is what is wrong.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -81,6 +82,7 @@ class DeployService:
 
         Raises:
             GateClosed: the version is not approved, or its golden requests fail; traffic stays as it is.
+            Conflict: somebody else changed the deployment meanwhile.
         """
         check_name(name, "deployment")
         version = self._registry.version(model)
@@ -89,8 +91,7 @@ class DeployService:
         if not 0 <= canary < 1:
             raise Invalid(f"A canary's share is from 0 to below 1, not {canary}.", about="deployment")
         if held and any(r.model == version.ref and (canary == 0) == (r.weight == 1) for r in held.routes):
-            self.reconcile(name)
-            return self.show(name)
+            return self.start(name)
         self._preflight(name, version)
         champion = next((r for r in held.routes if r.role == "champion"), None) if held else None
         if canary and champion is None:
@@ -100,8 +101,9 @@ class DeployService:
                 msgspec.structs.replace(champion, weight=1 - canary),
                 Route(version.ref, version.bundle, canary, "challenger"),
             )
-            return self._change(name, routes, f"{version.ref} takes {canary:.0%} of the traffic")
-        return self._change(name, (Route(version.ref, version.bundle, 1.0),), f"{version.ref} takes all the traffic")
+            return self._change(name, held, routes, f"{version.ref} takes {canary:.0%} of the traffic")
+        routes = (Route(version.ref, version.bundle, 1.0),)
+        return self._change(name, held, routes, f"{version.ref} takes all the traffic")
 
     @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed", "alias.moved"))
     def promote(self, name: str, reason: str = "by hand") -> Deployment:
@@ -114,8 +116,11 @@ class DeployService:
         Raises:
             Conflict: it has no challenger.
         """
-        challenger = self._challenger(name)
-        return self._change(name, (Route(challenger.model, challenger.bundle, 1.0),), f"promoted: {reason}")
+        held = self._require(name)
+        challenger = next((route for route in held.routes if route.role == "challenger"), None)
+        if challenger is None:
+            raise Conflict(f"Deployment {name!r} has no challenger.", about="deployment")
+        return self._change(name, held, (Route(challenger.model, challenger.bundle, 1.0),), f"promoted: {reason}")
 
     @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed", "alias.moved"))
     def rollback(self, name: str, reason: str = "by hand") -> Deployment:
@@ -131,11 +136,14 @@ class DeployService:
         spec = self._require(name)
         champion = next(route for route in spec.routes if route.role == "champion")
         if len(spec.routes) > 1:
-            return self._change(name, (msgspec.structs.replace(champion, weight=1.0),), f"rolled back: {reason}")
+            return self._change(name, spec, (msgspec.structs.replace(champion, weight=1.0),), f"rolled back: {reason}")
         for earlier in reversed(self.revisions(name)):
             before = next(route for route in earlier.routes if route.role == "champion")
-            if before.model != champion.model and self._registry.version(before.model).stage != "retired":
-                return self._change(name, (msgspec.structs.replace(before, weight=1.0),), f"rolled back: {reason}")
+            stage = self._registry.version(before.model).stage
+            if before.model != champion.model and stage in {"approved", "deployed"}:
+                return self._change(
+                    name, spec, (msgspec.structs.replace(before, weight=1.0),), f"rolled back: {reason}"
+                )
         raise Conflict(f"Deployment {name!r} has no earlier champion.", about="deployment")
 
     @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed",))
@@ -229,24 +237,34 @@ class DeployService:
                 raise Unavailable(f"The server of {name!r} stays on its old routes: {why}.", about="deployment")
             time.sleep(0.02)
 
-    def _change(self, name: str, routes: tuple[Route, ...], reason: str) -> Deployment:
-        """Make new routes what is wanted, then make them so; if that fails, put the old ones back."""
-        before = self._spec(name)
-        spec = self._write(name, routes, reason)
+    def _change(self, name: str, held: DeploymentSpec | None, routes: tuple[Route, ...], reason: str) -> Deployment:
+        """Make new routes what is wanted, then make them so; if that fails, put the old ones back.
+
+        Raises:
+            Conflict: the deployment is no more as it was `held` when this was decided.
+        """
+        spec = self._write(name, held, routes, reason)
         try:
             self.reconcile(name)
         except Unavailable as error:
-            if before is not None:
-                self._write(name, before.routes, f"taken back: {error.message}")
+            if held is not None:
+                with contextlib.suppress(Conflict):  # somebody has put something else there since
+                    self._write(name, spec, held.routes, f"taken back: {error.message}")
                 self.reconcile(name)
             raise
-        del spec
         return self.show(name)
 
-    def _write(self, name: str, routes: tuple[Route, ...], reason: str) -> DeploymentSpec:
+    def _write(self, name: str, held: DeploymentSpec | None, routes: tuple[Route, ...], reason: str) -> DeploymentSpec:
         def change(tx: Transaction) -> DeploymentSpec:
             row = tx.one("SELECT revision, spec FROM deployments WHERE name = :name", {"name": name})
-            spec = DeploymentSpec(name, (row["revision"] if row else 0) + 1, routes)
+            present = row["revision"] if row else 0
+            if present != (held.revision if held else 0):
+                raise Conflict(
+                    f"Deployment {name!r} was changed meanwhile; it is at revision {present}.",
+                    about="deployment",
+                    hint=f"See `interlock deploy show {name}`, then decide again.",
+                )
+            spec = DeploymentSpec(name, present + 1, routes)
             digest = self._store.objects.put(msgspec.json.encode(spec))
             at = to_micros(self._store.clock.now())
             values = {"name": name, "revision": spec.revision, "spec": digest, "at": at, "reason": reason}
@@ -264,15 +282,16 @@ class DeployService:
             )
             data = {"revision": spec.revision, "spec": digest, "reason": reason}
             self._store.ledger.append(tx, "deployment.changed", f"deployment:{name}", data)
-            self._settle(tx, self._decode(row["spec"]) if row else None, spec, reason)
+            self._settle(tx, held, spec, reason)
             return spec
 
         return self._store.database.write(change)
 
     def _settle(self, tx: Transaction, before: DeploymentSpec | None, spec: DeploymentSpec, reason: str) -> None:
-        """Let stages and aliases say what the routes say."""
+        """Let stages and aliases say what the routes say: those of this deployment, and of the others."""
         old = before.routes if before else ()
-        serving = {route.model for route in spec.routes}
+        others = tx.all("SELECT spec FROM deployments WHERE name <> :name", {"name": spec.name})
+        serving = {r.model for routes in (spec, *(self._decode(o["spec"]) for o in others)) for r in routes.routes}
         for route in old:
             if route.model not in serving:
                 self._registry.advance(tx, route.model, "approved", f"replaced: {reason}")
@@ -313,12 +332,6 @@ class DeployService:
             findings=result.findings,
             hint="The runtime or configuration here differs from the one it was validated in.",
         )
-
-    def _challenger(self, name: str) -> Route:
-        for route in self._require(name).routes:
-            if route.role == "challenger":
-                return route
-        raise Conflict(f"Deployment {name!r} has no challenger.", about="deployment")
 
     def _want(self, name: str, state: State) -> None:
         def change(tx: Transaction) -> None:

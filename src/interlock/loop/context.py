@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a job, and why."""
+    """What became of a job, and why; `again`: the same may work later."""
 
     status: Literal["done", "declined", "failed"]
     reason: str
+    again: bool = False
 
 
 class Context:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from interlock.store import Store
 
 ATTEMPTS = 3
+PAUSE_S = 5
 Status = Literal["queued", "running", "done", "declined", "failed"]
 
 
@@ -84,18 +85,35 @@ class Jobs:
             return None
         return self._store.database.write(self._claim)
 
-    def finish(self, job: Job, status: Literal["done", "declined", "failed"], reason: str) -> None:
-        """End a job that this worker holds; one that somebody else took over meanwhile is left alone."""
+    def finish(
+        self, job: Job, status: Literal["done", "declined", "failed"], reason: str, *, again: bool = False
+    ) -> None:
+        """End a job that this worker holds; one that somebody else took over meanwhile is left alone.
+
+        Args:
+            job: the job.
+            status: how it ended.
+            reason: why.
+            again: whether a failed one may work later: it is queued again, to be taken after a pause that grows.
+        """
 
         def change(tx: Transaction) -> None:
             row = tx.one("SELECT worker, state FROM jobs WHERE id = :id", {"id": job.id})
             if row is None or row["worker"] != self._worker or row["state"] != "running":
                 return
-            again = status == "failed" and job.attempts < ATTEMPTS and reason.startswith("try again")
-            ended = None if again else to_micros(self._store.clock.now())
-            values = {"state": "queued" if again else status, "reason": reason, "id": job.id, "at": ended}
-            tx.run("UPDATE jobs SET state = :state, reason = :reason, ended_at = :at WHERE id = :id", values)
-            if not again:
+            retried = again and status == "failed" and job.attempts < ATTEMPTS
+            now = to_micros(self._store.clock.now())
+            tx.run(
+                "UPDATE jobs SET state = :state, reason = :reason, ended_at = :at, lease_until = :until WHERE id = :id",
+                {
+                    "state": "queued" if retried else status,
+                    "reason": reason,
+                    "id": job.id,
+                    "at": None if retried else now,
+                    "until": now + PAUSE_S * 1_000_000 * 4**job.attempts,
+                },
+            )
+            if not retried:
                 self._store.ledger.append(tx, "job.finished", job.ref, {"status": status, "reason": reason})
 
         self._store.database.write(change)
@@ -125,8 +143,8 @@ class Jobs:
     def _claim(self, tx: Transaction) -> Job | None:
         now = to_micros(self._store.clock.now())
         for row in tx.all("SELECT * FROM jobs WHERE state IN ('queued', 'running') ORDER BY id"):
-            if row["state"] == "running" and row["lease_until"] > now and not is_gone(row["worker"]):
-                continue
+            if row["lease_until"] > now and not (row["state"] == "running" and is_gone(row["worker"])):
+                continue  # somebody works on it, or it waits to be tried again
             if row["attempts"] >= ATTEMPTS:
                 reason = f"given up after {ATTEMPTS} attempts; the last worker died"
                 tx.run(

@@ -196,6 +196,11 @@ class MonitorService:
         frame = self._labelled_frame(name, since, until)
         return replay(self._registry, version, frame, self._plan(self._row(name)).target, (since, until))
 
+    def is_watching(self, name: str) -> bool:
+        """Return whether a monitor is set and watches a version."""
+        row = self._store.database.one("SELECT model FROM monitors WHERE name = :name", {"name": name})
+        return bool(row and row["model"])
+
     def report(self, digest: str) -> WindowReport:
         """Return the report of this digest."""
         return read_report(self._store, digest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
@@ -18,6 +18,9 @@ from interlock.store.manifests import read_manifest
 if TYPE_CHECKING:
     from interlock.core.ports import Reader, Row, Transaction
     from interlock.store import Store
+
+_TRUSTED: Final = frozenset({"approved", "deployed"})
+_EARNED: Final = frozenset({"champion", "challenger"})
 
 
 class ModelVersion(msgspec.Struct, frozen=True):
@@ -121,7 +124,7 @@ class RegistryService:
 
         return self.version(f"model:{model}@{self._store.database.write(change)}")
 
-    @operation(Permission.REGISTRY_WRITE, emits=("model_version.moved",))
+    @operation(Permission.REGISTRY_WRITE, emits=("model_version.moved", "alias.moved"))
     def move(self, version: str, stage: Stage, reason: str) -> ModelVersion:
         """Move a version by hand: back to development, or into retirement. All other moves are made by what earns them.
 
@@ -132,7 +135,7 @@ class RegistryService:
 
         Raises:
             Denied: the stage has to be earned: by gates, an approval or a deployment.
-            Conflict: the life cycle does not know this move.
+            Conflict: it answers in a deployment, or the life cycle does not know this move.
         """
         found = self.version(version)
         if stage not in {"development", "retired"}:
@@ -142,7 +145,17 @@ class RegistryService:
                 hint="`interlock audit check` validates, `interlock audit approve` approves,"
                 " `interlock deploy` deploys.",
             )
-        self._store.database.write(lambda tx: self.advance(tx, found.ref, stage, reason))
+
+        def change(tx: Transaction) -> None:
+            if self.standing(tx, found.ref).stage == "deployed":
+                raise Conflict(
+                    f"{found.ref} answers in a deployment.",
+                    about="model_version",
+                    hint="Deploy another version or roll back first.",
+                )
+            self.advance(tx, found.ref, stage, reason)
+
+        self._store.database.write(change)
         return self.version(found.ref)
 
     @operation(Permission.REGISTRY_WRITE, emits=("alias.moved",))
@@ -262,8 +275,14 @@ class RegistryService:
         path = self.read_bundle(bundle).files[role]
         return self._store.objects.get(read_manifest(self._store.objects, bundle).find(path).digest)
 
+    def standing(self, tx: Transaction, version: str) -> ModelVersion:
+        """Return a version as it stands in the caller's transaction."""
+        return self._record(tx, self._row(tx, parse(version, "model")))
+
     def advance(self, tx: Transaction, version: str, stage: Stage, reason: str) -> None:
         """Move a version within the caller's transaction; a version that stands there already stays.
+
+        One that is neither approved nor deployed any more is champion or challenger no more.
 
         Raises:
             Conflict: the life cycle does not know this move.
@@ -283,6 +302,9 @@ class RegistryService:
         )
         data = {"origin": origin, "stage": stage, "reason": reason}
         self._store.ledger.append(tx, "model_version.moved", str(Ref("model", row["model"], row["version"])), data)
+        if stage not in _TRUSTED:
+            for alias in sorted(_EARNED.intersection(self._record(tx, row).aliases)):
+                self.unpoint(tx, row["model"], alias)
 
     def point(self, tx: Transaction, model: str, alias: str, version: int) -> None:
         """Point an alias to a version in the caller's transaction; only an approved or deployed one may be champion.
@@ -291,7 +313,7 @@ class RegistryService:
             Conflict: the version has not been approved.
         """
         row = self._row(tx, Ref("model", model, version))
-        if alias in {"champion", "challenger"} and row["stage"] not in {"approved", "deployed"}:
+        if alias in _EARNED and row["stage"] not in _TRUSTED:
             raise Conflict(
                 f"model:{model}@{version} is {row['stage']!r}; only an approved version can be the {alias}.",
                 about="alias",

@@ -161,7 +161,7 @@ class TrackService:
         ident = self._ident(run)
 
         def change(tx: Transaction) -> None:
-            row = tx.one("SELECT status FROM runs WHERE id = :id", {"id": ident})
+            row = tx.one("SELECT status, log FROM runs WHERE id = :id", {"id": ident})
             if row is None or row["status"] == status:
                 return
             if row["status"] != "running":
@@ -170,7 +170,8 @@ class TrackService:
                 "UPDATE runs SET status = :status, reason = :reason, ended_at = :at WHERE id = :id",
                 {"status": status, "reason": reason, "at": to_micros(self._store.clock.now()), "id": ident},
             )
-            self._store.ledger.append(tx, "run.finished", f"run:{ident}", {"status": status, "reason": reason})
+            data = {"status": status, "reason": reason, "log": row["log"]}
+            self._store.ledger.append(tx, "run.finished", f"run:{ident}", data)
 
         self._store.database.write(change)
         return self.run(ident)
@@ -249,6 +250,14 @@ class TrackService:
         row = self._store.database.one("SELECT log FROM runs WHERE id = :id", {"id": self.run(run).id})
         text = self._store.objects.get(row["log"]).decode("utf-8", "replace") if row and row["log"] else ""
         return "\n".join(line for line in text.splitlines() if contains in line)
+
+    def tagged(self, name: str, value: str) -> Runs:
+        """Return the runs with this tag, newest first."""
+        rows = self._store.database.all(
+            "SELECT t.run FROM run_tags t WHERE t.name = :name AND t.value = :value ORDER BY t.run DESC",
+            {"name": name, "value": value},
+        )
+        return [self.run(row["run"]) for row in rows]
 
     def log_segments(self, run: str, segments: dict[str, bytes]) -> None:
         """Add packed points to a run's metrics; their digests go to the ledger, in one event.

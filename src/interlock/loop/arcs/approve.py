@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from interlock.core.events import Event
 
 RULE = "rule:better than champion"
+ENOUGH = 50
 
 
 def approve(context: Context, target: str, cause: Event, job: str) -> Outcome:
@@ -36,6 +37,12 @@ def approve(context: Context, target: str, cause: Event, job: str) -> Outcome:
         f"on {duel.rows} held-out rows of {duel.window}: ROC AUC {duel.challenger.value:.3f}"
         f" against {duel.champion.value:.3f} of the champion"
     )
+    if duel.rows < ENOUGH:
+        return Outcome("declined", f"{version.ref} waits for a person: only {duel.rows} rows to compare on")
+    if context.audit.report(version.ref).waived:
+        return Outcome(
+            "declined", f"{version.ref} waits for a person: a gate was waived, which a rule cannot answer for"
+        )
     if duel.challenger.value <= duel.champion.value:
         return Outcome("declined", f"{version.ref} is not better {note}; it waits for a person")
     with acting_as(RULE):

@@ -50,5 +50,4 @@ def make_candidate(context: Context, pipeline: str, args: Args, *, cause: str, j
 def _finished(context: Context, job: str) -> Run | None:
     if not job:
         return None
-    runs = [run for run in context.track.runs(limit=50) if run.tags.get("job") == job]
-    return next((run for run in runs if run.status == "finished"), None)
+    return next((run for run in context.track.tagged("job", job) if run.status == "finished"), None)

@@ -1,0 +1,47 @@
+"""All gates over one version's evidence. A gate that cannot judge has not been passed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from interlock.audit.evidence import Evidence, GateResult
+from interlock.core.errors import Error, Finding, Unavailable
+from interlock.core.plugins import load, names
+
+if TYPE_CHECKING:
+    from interlock.audit.policy import Policy
+
+GROUP: Final = "interlock.gate"
+
+
+def judge(evidence: Evidence, policy: Policy) -> list[GateResult]:
+    """Return what every installed gate says; one that does not load or breaks counts as failed.
+
+    Args:
+        evidence: what they judge.
+        policy: what is asked for.
+
+    Raises:
+        Unavailable: no gate is installed at all.
+    """
+    installed = names(GROUP)
+    if not installed:
+        raise Unavailable(
+            "No gate is installed, so nothing can be validated.", about="gate", hint="Install Interlock again."
+        )
+    return [_ask(name, evidence, policy) for name in installed]
+
+
+def _ask(name: str, evidence: Evidence, policy: Policy) -> GateResult:
+    try:
+        result: GateResult = load(GROUP, name)().run(evidence, policy)
+    except Error as error:
+        return _broken(name, str(error))
+    except Exception as error:  # noqa: BLE001 - a gate may be anybody's plug-in: this is its border
+        return _broken(name, f"{type(error).__name__}: {error}")
+    return result
+
+
+def _broken(name: str, why: str) -> GateResult:
+    message = f"gate {name} could not judge: {why}"
+    return GateResult(name, "failed", (Finding("broken_gate", message),), summary=message)
