@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,7 @@ from interlock.audit.policy import parse_policy
 from interlock.audit.service import AuditService
 from interlock.core.actor import acting_as
 from interlock.core.clock import FixedClock
-from interlock.core.errors import Conflict, Invalid, NotFound, Unavailable
+from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.store import Store
 
@@ -127,24 +126,6 @@ def test_a_champion_that_is_refused_is_champion_no_more(
     registry.alias("happy", "staging", 1)
     audit.refuse(version.ref, "no more")
     assert registry.model("happy").aliases == {"staging": 1}
-
-
-def test_a_gate_that_does_not_load_is_not_taken_for_one_that_passed(
-    audit: AuditService,
-    registry: RegistryService,
-    register: Register,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    package = tmp_path / "strict-1.dist-info"
-    package.mkdir()
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: strict\nVersion: 1\n")
-    (package / "entry_points.txt").write_text("[interlock.gate]\nstrict = strict_gates_that_are_gone:Strict\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    version = register()
-    with pytest.raises(Unavailable, match="'strict'"):
-        audit.check(version.ref)
-    assert registry.version(version.ref).stage == "registered"
 
 
 def test_refusing_names_who_and_why(audit: AuditService, registry: RegistryService, register: Register) -> None:

@@ -165,5 +165,5 @@ def test_no_sequence_of_acts_breaks_the_rules(bundle_folder: Path, monkeypatch: 
     monkeypatch.setattr(Life, "bundle", bundle_folder, raising=False)
     monkeypatch.setattr(Audit, "gathered", [])
     checks = (HealthCheck.too_slow, HealthCheck.data_too_large)
-    few = settings(max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=checks)
+    few = settings(max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=checks)
     run_state_machine_as_test(Life, settings=few)

@@ -18,11 +18,11 @@ Command = Callable[..., Any]
 def test_config_shows_origins(command: Command, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (project / "interlock.toml").open("a") as file:
         file.write("[settings]\nport = 7\n")
-    monkeypatch.setenv("INTERLOCK_LEASE_S", "5")
+    monkeypatch.setenv("INTERLOCK_COLOR", "false")
     found = {row["name"]: row for row in json.loads(command("config", "--json").out)}
     assert found.keys() == SETTINGS.keys()
     assert (found["port"]["value"], found["port"]["origin"]) == (7, "interlock.toml")
-    assert (found["lease_s"]["value"], found["lease_s"]["origin"]) == (5, "INTERLOCK_LEASE_S")
+    assert (found["color"]["value"], found["color"]["origin"]) == (False, "INTERLOCK_COLOR")
     assert found["host"]["origin"] == "default"
     assert "interlock.toml" in command("config").out
 

@@ -129,3 +129,27 @@ def test_the_same_words_work_against_an_address(command: Command, project: Path)
 
 def test_an_operation_may_go_by_another_name() -> None:
     assert operation_command("notes", "count", SERVICES, called="how-many").name == "how-many"
+
+
+def test_findings_are_shown_and_make_the_exit_code(command: Command, project: Path) -> None:
+    assert command("notes", "proofread", "a", "b") == (0, "none\n", "")
+    done = command("notes", "proofread", "a", "")
+    assert (done.code, done.err) == (2, "")
+    assert "a title says nothing" in done.out
+    done = command("notes", "proofread", "", "--json")
+    assert (done.code, json.loads(done.out)[0]["rule"]) == (2, "blank")
+
+
+def test_a_ledger_that_does_not_verify_makes_the_exit_code(command: Command, tmp_path: Path) -> None:
+    from interlock.sdk.services import SERVICES as ALL
+    from interlock.store import create_store
+
+    store = create_store(tmp_path / ".interlock")
+    data = {"digest": "0" * 64, "gates": []}
+    store.database.write(lambda tx: store.ledger.append(tx, "policy.set", "model:happy", data))
+    words = ("ledger", "verify", "--workspace", str(tmp_path))
+    assert command(*words, services=ALL).code == 0
+    store.database.write(lambda tx: tx.run("UPDATE ledger_entries SET actor = 'user:eve'"))
+    done = command(*words, services=ALL)
+    assert (done.code, "first_bad    0" in done.out) == (9, True)
+    store.close()

@@ -19,6 +19,14 @@ def test_every_class_has_an_exit_code_of_its_own() -> None:
     assert len(set(EXIT_CODES.values())) == len(EXIT_CODES)
 
 
+def test_what_the_system_refuses_is_a_sentence_and_what_is_a_bug_is_left_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert report(OSError(28, "No space left on device"), as_json=False) == 8
+    assert "No space left on device" in capsys.readouterr().err
+    assert report(KeyError("x"), as_json=False) is None
+
+
 def test_an_error_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     findings = [
         Finding("range", "200 is above 120", "age", (3, 7, 9, 11, 13, 15), 12),

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from interlock.core.operations import Permission, operation
+from interlock.core.settings import SETTINGS
+from interlock.loop.project import parse_project
+from interlock.sdk.places import settings
 from interlock.sdk.services import Service
 
 Command = Callable[..., Any]
@@ -30,7 +33,19 @@ def test_init_makes_a_workspace_once(command: Command, folder: Path) -> None:
 
 
 def test_init_tells_people_what_comes_next(command: Command) -> None:
-    assert "interlock up" in command("init").err
+    assert all(word in command("init").err for word in ("edit interlock.toml", "`interlock plan`", "interlock up"))
+    assert "edit" not in command("init", "--example", "employment", "--workspace", "other").err
+
+
+def test_the_template_is_sound_when_it_is_uncommented_and_shows_every_table(command: Command, folder: Path) -> None:
+    assert command("init").code == 0
+    head, begin, rest = (folder / "interlock.toml").read_text("utf-8").partition("\n# [")
+    text = head + (begin + rest).replace("\n# ", "\n")
+    assert "\n#" not in text.partition("[project]")[2]
+    project = parse_project(text)
+    empty = [name for name in project.__struct_fields__ if not getattr(project, name)]
+    assert empty == [], "a table that the template does not show"
+    assert settings(folder)["port"].value == SETTINGS["port"].default
 
 
 @pytest.mark.parametrize("name", ['quo"te', "back\\slash", "\u00fcml\u00e4ut", "new\nline"])

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from interlock.core import errors
-from interlock.core.errors import Error, Finding, Invalid, MissingExtra, NotFound, Unavailable
+from interlock.core.errors import EXTRAS, Error, Finding, Invalid, MissingExtra, NotFound, Unavailable
 
 
 def kinds() -> list[type[Error]]:
@@ -57,3 +59,19 @@ def test_only_unavailable_is_worth_a_retry() -> None:
 
 def test_an_unknown_code_is_still_an_error() -> None:
     assert type(Error.from_problem({"code": "new.kind", "title": "t"})) is Error
+
+
+def test_a_missing_library_of_ours_is_a_missing_extra_and_nothing_else_is() -> None:
+    found = MissingExtra.behind(ModuleNotFoundError("x", name="polars"))
+    assert found == MissingExtra.named("data", "polars")
+    assert MissingExtra.behind(ModuleNotFoundError("x", name="my_module")) is None
+    assert MissingExtra.behind(ModuleNotFoundError("x", name="polars.nothing")) is None
+    assert MissingExtra.behind(ImportError("cannot import name", name="polars")) is None
+
+
+def test_every_extra_that_is_named_exists() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    for module, extra in EXTRAS.items():
+        distribution = {"sklearn": "scikit-learn", "onnx": "skl2onnx"}.get(module, module.replace("_", "-"))
+        assert any(wanted.startswith(distribution) for wanted in extras[extra]), module

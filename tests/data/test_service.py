@@ -130,6 +130,38 @@ def test_what_the_owner_says_is_kept_and_widens_the_contract(store: Store, data:
         data.declare("people", Declaration(columns={"agee": ColumnEdit(range=(0, 1))}))
 
 
+def test_roles_that_name_no_column_are_refused_at_the_first_version(store: Store, data: DataService) -> None:
+    data.declare("people", Declaration(id="persn", target="age", sensitive=("code", "gender")))
+    size = store.ledger.size()
+    with pytest.raises(Invalid, match="'persn', 'gender'") as caught:
+        data.ingest("people", [parquet(store, FRAME)])
+    assert [finding.column for finding in caught.value.findings] == ["persn", "gender"]
+    assert "did you mean 'person'?" in caught.value.findings[0].message
+    assert (store.ledger.size(), data.versions("people")) == (size, [])
+    data.declare("people", Declaration(id="person", target="age", sensitive=("code",)))
+    assert data.ingest("people", [parquet(store, FRAME)]).version == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Declaration(id="persn"),
+        Declaration(time="persn"),
+        Declaration(target="persn"),
+        Declaration(sensitive=("persn",)),
+    ],
+)
+def test_roles_that_name_no_column_are_refused_where_there_is_a_contract(
+    store: Store, data: DataService, wrong: Declaration
+) -> None:
+    data.ingest("people", [parquet(store, FRAME)])
+    size = store.ledger.size()
+    with pytest.raises(Invalid, match="'persn'") as caught:
+        data.declare("people", wrong)
+    assert "'person'" in caught.value.findings[0].message
+    assert (store.ledger.size(), data.show("people").declaration) == (size, Declaration())
+
+
 @pytest.mark.parametrize("where", ["nonsense >", "nobody = 1", "age; DROP TABLE people"])
 def test_a_condition_that_makes_no_sense_is_invalid(store: Store, data: DataService, where: str) -> None:
     with pytest.raises(Invalid):

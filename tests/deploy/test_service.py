@@ -7,11 +7,13 @@ import os
 import signal
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 
 from interlock.audit.policy import parse_policy
 from interlock.audit.service import AuditService
+from interlock.core.clock import FixedClock
 from interlock.core.errors import Conflict, Corrupt, GateClosed, Invalid, NotFound
 from interlock.deploy.service import DeployService
 from interlock.registry.service import ModelVersion, RegistryService
@@ -151,6 +153,14 @@ def test_what_makes_no_sense_is_refused(deploy: DeployService, approved: Registe
         deploy.deploy("happy", "model:happy@9")
 
 
+def test_a_champion_is_no_canary_beside_itself(deploy: DeployService, approved: Register) -> None:
+    version = approved()
+    found = deploy.deploy("happy", version.ref)
+    with pytest.raises(Conflict, match="champion itself"):
+        deploy.deploy("happy", version.ref, canary=0.1)
+    assert deploy.show("happy") == found
+
+
 def test_a_version_that_answers_is_not_retired_nor_sent_back(
     store: Store, deploy: DeployService, approved: Register
 ) -> None:
@@ -193,4 +203,37 @@ def test_what_is_deployed_again_while_it_is_stopped_serves(deploy: DeployService
     version = approved()
     deploy.deploy("happy", version.ref)
     deploy.stop("happy")
+    assert deploy.deploy("happy", version.ref).live
+
+
+def test_a_rollback_goes_back_along_the_champions_and_never_forth(deploy: DeployService, approved: Register) -> None:
+    refs = [approved().ref for _ in range(4)]
+    for ref in refs[:3]:
+        deploy.deploy("happy", ref)
+    assert [r.model for r in deploy.rollback("happy").routes] == [refs[1]]
+    assert [r.model for r in deploy.rollback("happy").routes] == [refs[0]]
+    with pytest.raises(Conflict, match="no earlier champion"):
+        deploy.rollback("happy")
+    deploy.deploy("happy", refs[3])
+    deploy.deploy("happy", refs[1])  # put there anew, on purpose
+    assert [r.model for r in deploy.rollback("happy").routes] == [refs[3]]
+    assert [r.model for r in deploy.rollback("happy").routes] == [refs[0]]
+
+
+def test_an_approval_on_a_waiver_that_has_ended_lets_nothing_be_deployed(
+    store: Store, deploy: DeployService, register: Register
+) -> None:
+    audit, version = AuditService(store), register()
+    audit.set_policy("happy", parse_policy({"roc_auc": ">= 0.99", "approvals": 1}, (), "happy", "person"))
+    audit.check(version.ref)
+    audit.waive(version.ref, "metric", "pilot", (store.clock.now() + timedelta(hours=1)).isoformat())
+    audit.check(version.ref)
+    audit.approve(version.ref)
+    now = store.clock
+    store.clock = FixedClock(now.now() + timedelta(hours=2))
+    with pytest.raises(GateClosed, match="waiver of gate 'metric' has ended") as refused:
+        deploy.deploy("happy", version.ref)
+    assert "audit check" in refused.value.hint
+    assert deploy.deployments() == []
+    store.clock = now
     assert deploy.deploy("happy", version.ref).live

@@ -19,7 +19,7 @@ from interlock.store import Store, open_store
 from interlock.store.merkle import verify_consistency
 
 KILLS = 30
-PEOPLE = 100
+PEOPLE = 240  # enough for the rule that approves a challenger: it wants fifty held-out rows
 RUN = [sys.executable, "-m", "interlock"]
 
 

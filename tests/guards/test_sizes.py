@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 
 MODULE_LINES = 400
-FUNCTION_LINES = 60
-PARAMETERS = 8
+FUNCTION_LINES = 50
+PARAMETERS = 6
 
 
 def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

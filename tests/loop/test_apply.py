@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from interlock.audit.service import AuditService
 from interlock.core.errors import Error, Invalid, NotFound
 from interlock.data.service import DataService
 from interlock.loop.service import LoopService
+from interlock.monitor.service import MonitorService
 from interlock.store import Store, create_store
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "employment"
@@ -114,3 +116,22 @@ def test_why_and_status_of_what_is_not_there(project: Store) -> None:
         loop.why("model:employment@1")
     with pytest.raises(Invalid, match="neither"):
         loop.why("job:01")
+
+
+def test_gates_and_monitors_are_about_their_own_models_data(project: Store) -> None:
+    path = project.project / "interlock.toml"
+    text = path.read_text().replace('headline = "roc_auc"', 'data = "people"')
+    text += '\n[data.loans]\nid = "loan"\ntarget = "defaulted"\nsensitive = ["sex"]\n[model.risk]\npipeline = "train"\n'
+    text += 'data = "loans"\n[model.risk.gates]\nroc_auc = ">= 0.6"\n'
+    text += '[deployment.risk]\nmodel = "risk@champion"\n[monitor.risk]\n'
+    path.write_text(text)
+    LoopService(project).apply()
+    audit, monitor = AuditService(project), MonitorService(project)
+    risk, employment = audit.policy("risk"), audit.policy("employment")
+    assert (risk.id, risk.target, risk.sensitive) == ("loan", "defaulted", ("sex",))
+    assert (employment.id, employment.target, employment.sensitive) == ("person", "employed", ("SEX", "RAC1P"))
+    plans = {name: monitor.plan_of(name) for name in ("risk", "employment")}
+    assert {name: (plan.id, plan.target) for name, plan in plans.items() if plan} == {
+        "risk": ("loan", "defaulted"),
+        "employment": ("person", "employed"),
+    }

@@ -42,6 +42,9 @@ def test_the_example_is_read() -> None:
         ("AGEP = { range = [0, 120] }", "AGEP = { rnge = [0, 120] }", ["AGEP.rnge", "'range'"]),
         ('model = "employment@champion"', 'model = "emplyoment@champion"', ["deployment.employment.model"]),
         ('approve = "better than champion"', 'approve = "always"', ["approve", "better than champion"]),
+        ('headline = "roc_auc"', 'headline = "roc_acu"', ["model.employment.headline", "'roc_auc'"]),
+        ('metric = "roc_auc"', 'metric = "accuracy"', ["monitor.employment.quality.metric", "'roc_auc'"]),
+        ('headline = "roc_auc"', 'data = "peple"', ["model.employment.data", "'people'"]),
     ],
 )
 def test_a_fault_is_told_with_line_key_and_the_nearest_valid_name(old: str, new: str, words: list[str]) -> None:
@@ -85,3 +88,20 @@ def test_lines_of_keys_tables_and_arrays() -> None:
     text = 'a = 1\n[b]\nc.d = 2\n["e.f"]\ng = { h = 1,\n  i = 2 }\n[[w]]\nx = 1\n[[w]]\nx = 2\n'
     places = {("a",): 1, ("b", "c", "d"): 3, ("e.f", "g", "i"): 6, ("w", "1", "x"): 10, ("w", "0"): 7, ("zzz",): 1}
     assert {path: line_of(text, path) for path in places} == places
+
+
+LOANS = '\n[data.loans]\nid = "loan"\ntarget = "defaulted"\nsensitive = ["sex"]\n[data.places]\nid = "place"\n'
+
+
+def test_a_model_is_about_the_only_data_with_a_target_or_says_which() -> None:
+    assert parse_project(EXAMPLE).data_of("employment") == ("people",)
+    both = EXAMPLE + LOANS
+    with pytest.raises(Invalid, match="several data tables have a target") as caught:
+        parse_project(both)
+    line = both.splitlines().index("[model.employment]") + 1
+    assert caught.value.facts["line"] == line
+    assert '`data = "people"` or `data = "loans"`' in caught.value.hint
+    named = both.replace('headline = "roc_auc"', 'data = "loans"')
+    assert parse_project(named).data_of("employment") == ("loans",)
+    with pytest.raises(Invalid, match=r"model.employment.data: \[data.places\] names no target"):
+        parse_project(both.replace('headline = "roc_auc"', 'data = "places"'))

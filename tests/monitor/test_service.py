@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import polars as pl
 import pytest
 
-from interlock.core.clock import to_micros
+from interlock.core.clock import FixedClock, to_micros
 from interlock.core.errors import Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.core.ids import new_id
-from interlock.monitor.records import MonitorPlan
+from interlock.monitor.digests import digest_predictions
+from interlock.monitor.records import MonitorPlan, WindowReport
 from interlock.monitor.replay import score_rows
 from interlock.monitor.service import MonitorService
 from interlock.registry.service import ModelVersion, RegistryService
@@ -35,7 +38,6 @@ class World:
         model = model or self.version
         scores = score_rows(self.registry, model.bundle, rows)
         start = datetime(2026, month, 1, tzinfo=UTC)
-        writer = PredictionWriter(self.store.predictions.folder)
         made = [
             Prediction(
                 id=new_id(),
@@ -47,7 +49,7 @@ class World:
                 revision=1,
                 request_id=f"{month}-{number}",
                 row=0,
-                subject=str(row["person"]),
+                subject="" if row["person"] is None else str(row["person"]),
                 inputs={"age": row["age"], "income": row["income"]},
                 score=float(scores[number]),
                 label=int(scores[number] >= 0.5),
@@ -55,8 +57,18 @@ class World:
             )
             for number, row in enumerate(rows.iter_rows(named=True))
         ]
+        self.write(made)
+
+    def write(self, made: list[Prediction]) -> None:
+        """Let these predictions be on record."""
+        writer = PredictionWriter(self.store.predictions.folder)
         writer.append(made).result(10)
         writer.close()
+
+    def labels_by_prediction(self, rows: pl.DataFrame, truth: int) -> StoredFile:
+        """Give some logged predictions (rows of the log's frame) the same label each, by their ids."""
+        content = rows.select(pl.col("id").alias("prediction_id"), pl.lit(truth).alias("happy")).write_csv().encode()
+        return StoredFile("by-prediction.csv", self.store.objects.put(content), len(content))
 
     def labels(self, rows: pl.DataFrame, name: str = "labels.csv") -> StoredFile:
         content = rows.select("person", "happy", "group").write_csv().encode()
@@ -179,3 +191,139 @@ def test_what_does_not_exist_or_makes_no_sense(monitor: MonitorService, world: W
         monitor.look("other")
     with pytest.raises(NotFound):
         monitor.prediction("01ARZ3NDEKTSV4RRFFQ69G5FAV")
+
+
+def recorded(store: Store) -> list[str]:
+    return [e.data["predictions"] for e in store.ledger.events(kinds=("window.evaluated",)) if e.data]
+
+
+def rewrite(store: Store, **changes: object) -> str:
+    """Change the first prediction behind everybody's back, checksums and all; return its id."""
+    rows = sorted(store.predictions.rows(), key=lambda row: row.id)
+    for path in store.predictions.folder.iterdir():
+        if path.is_file():
+            path.unlink()
+    rows[0] = msgspec.structs.replace(rows[0], **changes)
+    writer = PredictionWriter(store.predictions.folder)
+    writer.append(rows).result(10)
+    writer.close()
+    return rows[0].id
+
+
+def test_the_ledger_keeps_what_the_predictions_of_a_window_say(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame
+) -> None:
+    world.month(1, people.head(50))
+    world.month(2, people.head(10))
+    monitor.look("happy", "2026-02-01")
+    january = (to_micros(datetime(2026, 1, 1, tzinfo=UTC)), to_micros(datetime(2026, 2, 1, tzinfo=UTC)))
+    assert recorded(store) == [digest_predictions(store.predictions.rows("happy", *january))]
+    store.predictions.compact()  # as Parquet they say the same
+    assert recorded(store) == [digest_predictions(store.predictions.rows("happy", *january))]
+    rewrite(store, score=0.123)
+    assert recorded(store) != [digest_predictions(store.predictions.rows("happy", *january))]
+
+
+def test_labels_by_prediction_and_by_subject_are_both_joined_and_the_prediction_wins(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame
+) -> None:
+    world.month(1, people.head(600))
+    logged = store.predictions.frame("happy")
+    monitor.label("happy", world.labels_by_prediction(logged.head(100), 1))
+    monitor.label("happy", world.labels_by_prediction(logged.head(50), 0))
+    monitor.label("happy", world.labels(people.slice(50, 500)))
+    found = monitor.labelled("happy").sort(pl.col("person").cast(pl.Int64))
+    assert found.height == 550
+    assert found["happy"].to_list() == [0] * 50 + [1] * 50 + people["happy"][100:550].to_list()
+    assert found["group"].null_count() == 50  # only the labels by subject have it
+
+
+def test_rows_without_a_subject_are_no_one_person(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame
+) -> None:
+    world.month(1, people.head(100).with_columns(person=pl.when(pl.col("person") > 9).then("person")))
+    world.month(2, people.slice(5, 10))
+    monitor.label("happy", world.labels_by_prediction(store.predictions.frame("happy"), 1))
+    found = monitor.labelled("happy")
+    assert found.height == 105  # 110 answers, five of them about people who are there twice
+    assert (found["person"].null_count(), found["prediction_id"].n_unique()) == (10, 105)
+
+
+def test_without_an_id_column_labels_are_by_prediction_only(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame, register: Register
+) -> None:
+    monitor.set("happy", MonitorPlan("happy", "", "happy"))
+    world.month(1, people.head(40))
+    with pytest.raises(Invalid, match="no column 'prediction_id'") as caught:
+        monitor.label("happy", world.labels(people.head(40)))
+    assert "''" not in str(caught.value)
+    assert "interlock.toml" in caught.value.hint
+    assert monitor.label("happy", world.labels_by_prediction(store.predictions.frame("happy"), 1)).joined == 40
+    assert monitor.labelled("happy").height == 40
+    assert monitor.look("happy", "2026-02-01")[0].labels == 40
+    with pytest.raises(Invalid, match="id column"):
+        monitor.duel("happy", register().ref)
+
+
+def test_labels_of_a_key_that_the_plan_has_no_more_are_left_out(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame
+) -> None:
+    world.month(1, people.head(40))
+    monitor.label("happy", world.labels(people.head(40)))
+    monitor.set("happy", MonitorPlan("happy", "", "happy"))
+    assert monitor.labelled("happy").height == 0
+    monitor.set("happy", PLAN)
+    assert monitor.labelled("happy").height == 40
+
+
+def test_a_row_of_the_far_future_does_not_blind_the_next_version(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame, register: Register
+) -> None:
+    store.clock = FixedClock(datetime(2026, 1, 20, tzinfo=UTC))
+    world.month(1, people.head(20))
+    row = next(store.predictions.rows())
+    world.write([msgspec.structs.replace(row, id=new_id(), occurred_at=to_micros(datetime(2999, 1, 1, tzinfo=UTC)))])
+    second = register()
+    monitor.watch("happy", second.ref)
+    world.month(2, people.tail(100), second)
+    assert [r.window for r in monitor.look("happy", "2026-03-01")] == ["2026-02"]
+
+
+def test_what_happened_after_an_instant_is_not_seen_from_it(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame, register: Register
+) -> None:
+    second, february = register(), datetime(2026, 2, 1, tzinfo=UTC)
+    world.month(1, people.slice(2000, 300))
+    world.month(2, people.slice(2300, 300), second)
+    monitor.label("happy", world.labels(people))
+    assert monitor.labelled("happy", february).height == 300
+    assert monitor.labelled("happy").height == 600
+    assert monitor.first_answer("happy", second.ref, february) is None
+    assert monitor.first_answer("happy", second.ref) == february
+    then, now = monitor.duel("happy", second.ref, february), monitor.duel("happy", second.ref)
+    assert (then and then.window, now and now.window) == ("2026-01", "2026-02")
+
+
+def test_labels_that_are_no_truth_or_fit_no_other_batch_are_refused(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame
+) -> None:
+    def parquet(rows: pl.DataFrame) -> StoredFile:
+        sink = io.BytesIO()
+        rows.write_parquet(sink)
+        return StoredFile("labels.parquet", store.objects.put(sink.getvalue()), len(sink.getvalue()))
+
+    world.month(1, people.head(100))
+    with pytest.raises(Invalid, match="neither 0 nor 1 in 1 rows"):
+        monitor.label("happy", parquet(pl.DataFrame({"person": [1, 2], "happy": [0.7, 1.0]})))
+    with pytest.raises(Invalid, match="'group' holds List"):
+        monitor.label("happy", parquet(pl.DataFrame({"person": [1], "happy": [1], "group": [[1]]})))
+    monitor.label("happy", world.labels(people.head(50)))
+    days = pl.Series([datetime(2026, 1, 1, tzinfo=UTC)])
+    monitor.label("happy", parquet(people.slice(50, 50).select("person", "happy", group=days.first())))
+    assert [report.labels for report in monitor.look("happy", "2026-02-01")] == [100]
+
+
+def test_a_table_of_windows_says_which_estimates_are_not_to_be_trusted() -> None:
+    place = WindowReport.TABLE.index("estimated")
+    assert WindowReport.TABLE[place : place + 2] == ("estimated", "distrust")
+    assert set(WindowReport.TABLE) <= set(WindowReport.__struct_fields__)

@@ -92,6 +92,8 @@ CASES: list[Case] = [
     Case("notes.echo", {"value": "\ud800"}),
     Case("notes.echo", {"value": object()}),
     Case("notes.limits"),
+    Case("notes.proofread", {"titles": ["a", ""]}),
+    Case("notes.need", {"module": "json"}),
     Case("notes.size", lambda past: {"file": past.folder / "people.csv"}),
     Case("notes.fail", {"how": "NotFound"}),
     Case("notes.fail", {"how": "Conflict"}),

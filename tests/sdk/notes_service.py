@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from importlib import import_module
 from typing import Any, Literal
 
 import msgspec
@@ -182,6 +183,24 @@ class NotesService:
             file: the file.
         """
         return len(self._store.objects.get(file.digest))
+
+    @operation(Permission.TRACK_READ)
+    def proofread(self, titles: list[str]) -> list[Finding]:
+        """List what is wrong with titles.
+
+        Args:
+            titles: the titles.
+        """
+        return [Finding("blank", "a title says nothing", "title", (row,)) for row, t in enumerate(titles) if not t]
+
+    @operation(Permission.TRACK_READ)
+    def need(self, module: str) -> None:
+        """Need a module.
+
+        Args:
+            module: its name.
+        """
+        import_module(module)
 
     @operation(Permission.TRACK_READ)
     def fail(self, how: str) -> None:

@@ -84,14 +84,14 @@ def test_a_fresh_checkout_becomes_a_workspace_when_it_is_opened(project: Path) -
 
 def test_settings_know_their_origin(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (project / "interlock.toml").open("a") as file:
-        file.write("[settings]\nport = 7\nlease_s = 3\n")
+        file.write("[settings]\nport = 7\ncolor = true\n")
     write_settings(user_file(), host="127.0.0.9")
-    monkeypatch.setenv("INTERLOCK_LEASE_S", "5")
+    monkeypatch.setenv("INTERLOCK_COLOR", "false")
     found = settings(project, {"port": 9, "host": None})
     assert (found["port"].value, found["port"].origin) == (9, "argument")
-    assert (found["lease_s"].value, found["lease_s"].origin) == (5, "INTERLOCK_LEASE_S")
+    assert (found["color"].value, found["color"].origin) == (False, "INTERLOCK_COLOR")
     assert (found["host"].value, found["host"].origin) == ("127.0.0.9", "user file")
-    assert found["color"].origin == "default"
+    assert found["workspace"].origin == "default"
 
 
 @pytest.mark.parametrize("text", ["settings = 3\n", "[settings\n", "\x00", "[settings]\nport = 'x'\n"])

@@ -10,7 +10,7 @@ import pytest
 from notes_service import SERVICES, NotesService
 
 import interlock
-from interlock.core.errors import Corrupt, Invalid, NotFound
+from interlock.core.errors import Corrupt, Invalid, MissingExtra, NotFound
 from interlock.sdk.services import SERVICES as OWN
 from interlock.sdk.services import Service
 from interlock.sdk.workspace import Workspace
@@ -146,3 +146,16 @@ def test_the_package_offers_its_names_lazily() -> None:
     assert set(interlock.__all__) <= set(dir(interlock))
     with pytest.raises(AttributeError, match="no attribute 'Workspac'"):
         _ = interlock.Workspac
+
+
+def test_a_library_of_an_extra_that_is_missing_is_a_missing_extra(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "skops", None)  # what makes an import fail as if it were not installed
+    with pytest.raises(MissingExtra, match=r"interlock\[train\]"):
+        workspace.notes.need("skops")
+
+
+def test_another_module_that_is_missing_stays_what_it_is(local: Workspace) -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        local.notes.need("no_such_module")

@@ -446,3 +446,12 @@ def test_several_processes_write_one_ledger_under_one_key(tmp_path, database, le
     found = ledger.verify()
     assert (found.ok, found.entries, found.problems) == (True, 50, ())
     assert found.checkpoints >= 5
+
+
+def test_a_payload_that_is_no_json_any_more_is_corrupt_and_named(database, ledger, fill) -> None:
+    fill(3)
+    database.write(lambda tx: tx.run("UPDATE ledger_payloads SET payload = :p WHERE idx = 1", {"p": b'{"status\xff'}))
+    for read in (ledger.events, lambda: ledger.event(1)):
+        with pytest.raises(Corrupt, match="event 1 is not what was written"):
+            read()
+    assert ledger.verify().first_bad == 1

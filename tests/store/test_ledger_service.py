@@ -43,6 +43,9 @@ def test_events_are_listed_and_filtered(service: LedgerService) -> None:
     assert [event.index for event in service.events()] == [*range(10)]
     assert [event.index for event in service.events(after=6, limit=2)] == [7, 8]
     assert [event.index for event in service.events(kinds=["run.finished"], subject="run:4")] == [4]
+    assert [event.index for event in service.events(limit=3, newest=True)] == [9, 8, 7]
+    kinds = ["run.finished", "run.started"]
+    assert [event.index for event in service.events(after=6, kinds=kinds, limit=2, newest=True)] == [9, 8]
     assert service.events(kinds=["run.started"]) == []
     assert service.event(3).data == {"status": "done", "reason": "it was over"}
 

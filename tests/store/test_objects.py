@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import resource
 import threading
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.core.errors import Corrupt, Invalid, NotFound
+from interlock.core.errors import Corrupt, Invalid, NotFound, Unavailable
 from interlock.store.manifests import Entry, fetch_folder, put_entries, put_folder, read_manifest
 from interlock.store.objects import FolderObjects
 
@@ -78,6 +79,18 @@ def test_a_source_that_breaks_leaves_nothing_behind(objects: FolderObjects) -> N
         objects.put(Breaking(b"abcdef"))
     assert not list((objects.root / "incoming").iterdir())
     assert not list(objects.digests())
+
+
+def test_a_full_disk_is_unavailable_and_leaves_nothing_behind(objects: FolderObjects) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # what a full disk does, for this process alone
+    try:
+        with pytest.raises(Unavailable, match="cannot be stored"):
+            objects.put(bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(objects.digests()) == []
+    assert list((objects.root / "incoming").iterdir()) == []
 
 
 def test_bytes_and_name_are_synced_before_the_digest_is_told(

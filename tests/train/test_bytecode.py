@@ -69,6 +69,12 @@ def test_every_change_of_meaning_is_seen(before: str, after: str) -> None:
     assert digest(BODY.replace(before, after)) != digest(BODY)
 
 
+def test_what_a_handler_covers_is_seen() -> None:
+    inside = "def f(g):\n    try:\n        g(1)\n        g(2)\n    finally:\n        g(3)\n"
+    before = "def f(g):\n    g(1)\n    try:\n        g(2)\n    finally:\n        g(3)\n"
+    assert digest(inside) != digest(before)
+
+
 numbers = st.integers(-3, 300) | st.floats(allow_nan=False) | st.text(max_size=2) | st.booleans() | st.none()
 
 

@@ -126,6 +126,7 @@ def test_a_lost_result_is_computed_again(project, executor: str) -> None:
     for run_id in ("r", ""):
         again = project.run(run_id=run_id, executor=executor)
         assert again.digest == first.digest
+        assert list(project.store.objects.digests()), "it is stored again"
     assert again.steps[0].cached
 
 

@@ -64,7 +64,8 @@ def test_plain_functions_are_entries_too(written) -> None:
     assert written.run("pipeline:simple", rate=2.0).value == 1
 
 
-def test_modules_are_read_anew_even_within_a_second(written) -> None:
+def test_modules_are_read_anew_even_within_a_second(written, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     path = written.folder / "helpers.py"
     for number in range(10):
         path.write_text(f"def number(): return {number}\n")

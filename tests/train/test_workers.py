@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -47,6 +49,10 @@ CODE = """
         raise KeyboardInterrupt
 
     @pipeline
+    def waiting(folder: str) -> int:
+        return waits(folder)
+
+    @pipeline
     def many() -> list[int]:
         futures = [plain.submit(value) for value in range(20)]
         return [future.result() for future in [plain.submit(future) for future in futures]]
@@ -78,11 +84,45 @@ def test_no_worker_outlives_its_run(project, marks: Path) -> None:
         project.run("pipeline:interrupted", folder=str(marks), executor="processes", run_id="r")
     (mark,) = marks.iterdir()
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and Path(f"/proc/{mark.name}").exists():
+    while time.monotonic() < deadline and is_running(int(mark.name)):
         time.sleep(0.02)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(mark.name), 0)
+    assert not is_running(int(mark.name))
     assert "straight to the descriptor" in (project.store.root / "logs" / "r.log").read_text()
+
+
+RUN = """
+import sys
+from pathlib import Path
+from interlock.store import open_store
+from interlock.train.engine import run_pipeline
+from interlock.train.loader import load_entry
+folder = Path(sys.argv[1])
+store = open_store(folder / ".interlock")
+run_pipeline(load_entry("pipeline:waiting", folder), {"folder": sys.argv[2]}, store=store, executor="processes")
+"""
+
+
+def test_no_worker_outlives_a_killed_run(project, marks: Path) -> None:
+    assert project.store.root.exists()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    run = subprocess.Popen([sys.executable, "-c", RUN, str(project.folder), str(marks)], env=environment)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not list(marks.iterdir()):
+        time.sleep(0.02)
+    (mark,) = marks.iterdir()
+    run.kill()
+    run.wait()
+    while time.monotonic() < deadline and is_running(int(mark.name)):
+        time.sleep(0.02)
+    assert not is_running(int(mark.name))
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_submitted_steps_wait_for_each_other(project, marks: Path) -> None:

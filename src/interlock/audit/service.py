@@ -116,7 +116,7 @@ class AuditService:
         Raises:
             Conflict: the version stands where gates judge no more.
             NotFound: the model has no policy.
-            Unavailable: a gate that is installed does not load.
+            Unavailable: no gate is installed.
         """
         found = self._registry.version(version)
         if found.stage == "development":

@@ -9,8 +9,10 @@ import click
 import msgspec
 
 from interlock.cli.commands import Near, common
+from interlock.cli.faults import EXIT_CODES
 from interlock.cli.session import open_workspace, show
 from interlock.cli.values import Shape, read, shape
+from interlock.core.errors import Corrupt, Finding, Invalid
 from interlock.core.files import StoredFile
 from interlock.sdk.catalog import Catalog
 
@@ -104,6 +106,10 @@ def _command(operation: Operation, services: Mapping[str, Service], called: str 
         with open_workspace(services) as workspace:
             result = workspace.call(operation.service, operation.name, arguments)
         show(result)
+        if operation.returns == list[Finding] and result:  # what was looked for is wrong: scripts shall notice
+            click.get_current_context().exit(EXIT_CODES[Invalid])
+        if getattr(result, "ok", True) is False:  # as when a ledger does not verify
+            click.get_current_context().exit(EXIT_CODES[Corrupt])
 
     return click.Command(
         called or operation.name.replace("_", "-"),

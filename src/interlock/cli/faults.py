@@ -37,6 +37,9 @@ def report(error: Exception, *, as_json: bool) -> int | None:
         error: what was raised.
         as_json: print the problem document instead of sentences.
     """
+    error = errors.MissingExtra.behind(error) or error
+    if isinstance(error, OSError) and not isinstance(error, errors.Error):  # a full disk, a folder that is gone
+        error = errors.Unavailable(f"The system does not let us: {error}.", about="system")
     if not isinstance(error, errors.Error):
         return None
     if as_json:

@@ -14,6 +14,7 @@ import msgspec
 from interlock.cli.commands import common
 from interlock.cli.derive import parameters_of, values_of
 from interlock.cli.session import note, open_workspace, said, show
+from interlock.cli.template import TEMPLATE
 from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.sdk.catalog import Catalog
 from interlock.sdk.places import FOLDER, PROJECT_FILE, is_address
@@ -42,7 +43,8 @@ def init(_: Mapping[str, Service]) -> click.Command:
         made = _copy_example(example, folder) if example else []
         made += _make_project(folder)
         show(Made(str(folder), made))
-        note("Next: `interlock apply`, then `interlock up`.")
+        first = "" if example else f"edit {PROJECT_FILE}, look at `interlock plan`, then "
+        note(f"Next: {first}`interlock apply`, then `interlock up`.")
 
     option = click.Option(["--example"], metavar="NAME", help="Copy an example into it, such as employment.")
     text = "Make interlock.toml and a workspace in this folder (or in --workspace). What is there already stays."
@@ -115,7 +117,7 @@ def _make_project(folder: Path) -> list[str]:
         settings = folder / PROJECT_FILE
         if not settings.exists():
             name = json.dumps(folder.name or "project", ensure_ascii=False)  # a TOML text is spelt like a JSON text
-            settings.write_text(f'[project]\nname = {name}\ngoal = ""\n', "utf-8")
+            settings.write_text(TEMPLATE.format(name=name), "utf-8")
             made.append(PROJECT_FILE)
         root = folder / FOLDER
         if not (root / "workspace.json").exists():

@@ -17,12 +17,27 @@ them. `to_problem` and `from_problem` are its wire form (RFC 9457), so local and
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+
+EXTRAS: Final[Mapping[str, str]] = {
+    "polars": "data",
+    "numpy": "data",
+    "scipy": "data",
+    "sklearn": "train",
+    "skl2onnx": "train",
+    "skops": "train",
+    "onnx": "train",
+    "onnxruntime": "serve",
+    "prometheus_client": "serve",
+    "rich": "terminal",
+}
+"""The extra that brings each heavy library."""
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -167,6 +182,12 @@ class MissingExtra(Error, ImportError):
             extra=extra,
             module=module,
         )
+
+    @classmethod
+    def behind(cls, error: BaseException) -> Self | None:
+        """Return the error that a failed import of one of our heavy libraries means; None for any other error."""
+        module = (error.name or "") if isinstance(error, ModuleNotFoundError) else ""
+        return cls.named(EXTRAS[module], module) if module in EXTRAS else None
 
 
 class Unavailable(Error):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from interlock.core.errors import NotFound, Unavailable
+from interlock.core.errors import MissingExtra, NotFound, Unavailable
 
 GROUPS: Final = {
     "interlock.data_format": "Reads a file into a frame: `suffixes`, `read(path)`.",
@@ -57,6 +57,7 @@ def load(group: str, name: str) -> Any:
 
     Raises:
         NotFound: nobody registered this name.
+        MissingExtra: it needs a library of an extra that is not installed.
         Unavailable: it is registered and cannot be loaded.
     """
     points = {point.name: point for point in _points(group)}
@@ -65,6 +66,8 @@ def load(group: str, name: str) -> Any:
     try:
         return points[name].load()
     except Exception as error:  # a plug-in's import may raise anything
+        if missing := MissingExtra.behind(error):
+            raise missing from error
         raise Unavailable(
             f"Plug-in {name!r} of {group} does not load: {type(error).__name__}: {error}", about="plugin"
         ) from error

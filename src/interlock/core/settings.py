@@ -45,11 +45,6 @@ SETTINGS: Final = {
         Setting("workspace", str, "", "Folder or address of the workspace; empty: beside interlock.toml."),
         Setting("host", str, "127.0.0.1", "Address that servers listen on."),
         Setting("port", int, 8230, "Port of `interlock up`; 0 picks a free one."),
-        Setting("checkpoint_entries", int, 256, "Sign a ledger checkpoint after so many entries."),
-        Setting("prediction_block_rows", int, 2000, "Most predictions in one block of the prediction log."),
-        Setting("compact_after_bytes", int, 8_000_000, "Compact a prediction log segment to Parquet above this size."),
-        Setting("lease_s", int, 60, "Seconds after which a job whose worker is silent is given to another."),
-        Setting("deploy_timeout_s", int, 60, "Seconds a replica may take to become ready."),
         Setting("color", bool, True, "Use colours and progress bars on a terminal."),
     )
 }

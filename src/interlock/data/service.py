@@ -15,7 +15,7 @@ from interlock.data.contract import Contract, edited, infer
 from interlock.data.profile import Profile, profile
 from interlock.data.read import read_files
 from interlock.data.records import Dataset, DatasetVersion, Declaration
-from interlock.data.validate import validate
+from interlock.data.validate import check_roles, validate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,12 +50,15 @@ class DataService:
 
         Raises:
             NotFound: an edit names a column that the dataset does not have.
+            Invalid: a role names one; of a dataset without a version, that is told at the first.
         """
         check_name(name, "dataset")
         store = self._store
-        digest = store.objects.put(msgspec.json.encode(declaration))
         held = self._contract(name)
+        if held is not None:
+            check_roles(name, declaration, [rule.name for rule in held.columns])
         contract = store.objects.put(_contract_bytes(edited(held, declaration.columns))) if held else ""
+        digest = store.objects.put(msgspec.json.encode(declaration))
 
         def change(tx: Transaction) -> None:
             row = tx.one("SELECT declaration, contract FROM datasets WHERE name = :name", {"name": name})
@@ -221,11 +224,12 @@ class DataService:
         """Return the version that a table became: the way in for tables that are in memory already.
 
         Raises:
-            Invalid: the table breaks the contract; nothing is stored.
+            Invalid: the table breaks the contract, or lacks a column that a role names; nothing is stored.
         """
         held, declaration = self._contract(name), self.declaration(name)
         described = profile(frame)
         if held is None:
+            check_roles(name, declaration, frame.columns)
             free = tuple(filter(None, (declaration.id, declaration.time)))
             contract = edited(infer(described, free=free, unique=declaration.id), declaration.columns)
         else:
@@ -242,49 +246,36 @@ class DataService:
                 dataset=name,
             )
         objects = self._store.objects
-        digests = (
-            objects.put(_parquet(frame)),
-            objects.put(msgspec.json.encode(described)),
-            objects.put(_contract_bytes(contract)),
-        )
-        return self._store.database.write(
-            lambda tx: self._insert(tx, Ref("data", name), frame, digests, (sources, where, parents))
-        )
-
-    def _insert(
-        self,
-        tx: Transaction,
-        dataset: Ref,
-        frame: pl.DataFrame,
-        digests: tuple[str, str, str],
-        origin: tuple[tuple[StoredFile, ...], str, tuple[str, ...]],
-    ) -> DatasetVersion:
-        name = dataset.name
-        row = tx.one(
-            "SELECT version, digest, record FROM dataset_versions WHERE name = :name ORDER BY version DESC LIMIT 1",
-            {"name": name},
-        )
-        if row and row["digest"] == digests[0]:
-            return msgspec.json.decode(row["record"], type=DatasetVersion)
-        dataset_row = tx.one("SELECT declaration, contract FROM datasets WHERE name = :name", {"name": name})
-        if dataset_row is None or dataset_row["contract"] != digests[2]:
-            self._set(tx, name, dataset_row["declaration"] if dataset_row else "", digests[2])
-        version, at = (row["version"] + 1 if row else 1), self._store.clock.now()
-        sources, where, parents = origin
-        made = DatasetVersion(
-            ref=str(Ref("data", name, version)),
+        draft = DatasetVersion(
+            ref="",
             name=name,
-            version=version,
-            digest=digests[0],
+            version=0,
+            digest=objects.put(_parquet(frame)),
             rows=frame.height,
             columns=tuple(frame.columns),
             sources=sources,
             where=where,
             parents=parents,
-            profile=digests[1],
-            contract=digests[2],
-            created_at=at,
+            profile=objects.put(msgspec.json.encode(described)),
+            contract=objects.put(_contract_bytes(contract)),
+            created_at=self._store.clock.now(),
         )
+        return self._store.database.write(lambda tx: self._insert(tx, draft))
+
+    def _insert(self, tx: Transaction, draft: DatasetVersion) -> DatasetVersion:
+        """Return the version that a draft became: the newest when its rows are the same, else the next number."""
+        name = draft.name
+        row = tx.one(
+            "SELECT version, digest, record FROM dataset_versions WHERE name = :name ORDER BY version DESC LIMIT 1",
+            {"name": name},
+        )
+        if row and row["digest"] == draft.digest:
+            return msgspec.json.decode(row["record"], type=DatasetVersion)
+        held = tx.one("SELECT declaration, contract FROM datasets WHERE name = :name", {"name": name})
+        if held is None or held["contract"] != draft.contract:
+            self._set(tx, name, held["declaration"] if held else "", draft.contract)
+        version = row["version"] + 1 if row else 1
+        made = msgspec.structs.replace(draft, version=version, ref=str(Ref("data", name, version)))
         tx.run(
             "INSERT INTO dataset_versions (name, version, digest, rows, profile, contract, record, created_at)"
             " VALUES (:name, :version, :digest, :rows, :profile, :contract, :record, :at)",
@@ -296,13 +287,13 @@ class DataService:
                 "profile": made.profile,
                 "contract": made.contract,
                 "record": msgspec.json.encode(made),
-                "at": to_micros(at),
+                "at": to_micros(made.created_at),
             },
         )
         data = {
             "digest": made.digest,
             "rows": made.rows,
-            "sources": [source.digest for source in sources] + [*parents],
+            "sources": [source.digest for source in made.sources] + [*made.parents],
             "contract": made.contract,
         }
         self._store.ledger.append(tx, "dataset_version.created", made.ref, data)

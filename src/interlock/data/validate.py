@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from interlock.core.errors import Finding
+from interlock.core.errors import Finding, Invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
 
     from interlock.data.contract import ColumnRule, Contract
+    from interlock.data.records import Declaration
 
 _SHOWN = 10
 
@@ -25,6 +28,37 @@ def validate(frame: pl.DataFrame, contract: Contract) -> list[Finding]:
         if rule.name in frame.columns:
             findings += _column(frame[rule.name], rule)
     return findings
+
+
+def check_roles(name: str, declaration: Declaration, columns: Sequence[str]) -> None:
+    """Accept a declaration whose roles name columns that are there.
+
+    Args:
+        name: the dataset.
+        declaration: what its owner says of it.
+        columns: the columns that it has.
+
+    Raises:
+        Invalid: a role names none of them; `findings` has each, with the nearest columns.
+    """
+    roles = [("id", declaration.id), ("time", declaration.time), ("target", declaration.target)]
+    roles += [("sensitive", column) for column in declaration.sensitive]
+    findings = []
+    for role, column in roles:
+        if column and column not in columns:
+            near = difflib.get_close_matches(column, columns, n=3, cutoff=0.5) or list(columns[:_SHOWN])
+            known = " or ".join(map(repr, near))
+            message = f"{role} names column {column!r}, which is not there; did you mean {known}?"
+            findings.append(Finding("unknown_column", message, column))
+    if findings:
+        named = ", ".join(repr(finding.column) for finding in findings)
+        raise Invalid(
+            f"The roles of dataset {name!r} name columns that it does not have: {named}; nothing was stored.",
+            about="dataset",
+            hint=f"Mend id, time, target or sensitive under [data.{name}] in interlock.toml.",
+            findings=findings,
+            dataset=name,
+        )
 
 
 def conform(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:

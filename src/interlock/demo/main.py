@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import time
 from typing import TYPE_CHECKING
 
+from interlock.core.errors import EXTRAS, MissingExtra, NotFound
 from interlock.demo.layout import lay_out
 from interlock.demo.people import PEOPLE
 from interlock.demo.screen import Screen
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from interlock.demo.story import Story
 
 SCRIPTED = (
     "The rows are real: American Community Survey, Massachusetts, 2015-2018. What is scripted: who arrives in which"
@@ -30,6 +35,7 @@ def run_demo(folder: Path, people: int = PEOPLE) -> None:
         Conflict: the folder holds something else.
         MissingExtra: a library that the demo needs is not installed.
     """
+    _check_installed()
     screen, began = Screen(), time.monotonic()
     fresh = lay_out(folder)
     screen.title(f"Interlock: one model's life, in {folder}")
@@ -41,21 +47,35 @@ def run_demo(folder: Path, people: int = PEOPLE) -> None:
 
     with Workspace.open(folder) as workspace:
         story = Story(workspace, folder, screen, people)
-        story.data()
-        story.first_candidate()
-        story.second_candidate()
-        story.approve()
-        story.live(2016, "5. 2016: the same ages are scored, every month; labels come a month later")
-        story.live(2017, "6. 2017: the programme opens to everyone aged 16 to 94")
-        story.live(2018, "8. 2018: the new champion")
-        story.last_labels()
-        story.replay()
-        story.prove()
-        story.life()
-        workspace.deploy.stop(NAME)
+        try:
+            _tell(story)
+        finally:  # the server is a process of its own, which would outlive a story that breaks off
+            with contextlib.suppress(NotFound):  # it broke off before there was a deployment
+                workspace.deploy.stop(NAME)
     screen.title(f"Done in {time.monotonic() - began:.0f} s. The workspace stays in {folder}. Look around:")
     for command in LOOK:
         screen.line(f"$ {command.format(folder=folder)}")
+
+
+def _tell(story: Story) -> None:
+    story.data()
+    story.first_candidate()
+    story.second_candidate()
+    story.approve()
+    story.live(2016, "5. 2016: the same ages are scored, every month; labels come a month later")
+    story.live(2017, "6. 2017: the programme opens to everyone aged 16 to 94")
+    story.live(2018, "8. 2018: the new champion")
+    story.last_labels()
+    story.replay()
+    story.prove()
+    story.life()
+
+
+def _check_installed() -> None:
+    """Check that what the demo needs is there, before anything is laid out; it looks plainer without `terminal`."""
+    for module, extra in EXTRAS.items():
+        if extra != "terminal" and importlib.util.find_spec(module) is None:
+            raise MissingExtra.named("demo", module)
 
 
 LOOK = (
@@ -63,7 +83,7 @@ LOOK = (
     "interlock status",
     "interlock audit report model:employment@1",
     "interlock monitor windows employment",
-    "interlock ledger events --limit 20",
+    "interlock ledger events --newest --limit 20",
     "interlock deploy start employment",
     "interlock up",
 )

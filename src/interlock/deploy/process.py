@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from interlock.core.errors import Unavailable
+from interlock.serve.claim import TAKEN, Announcement, place
 from interlock.store.workers import born
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from interlock.core.clock import Clock
 
 _POLL_S = 0.05
+_AGAIN_S = 0.5
 
 
 class Replica(msgspec.Struct, frozen=True):
@@ -48,23 +50,45 @@ class ProcessTarget:
         self._clock = clock
 
     def start(self, deployment: str, timeout_s: float) -> Replica:
-        """Return a new replica of a deployment, which is ready.
+        """Return the replica of a deployment, which is ready: the one that lives, or else a new one.
 
         Raises:
             Unavailable: it did not become ready in time, or ended; the end of its log is in the message.
         """
-        folder = self._root / "replicas"
-        folder.mkdir(exist_ok=True)
-        mark = f"{os.getpid()}-{time.time_ns()}"
-        announce, log = folder / f"{mark}.json", folder / f"{mark}.log"
+        deadline = self._clock.monotonic() + timeout_s
+        while (found := self.find(deployment) or self._attempt(deployment, deadline)) is None:
+            time.sleep(_AGAIN_S)  # another server is still loading, or about to end
+        return found
+
+    def find(self, deployment: str) -> Replica | None:
+        """Return the replica that has announced itself for a deployment, if it lives and says so itself."""
+        try:
+            said = msgspec.json.decode(place(self._root, deployment, ".json").read_bytes(), type=Announcement)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return None
+        replica = Replica(said.pid, born(said.pid) or 0, said.url)
+        if not self.alive(replica):
+            return None
+        try:
+            status = self.status(replica)
+        except Unavailable:
+            return None
+        return replica if (status.get("deployment"), status.get("pid")) == (deployment, said.pid) else None
+
+    def _attempt(self, deployment: str, deadline: float) -> Replica | None:
+        """Return the replica that a new process became, or another one that came first; None: try again."""
+        announce = place(self._root, deployment, ".json")
+        log = announce.with_name(f"{os.getpid()}-{time.time_ns()}.log")
         command = [sys.executable, "-m", "interlock.serve", "--workspace", str(self._root)]
         command += ["--deployment", deployment, "--announce", str(announce)]
         pid = _spawn(command, log)
-        deadline = self._clock.monotonic() + timeout_s
-        while not announce.exists():
-            if _ended(pid) or self._clock.monotonic() > deadline:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        while (found := self.find(deployment)) is None:
+            status, late = _ended(pid), self._clock.monotonic() > deadline
+            if status == TAKEN and not late:
+                log.unlink(missing_ok=True)
+                return None
+            if status is not None or late:
+                _kill(pid)
                 tail = log.read_text("utf-8", "replace").strip().splitlines()[-5:]
                 raise Unavailable(
                     f"The server of deployment {deployment!r} did not become ready: {' | '.join(tail) or 'no output'}",
@@ -72,9 +96,9 @@ class ProcessTarget:
                     hint=f"Its log is {log.name} in the workspace's folder 'replicas'.",
                 )
             time.sleep(_POLL_S)
-        facts = json.loads(announce.read_bytes())
-        announce.unlink()
-        return Replica(facts["pid"], born(facts["pid"]) or 0, facts["url"])
+        if found.pid != pid:
+            _kill(pid)
+        return found
 
     def alive(self, replica: Replica) -> bool:
         """Return whether this very process runs."""
@@ -114,12 +138,21 @@ def _spawn(command: list[str], log: Path) -> int:
     return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
 
 
-def _ended(pid: int) -> bool:
-    """Return whether a process has ended; one that we started is then laid to rest."""
+def _ended(pid: int) -> int | None:
+    """Return the exit status of a process, or None while it runs; one that we started is then laid to rest."""
     try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
+        ended, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
-        return born(pid) is None
+        return None if born(pid) is not None else -1  # not ours, or laid to rest already: nobody knows
+    return os.waitstatus_to_exitcode(status) if ended == pid else None
+
+
+def _kill(pid: int) -> None:
+    """End a child at once, if it still runs, and lay it to rest."""
+    if _ended(pid) is None:
+        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
 
 def ask(url: str, verb: str, path: str, timeout_s: float = 10.0) -> dict[str, Any]:

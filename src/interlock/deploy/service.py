@@ -14,8 +14,10 @@ from interlock.core.clock import from_micros, to_micros
 from interlock.core.errors import Conflict, GateClosed, Invalid, NotFound, Unavailable
 from interlock.core.operations import Permission, operation
 from interlock.core.refs import check_name, parse
+from interlock.deploy.admission import check_approved
 from interlock.deploy.process import ProcessTarget, Replica
 from interlock.registry.service import ModelVersion, RegistryService
+from interlock.serve.claim import turn
 from interlock.serve.fresh import fresh_preflight
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from interlock.store import Store
 
 _READY_S = 60.0
+_TURN_S = 3 * _READY_S
+_BACK = "rolled back: "
+_TAKEN_BACK = "taken back: "
 State = Literal["serving", "stopped"]
 
 
@@ -86,7 +91,7 @@ class DeployService:
         """
         check_name(name, "deployment")
         version = self._registry.version(model)
-        self._check_approved(version)
+        check_approved(self._store, self._registry, version)
         held = self._spec(name)
         if not 0 <= canary < 1:
             raise Invalid(f"A canary's share is from 0 to below 1, not {canary}.", about="deployment")
@@ -94,8 +99,9 @@ class DeployService:
             return self.start(name)
         self._preflight(name, version)
         champion = next((r for r in held.routes if r.role == "champion"), None) if held else None
-        if canary and champion is None:
-            raise Conflict("There is no champion beside which a canary could run.", about="deployment")
+        if canary and (champion is None or champion.model == version.ref):
+            why = f"{version.ref} is the champion itself" if champion else "There is no champion"
+            raise Conflict(f"{why}; a canary runs beside one.", about="deployment")
         if canary and champion:
             routes: tuple[Route, ...] = (
                 msgspec.structs.replace(champion, weight=1 - canary),
@@ -136,14 +142,11 @@ class DeployService:
         spec = self._require(name)
         champion = next(route for route in spec.routes if route.role == "champion")
         if len(spec.routes) > 1:
-            return self._change(name, spec, (msgspec.structs.replace(champion, weight=1.0),), f"rolled back: {reason}")
-        for earlier in reversed(self.revisions(name)):
-            before = next(route for route in earlier.routes if route.role == "champion")
+            return self._change(name, spec, (msgspec.structs.replace(champion, weight=1.0),), f"{_BACK}{reason}")
+        for before in reversed(_line(self.revisions(name))[:-1]):
             stage = self._registry.version(before.model).stage
             if before.model != champion.model and stage in {"approved", "deployed"}:
-                return self._change(
-                    name, spec, (msgspec.structs.replace(before, weight=1.0),), f"rolled back: {reason}"
-                )
+                return self._change(name, spec, (msgspec.structs.replace(before, weight=1.0),), f"{_BACK}{reason}")
         raise Conflict(f"Deployment {name!r} has no earlier champion.", about="deployment")
 
     @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed",))
@@ -211,15 +214,22 @@ class DeployService:
         """Make what runs what is wanted: start, restart, refresh or stop the server. Safe to repeat at any time.
 
         Raises:
-            Unavailable: the server does not come up, or does not take the wanted revision.
+            Unavailable: the server does not come up, or does not take the wanted revision; or somebody else is at it.
         """
+        self._row(name)
+        with turn(self._store.root, name, _TURN_S):
+            self._reconcile(name)
+
+    def _reconcile(self, name: str) -> None:
         row = self._row(name)
         replica = _replica(row)
-        alive = self._target.alive(replica)
         if row["state"] == "stopped":
             self._target.stop(replica)
+            unrecorded = self._target.find(name)  # whoever started it was killed before it could write that down
+            if unrecorded is not None:
+                self._target.stop(unrecorded)
             return
-        if not alive:
+        if not self._target.alive(replica):
             replica = self._target.start(name, _READY_S)
             self._store.database.write(lambda tx: self._seen(tx, name, replica))
         self._await_revision(name, replica, row["revision"])
@@ -249,7 +259,7 @@ class DeployService:
         except Unavailable as error:
             if held is not None:
                 with contextlib.suppress(Conflict):  # somebody has put something else there since
-                    self._write(name, spec, held.routes, f"taken back: {error.message}")
+                    self._write(name, spec, held.routes, f"{_TAKEN_BACK}{error.message}")
                 self.reconcile(name)
             raise
         return self.show(name)
@@ -304,17 +314,6 @@ class DeployService:
             else:
                 for model in {parse(route.model, "model").name for route in old}:
                     self._registry.unpoint(tx, model, role)
-
-    def _check_approved(self, version: ModelVersion) -> None:
-        approvals = self._registry.approvals(version.ref)
-        if version.stage not in {"approved", "deployed"} or not any(a.bundle == version.bundle for a in approvals):
-            raise GateClosed(
-                f"{version.ref} is {version.stage!r} ({version.stage_reason}); only an approved version is deployed.",
-                about="deployment",
-                hint=f"See `interlock audit report {version.ref}`, then `interlock audit approve {version.ref}`.",
-                version=version.ref,
-                stage=version.stage,
-            )
 
     def _preflight(self, name: str, version: ModelVersion) -> None:
         result = fresh_preflight(self._store.root, version.bundle)
@@ -371,6 +370,19 @@ class DeployService:
 
     def _decode(self, digest: str) -> DeploymentSpec:
         return msgspec.json.decode(self._store.objects.get(digest), type=DeploymentSpec)
+
+
+def _line(revisions: Revisions) -> list[Route]:
+    """Return the champions that led to the present one, oldest first, without those that were rolled back from."""
+    line: list[Route] = []
+    for revision in revisions:
+        champion = next(route for route in revision.routes if route.role == "champion")
+        earlier = [number for number, route in enumerate(line) if route.model == champion.model]
+        if earlier and revision.reason.startswith((_BACK, _TAKEN_BACK)):
+            del line[earlier[-1] + 1 :]
+        elif not line or line[-1].model != champion.model:
+            line.append(champion)
+    return line
 
 
 def _replica(row: Row) -> Replica:

@@ -96,7 +96,7 @@ def _steps(store: Store, project: Project) -> Iterator[Step]:
         yield _policy_step(audit, project, name, dict(model.gates))
     for name, watched in project.monitor.items():
         deployment = project.deployment[name]
-        dataset = _dataset_of(project)
+        dataset = _dataset_of(project, deployment.model_name)
         wanted = MonitorPlan(
             name, dataset.id, dataset.target, watched.window, watched.false_alarms, watched.quality.at_least
         )
@@ -162,7 +162,7 @@ def _local(store: Store, path: Path) -> Path:
 
 
 def _policy_step(audit: AuditService, project: Project, name: str, gates: dict[str, str | int]) -> Step:
-    dataset = _dataset_of(project)
+    dataset = _dataset_of(project, name)
     wanted = audit.make_policy(gates, dataset.sensitive, dataset.target, dataset.id)
     held = audit.policy_of(name)
     action: Literal["create", "update", "none"] = "create" if held is None else "update"
@@ -171,9 +171,8 @@ def _policy_step(audit: AuditService, project: Project, name: str, gates: dict[s
     return change, lambda: audit.set_policy(name, wanted)
 
 
-def _dataset_of(project: Project) -> Data:
-    """Return the dataset table that names a target: the one whose subjects and truth models are about."""
-    for table in project.data.values():
-        if table.target:
-            return table
+def _dataset_of(project: Project, model: str) -> Data:
+    """Return the data table whose subjects and truth a model is about; a project that was read has at most one."""
+    for name in project.data_of(model):
+        return project.data[name]
     raise Invalid("No [data.NAME] table names a target.", about="project", hint='Add `target = "COLUMN"`.')

@@ -54,7 +54,7 @@ class Context:
     def deployment_of(self, model: str) -> str:
         """Return the deployment that a model answers in, or ""."""
         for name, table in self.project.deployment.items():
-            if table.model.partition("@")[0].removeprefix("model:") == model:
+            if table.model_name == model:
                 return name
         return ""
 

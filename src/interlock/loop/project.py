@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import msgspec
 
-from interlock.audit.policy import parse_policy
+from interlock.audit.policy import METRICS, parse_policy
 from interlock.core.errors import Error, Invalid, NotFound
 from interlock.core.periods import parse_period
 from interlock.data.contract import ColumnEdit
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "interlock.toml"
+WATCHED_METRIC = "roc_auc"
 
 
 class About(msgspec.Struct, frozen=True):
@@ -51,12 +52,14 @@ class ModelTable(msgspec.Struct, frozen=True):
     """`[model.NAME]`: how it is made, what it must pass, and who lets it through.
 
     `approve` is `person`, or `better than champion`: a rule that approves when the challenger does better on the newest
-    labelled window.
+    labelled window. `data` names the `[data]` table that says whom the model is about and what is true of them; it may
+    be left out where only one table has a target.
     """
 
     pipeline: str
     headline: str = "roc_auc"
     approve: str = "person"
+    data: str = ""
     gates: dict[str, str | int] = {}
 
 
@@ -77,6 +80,11 @@ class DeploymentTable(msgspec.Struct, frozen=True):
 
     model: str
     rollout: Rollout = Rollout()
+
+    @property
+    def model_name(self) -> str:
+        """The model's name, without kind, version and alias."""
+        return self.model.partition("@")[0].removeprefix("model:")
 
 
 class Quality(msgspec.Struct, frozen=True):
@@ -112,6 +120,11 @@ class Project(msgspec.Struct, frozen=True):
     monitor: dict[str, MonitorTable] = {}
     when: tuple[When, ...] = ()
     settings: dict[str, str | int | float | bool] = {}
+
+    def data_of(self, model: str) -> tuple[str, ...]:
+        """Return the data tables that a model may be about: the one it names, else all that have a target."""
+        named = self.model[model].data
+        return (named,) if named else tuple(name for name, table in self.data.items() if table.target)
 
 
 class ProjectFile(msgspec.Struct, frozen=True):
@@ -193,11 +206,15 @@ def _cross_check(project: Project, text: str) -> None:
         _known(text, (*place, "pipeline"), model.pipeline, project.pipeline, "pipeline")
         if model.approve not in {"person", "better than champion"}:
             raise _fault(text, (*place, "approve"), f"{model.approve!r} approves nothing", "'better than champion'")
+        if model.headline not in METRICS:
+            raise _fault(
+                text, (*place, "headline"), f"{model.headline!r} is no metric", _nearest(model.headline, METRICS)
+            )
+        _check_data(project, name, text)
         for key, value in model.gates.items():
             _guard(text, (*place, "gates", key), lambda key=key, value=value: parse_policy({key: value}))
     for name, deployment in project.deployment.items():
-        head = deployment.model.partition("@")[0].removeprefix("model:")
-        _known(text, ("deployment", name, "model"), head, project.model, "model")
+        _known(text, ("deployment", name, "model"), deployment.model_name, project.model, "model")
         rollout = ("deployment", name, "rollout")
         _guard(text, rollout, lambda d=deployment: parse_period(d.rollout.watch))
         _guard(text, rollout, lambda d=deployment: _share(d.rollout))
@@ -206,8 +223,23 @@ def _cross_check(project: Project, text: str) -> None:
         _guard(text, ("monitor", name, "window"), lambda m=monitor: parse_period(m.window))
         if not 0 < monitor.false_alarms < 1:
             raise _fault(text, ("monitor", name, "false_alarms"), "a share between 0 and 1 is wanted")
+        if monitor.quality.metric != WATCHED_METRIC:
+            why = f"{monitor.quality.metric!r} is not watched"
+            raise _fault(text, ("monitor", name, "quality", "metric"), why, repr(WATCHED_METRIC))
     for number, when in enumerate(project.when):
         _check_when(project, when, ("when", str(number)), text)
+
+
+def _check_data(project: Project, model: str, text: str) -> None:
+    """Check that a model is about one data table, which has a target; whether there is any, `apply` says."""
+    place, found = ("model", model), project.data_of(model)
+    if named := project.model[model].data:
+        _known(text, (*place, "data"), named, project.data, "data table")
+        if not project.data[named].target:
+            raise _fault(text, (*place, "data"), f"[data.{named}] names no target")
+    elif len(found) > 1:
+        nearest = " or ".join(f'`data = "{name}"`' for name in found)
+        raise _fault(text, place, "several data tables have a target, and the model names none of them", nearest)
 
 
 def _check_when(project: Project, when: When, path: tuple[str, ...], text: str) -> None:

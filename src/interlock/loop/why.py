@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -10,6 +10,7 @@ from interlock.core.clock import from_micros
 from interlock.core.errors import Invalid
 from interlock.core.refs import Ref, parse
 from interlock.data.service import DataService
+from interlock.loop.checks import Checked, check_event, check_prediction
 from interlock.monitor.replay import score_rows
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.track.service import TrackService
@@ -17,6 +18,8 @@ from interlock.track.service import TrackService
 if TYPE_CHECKING:
     from interlock.store import Store
     from interlock.store.predictions import Prediction
+
+_SAME: Final = 1e-9
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -26,19 +29,27 @@ class Link(msgspec.Struct, frozen=True):
         what: its kind: prediction, replay, model version, approval, run, code, environment, data, event.
         ref: its reference or digest.
         detail: a sentence.
-        checked: whether the bytes behind it were read and have their digest.
+        checked: "verified": what is behind it was read now and is what was recorded: bytes have their digest, an event
+            is under the ledger's root, a prediction is as its window's event holds it, a score is given again.
+            "recorded": it is only said. "differs": it is not what was recorded.
     """
 
     what: str
     ref: str
     detail: str
-    checked: Literal["verified", "recorded"]
+    checked: Checked
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The way back from one thing to all that it rests on; `replayed` is the score given again, where there is one."""
+    """The way back from one thing to all that it rests on.
+
+    Attributes:
+        ok: whether nothing on the way differs from what was recorded.
+        replayed: the score given again, where there is one.
+    """
 
     ref: str
+    ok: bool
     links: tuple[Link, ...]
     score: float | None = None
     replayed: float | None = None
@@ -56,12 +67,16 @@ def why(store: Store, text: str) -> Answer:
         return _prediction(store, store.predictions.get(ref.name))
     if ref.kind == "model":
         version = RegistryService(store).version(text)
-        return Answer(version.ref, tuple(_version(store, version)))
+        return _answer(version.ref, _version(store, version))
     raise Invalid(
         f"{text!r} is neither a prediction nor a model version.",
         about="reference",
         hint="Write for example prediction:ID or model:employment@champion.",
     )
+
+
+def _answer(ref: str, links: list[Link], score: float | None = None, replayed: float | None = None) -> Answer:
+    return Answer(ref, all(link.checked != "differs" for link in links), tuple(links), score, replayed)
 
 
 def _prediction(store: Store, found: Prediction) -> Answer:
@@ -70,19 +85,25 @@ def _prediction(store: Store, found: Prediction) -> Answer:
     registry = RegistryService(store)
     replayed = float(score_rows(registry, found.bundle, pl.DataFrame([found.inputs]))[0])
     same = "the same" if replayed == found.score else f"off by {abs(replayed - found.score):.2g}"
-    when = from_micros(found.occurred_at)
+    when, (checked, covered) = from_micros(found.occurred_at), check_prediction(store, found)
     links = [
         Link(
             "prediction",
             str(Ref("prediction", found.id)),
             f"score {found.score:.6f}, label {found.label}, subject {found.subject or '-'}, {when:%Y-%m-%d},"
-            f" deployment:{found.deployment} revision {found.revision}, route {found.route}",
-            "verified",
+            f" deployment:{found.deployment} revision {found.revision}, route {found.route};"
+            f" {covered}",
+            checked,
         ),
-        Link("replay", found.bundle[:16], f"scored again: {replayed:.6f}, {same}", "verified"),
+        Link(
+            "replay",
+            found.bundle[:16],
+            f"scored again: {replayed:.6f}, {same}",
+            "verified" if abs(replayed - found.score) <= _SAME else "differs",
+        ),
     ]
     links += _version(store, registry.version(found.model))
-    return Answer(f"prediction:{found.id}", tuple(links), found.score, replayed)
+    return _answer(f"prediction:{found.id}", links, found.score, replayed)
 
 
 def _version(store: Store, version: ModelVersion) -> list[Link]:
@@ -118,13 +139,13 @@ def _version(store: Store, version: ModelVersion) -> list[Link]:
         detail = f"{dataset.rows} rows from {source}{condition}; digest {dataset.digest[:16]}"
         links.append(Link("data", dataset.ref, detail, _checked(store, dataset.digest)))
     links.extend(
-        Link("event", f"event:{event.index}", f"{event.kind} by {event.actor}", "recorded")
+        Link("event", f"event:{event.index}", f"{event.kind} by {event.actor}", check_event(store, event))
         for event in store.ledger.events(subject=version.ref, kinds=("model_version.created",))
     )
     return links
 
 
-def _checked(store: Store, digest: str) -> Literal["verified", "recorded"]:
+def _checked(store: Store, digest: str) -> Checked:
     if not digest:
         return "recorded"
     store.objects.get(digest)  # raises when the bytes have changed

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from interlock.store import Store
 
 BY_PREDICTION = "prediction_id"
+_KEY, _SECOND = "label of what?", " of the subject?"  # no file of labels has such columns
 
 
 def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> LabelBatch:
     """Return the batch that a file of labels became; the same bytes are kept once.
 
-    A row names its prediction (`prediction_id`) or its subject (the plan's id column), and holds the target as 0 or 1;
+    A row names its prediction (`prediction_id`) or its subject (the plan's id column; a plan without one has labels by
+    prediction only), and holds the target as 0 or 1;
     further columns, such as sensitive ones, are kept for audits.
 
     Raises:
@@ -38,16 +40,12 @@ def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> 
         path = Path(folder) / "labels"
         store.objects.fetch(file.digest, path)
         frame, _ = read_table(path, file.name)
-    key = BY_PREDICTION if BY_PREDICTION in frame.columns else plan.id
-    for column in (key, plan.target):
+    key = _key(frame, plan)
+    for column in (key or plan.id or BY_PREDICTION, plan.target):
         if column not in frame.columns:
-            raise Invalid(
-                f"{file.name} has no column {column!r}.",
-                about="labels",
-                hint=f"Labels need {plan.target!r} and {plan.id!r} or 'prediction_id';"
-                f" there are {', '.join(frame.columns)}.",
-            )
-    wrong = ~frame[plan.target].cast(pl.Int64, strict=False).is_in([0, 1]).fill_null(value=False)
+            raise Invalid(f"{file.name} has no column {column!r}.", about="labels", hint=_needed(frame, plan))
+    truth = frame[plan.target].cast(pl.Float64, strict=False)
+    wrong = ~truth.is_in([0.0, 1.0]).fill_null(value=False)
     if wrong.any():
         rows = wrong.arg_true().head(10).to_list()
         raise Invalid(
@@ -55,7 +53,7 @@ def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> 
             about="labels",
             rows=rows,
         )
-    frame = frame.with_columns(pl.col(pl.Categorical).cast(pl.String), pl.col(plan.target).cast(pl.Int64))
+    frame = _plain(frame.with_columns(truth.cast(pl.Int64)), file.name)
     sink = io.BytesIO()
     frame.write_parquet(sink, compression="zstd")
     digest = store.objects.put(sink.getvalue())
@@ -80,7 +78,9 @@ def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> 
 
 
 def with_labels(store: Store, name: str, plan: MonitorPlan, predictions: pl.DataFrame) -> pl.DataFrame:
-    """Return predictions with the columns of their labels; null where the truth has not come. The newest label wins.
+    """Return predictions with the columns of their labels; null where the truth has not come.
+
+    A label of the prediction itself wins over one of its subject; of several such, the newest.
 
     Args:
         store: the workspace.
@@ -93,22 +93,63 @@ def with_labels(store: Store, name: str, plan: MonitorPlan, predictions: pl.Data
     batches = store.database.all(
         "SELECT digest FROM label_batches WHERE monitor = :name ORDER BY arrived_at, digest", {"name": name}
     )
-    joined = predictions.with_columns(pl.lit(None, pl.Int64).alias(plan.target))
     if not batches:
-        return joined
+        return predictions.with_columns(pl.lit(None, pl.Int64).alias(plan.target))
     frames = [pl.read_parquet(io.BytesIO(store.objects.get(row["digest"]))) for row in batches]
+    found = [_newest(frames, plan, key) for key in filter(None, (BY_PREDICTION, plan.id))]
     joined = predictions
-    for key, on in ((BY_PREDICTION, "id"), (plan.id, "subject")):
-        found = [frame.with_columns(pl.col(key).cast(pl.String)) for frame in frames if _key(frame, plan) == key]
-        if found:
-            labels = pl.concat(found, how="diagonal_relaxed").unique(subset=[key], keep="last", maintain_order=True)
-            twice = [column for column in labels.columns if column in joined.columns and column != key]
-            joined = joined.join(labels.drop(twice), left_on=on, right_on=key, how="left", maintain_order="left")
+    for labels, on in zip(found, ("id", "subject"), strict=False):
+        if labels is not None:
+            new = labels.drop([name for name in labels.columns if name in predictions.columns])
+            joined = joined.join(new, left_on=on, right_on=_KEY, how="left", maintain_order="left", suffix=_SECOND)
+    second = [name for name in joined.columns if name.endswith(_SECOND)]
+    names = [name.removesuffix(_SECOND) for name in second]
+    joined = joined.with_columns(pl.coalesce(a, b) for a, b in zip(names, second, strict=True)).drop(second)
+    if plan.target not in joined.columns:  # all labels are of a key that the plan has no more
+        return joined.with_columns(pl.lit(None, pl.Int64).alias(plan.target))
     return joined
 
 
+def _plain(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return labels with columns of types that go together with those of any other batch: numbers, texts, booleans."""
+    import polars as pl
+    from polars import selectors as cs
+
+    frame = frame.with_columns((cs.temporal() | cs.by_dtype(pl.Categorical, pl.Enum)).cast(pl.String))
+    for column in frame.select(~(cs.numeric() | cs.string() | cs.boolean())).columns:
+        raise Invalid(
+            f"{name}: column {column!r} holds {frame.schema[column]}; labels are numbers and texts.", about="labels"
+        )
+    return frame
+
+
+def _newest(frames: list[pl.DataFrame], plan: MonitorPlan, key: str) -> pl.DataFrame | None:
+    """Return the newest label of each key, the key in column `_KEY`, or None when no batch is of this kind."""
+    import polars as pl
+
+    mine = [
+        frame.with_columns(pl.col(key).cast(pl.String).alias(_KEY)).drop({key, plan.id} & {*frame.columns})
+        for frame in frames
+        if _key(frame, plan) == key
+    ]
+    if not mine:
+        return None
+    labels = pl.concat(mine, how="diagonal_relaxed").filter(pl.col(_KEY) != "")
+    return labels.unique(subset=[_KEY], keep="last", maintain_order=True)
+
+
 def _key(frame: pl.DataFrame, plan: MonitorPlan) -> str:
-    return BY_PREDICTION if BY_PREDICTION in frame.columns else plan.id
+    """Return the column that says what a label is of, or "" when there is none."""
+    if BY_PREDICTION in frame.columns:
+        return BY_PREDICTION
+    return plan.id if plan.id in frame.columns else ""
+
+
+def _needed(frame: pl.DataFrame, plan: MonitorPlan) -> str:
+    """Return a hint: the columns that labels need."""
+    keys = f"{plan.id!r} or '{BY_PREDICTION}'" if plan.id else f"'{BY_PREDICTION}'"
+    more = "" if plan.id else " To give labels by subject, say `id` in [data.NAME] of interlock.toml."
+    return f"Labels need {plan.target!r} and {keys}; there are {', '.join(frame.columns)}.{more}"
 
 
 def _joined(store: Store, plan: MonitorPlan, frame: pl.DataFrame, key: str) -> int:
@@ -116,4 +157,4 @@ def _joined(store: Store, plan: MonitorPlan, frame: pl.DataFrame, key: str) -> i
 
     logged = store.predictions.frame(plan.deployment)
     known = logged["id" if key == BY_PREDICTION else "subject"]
-    return int(frame[key].cast(pl.String).is_in(known.implode()).sum())
+    return int(frame[key].cast(pl.String).is_in(known.filter(known != "").implode()).sum())

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from interlock.core.canonical import canonical, digest
+from interlock.core.canonical import canonical
 from interlock.core.clock import from_micros, to_micros
 from interlock.core.periods import parse_period
+from interlock.monitor.digests import digest_predictions
 from interlock.monitor.evaluate import Subject, evaluate, quality_of, severity_of, windows_a_year
 from interlock.monitor.records import MonitorPlan, WindowReport
 from interlock.monitor.reference import Reference
@@ -91,9 +92,9 @@ def look(store: Store, watched: Watched, frame: pl.DataFrame, until: datetime) -
             fresh[-1] = msgspec.structs.replace(fresh[-1], verdict=verdict)
     if not late + fresh:
         return []
-    ids = [_ids(frame, report) for report in late + fresh]
+    digests = [_contents(store, plan, frame, report) for report in late + fresh]
     kept = store.database.write(
-        lambda tx: _record(store, tx, watched, list(zip(late + fresh, ids, strict=True)), verdict)
+        lambda tx: _record(store, tx, watched, list(zip(late + fresh, digests, strict=True)), verdict)
     )
     return late + fresh if kept else []
 
@@ -146,7 +147,7 @@ def _record(
     if row is None or (row["episode"], row["model"]) != (watched.episode, watched.model):
         return False
     subject, stored, at = f"monitor:{watched.name}", "", to_micros(store.clock.now())
-    for report, ids in reports:
+    for report, contents in reports:
         stored = store.objects.put(msgspec.json.encode(report))
         values = {
             "monitor": watched.name,
@@ -162,7 +163,7 @@ def _record(
             "at": at,
         }
         tx.run(_SAVE, values)
-        data = {"window": report.window, "report": stored, "verdict": report.verdict.action, "predictions": ids}
+        data = {"window": report.window, "report": stored, "verdict": report.verdict.action, "predictions": contents}
         store.ledger.append(tx, "window.evaluated", subject, data)
     if verdict is not None:
         _speak(store, tx, watched, (reports[-1][0].window, stored), verdict)
@@ -219,9 +220,11 @@ def _between(frame: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFram
     return frame.filter((times >= to_micros(start)) & (times < to_micros(end)))
 
 
-def _ids(frame: pl.DataFrame, report: WindowReport) -> str:
-    """Return the digest of the ids of a window's predictions: what the ledger keeps of them."""
+def _contents(store: Store, plan: MonitorPlan, frame: pl.DataFrame, report: WindowReport) -> str:
+    """Return the digest of the predictions that a report is about: what the ledger keeps of them."""
     import polars as pl
 
-    rows = _between(frame, report.starts_at, report.ends_at).filter(pl.col("model") == report.model)
-    return digest("\n".join(sorted(rows["id"].to_list())).encode())
+    start, end = report.starts_at, report.ends_at
+    seen = set(_between(frame, start, end).filter(pl.col("model") == report.model)["id"].to_list())
+    rows = store.predictions.rows(plan.deployment, to_micros(start), to_micros(end))
+    return digest_predictions(row for row in rows if row.id in seen)

@@ -71,7 +71,17 @@ class WindowReport(msgspec.Struct, frozen=True, kw_only=True):
         verdict: what was decided at this look.
     """
 
-    TABLE: ClassVar = ("window", "model", "predictions", "labels", "drifts", "estimated", "realised", "verdict")
+    TABLE: ClassVar = (
+        "window",
+        "model",
+        "predictions",
+        "labels",
+        "drifts",
+        "estimated",
+        "distrust",
+        "realised",
+        "verdict",
+    )
 
     window: str
     starts_at: datetime

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from interlock.core.errors import Invalid
 from interlock.core.periods import parse_period
 from interlock.monitor.auc import Interval, auc_interval
 from interlock.monitor.records import Replay
@@ -89,14 +90,24 @@ def duel(registry: RegistryService, frame: pl.DataFrame, plan: MonitorPlan, vers
     """Return champion against challenger on the newest labelled window's rows that the challenger never saw, or None.
 
     Those rows are the ones whose subjects are among the challenger's held-out evaluation rows.
+
+    Raises:
+        Invalid: the plan has no id column, so nothing says which rows those are.
     """
     import io
 
     import polars as pl
 
+    if not plan.id:
+        raise Invalid(
+            "Without an id column nothing says which rows the challenger was never trained on.",
+            about="monitor",
+            hint="Say `id` in [data.NAME] of interlock.toml, or let a person approve.",
+        )
     champion, challenger = (registry.version(ref) for ref in versions)
     held_out = pl.read_parquet(io.BytesIO(registry.part(challenger.bundle, "evaluation")))[plan.id].cast(pl.String)
-    fair = frame.filter(pl.col(plan.target).is_not_null() & pl.col("subject").is_in(held_out.implode()))
+    unseen = (pl.col("subject") != "") & pl.col("subject").is_in(held_out.implode())
+    fair = frame.filter(pl.col(plan.target).is_not_null() & unseen)
     if not fair.height:
         return None
     period = parse_period(plan.window)

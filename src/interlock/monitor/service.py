@@ -12,7 +12,7 @@ from interlock.core.files import StoredFile
 from interlock.core.operations import Permission, operation
 from interlock.core.periods import parse_period
 from interlock.core.refs import check_name
-from interlock.monitor.labels import add_labels, with_labels
+from interlock.monitor.labels import BY_PREDICTION, add_labels, with_labels
 from interlock.monitor.look import Episode, Watched, encode, look, read_report
 from interlock.monitor.records import LabelBatch, Monitor, MonitorPlan, Replay, WindowReport
 from interlock.monitor.replay import Duel, duel, make_reference, replay
@@ -88,6 +88,7 @@ class MonitorService:
         reference = self._store.objects.put(msgspec.json.encode(make_reference(self._registry, version.bundle)))
         plan = self._plan(row)
         period, newest = parse_period(plan.window), self._store.predictions.watermark(plan.deployment)
+        newest = newest and min(newest, self._now())  # a row dated in the future must not blind the monitor until then
         start = 0 if newest is None else to_micros(period.after(period.floor(from_micros(newest))))
         episode = Episode(watched_from=start)
 
@@ -210,31 +211,60 @@ class MonitorService:
         row = self._store.database.one("SELECT * FROM monitors WHERE name = :name", {"name": name})
         return self._plan(row) if row else None
 
-    def labelled(self, name: str) -> pl.DataFrame:
-        """Return the inputs of all predictions whose label is known, with the label's columns and the subject's id."""
+    def labelled(self, name: str, until: datetime | None = None) -> pl.DataFrame:
+        """Return the inputs of predictions whose label is known, with the label's columns and both ids.
+
+        A subject that is there twice keeps its newest row; rows without a subject (null) are all kept. A plan without
+        an id column has no subjects; `prediction_id` is always there.
+
+        Args:
+            name: the monitor.
+            until: only predictions about what happened before this instant.
+        """
         import polars as pl
 
         plan = self._plan(self._row(name))
-        frame = self._labelled_frame(name).filter(pl.col(plan.target).is_not_null())
+        frame = self._labelled_frame(name, until=until.isoformat() if until else "")
+        frame = frame.filter(pl.col(plan.target).is_not_null())
         inputs = {column: column.removeprefix("inputs.") for column in frame.columns if column.startswith("inputs.")}
         meta = ["at", "bundle", "deployment", "revision", "request_id", "row", "score", "label", "route", "exact"]
-        shaped = frame.drop(meta, strict=False).rename(inputs).rename({"subject": plan.id})
-        return shaped.unique(subset=[plan.id], keep="last", maintain_order=True)
+        shaped = frame.drop(meta, strict=False).rename(inputs | {"id": BY_PREDICTION})
+        if not plan.id:
+            return shaped.drop("subject")
+        shaped = shaped.filter((pl.col("subject") == "") | pl.col("subject").is_last_distinct())
+        return shaped.with_columns(pl.col("subject").replace("", None)).rename({"subject": plan.id})
 
-    def duel(self, deployment: str, challenger: str) -> Duel | None:
-        """Return champion against challenger on the newest labelled rows that the challenger never saw, or None."""
+    def duel(self, deployment: str, challenger: str, until: datetime | None = None) -> Duel | None:
+        """Return champion against challenger on the newest labelled rows that the challenger never saw, or None.
+
+        Args:
+            deployment: where the champion answers.
+            challenger: the version on trial.
+            until: only predictions about what happened before this instant.
+
+        Raises:
+            Invalid: the monitor has no id column, so nothing says which rows those are.
+        """
         for row in self._store.database.all("SELECT name FROM monitors"):
             plan = self._plan(self._row(row["name"]))
             if plan.deployment == deployment:
                 watched = self.show(row["name"]).model
-                return duel(self._registry, self._labelled_frame(row["name"]), plan, (watched, challenger))
+                frame = self._labelled_frame(row["name"], until=until.isoformat() if until else "")
+                return duel(self._registry, frame, plan, (watched, challenger))
         return None
 
-    def first_answer(self, deployment: str, model: str) -> datetime | None:
-        """Return the event time of the first request that a version answered in a deployment, or None."""
+    def first_answer(self, deployment: str, model: str, until: datetime | None = None) -> datetime | None:
+        """Return the event time of the first request before `until` that a version answered in a deployment, or None.
+
+        Args:
+            deployment: where it answers.
+            model: the version.
+            until: only predictions about what happened before this instant.
+        """
         import polars as pl
 
-        times = self._store.predictions.frame(deployment).filter(pl.col("model") == model)["occurred_at"]
+        last = to_micros(until) if until else None
+        times = self._store.predictions.frame(deployment, until=last).filter(pl.col("model") == model)["occurred_at"]
         return from_micros(int(times.to_physical().min())) if len(times) else None  # type: ignore[arg-type]
 
     def _labelled_frame(self, name: str, since: str = "", until: str = "") -> pl.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from interlock.core.errors import MissingExtra
 from interlock.sdk import arguments as wire
 from interlock.sdk.files import check_files, open_file, store_file
 
@@ -38,11 +39,21 @@ class LocalBackend:
         return self.run(operation, wire.decode(wire.encode(operation, arguments)))
 
     def run(self, operation: Operation, plain: Mapping[str, Any]) -> Any:
-        """Return what an operation returns for plain, unchecked values, such as a decoded request."""
+        """Return what an operation returns for plain, unchecked values, such as a decoded request.
+
+        Raises:
+            MissingExtra: the operation needs a library of an extra that is not installed.
+            Error: whatever the operation raises.
+        """
         ready = wire.typed(operation, plain)
         for value in ready.values():
             check_files(self.store, value)
-        return getattr(self._service(operation.service), operation.name)(**ready)
+        try:
+            return getattr(self._service(operation.service), operation.name)(**ready)
+        except ModuleNotFoundError as error:  # the border of a core install: every heavy import is behind it
+            if missing := MissingExtra.behind(error):
+                raise missing from error
+            raise
 
     def put(self, path: Path) -> StoredFile:
         """Return a file, stored."""

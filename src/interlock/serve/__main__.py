@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit status: 0 after a drain, 2 when the server could not start (why is JSON on standard error)."""
+    """Return the exit status: 0 after a drain, 2 when the server could not start, 3 when another one serves already.
+
+    Why is one line of JSON on standard error.
+    """
+    from interlock.serve.claim import TAKEN
     from interlock.serve.server import run
     from interlock.store import open_store
 
@@ -31,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             store.close()
     except Error as error:
         sys.stderr.write(msgspec.json.encode(error.to_problem()).decode() + "\n")
-        return 2
+        return TAKEN if error.code == "server.conflict" else 2
     return 0
 
 

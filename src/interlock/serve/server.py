@@ -20,6 +20,7 @@ import uvloop
 from interlock.core.errors import Error, Unavailable
 from interlock.core.plugins import load_all
 from interlock.serve.app import Application, Limits, ServingProtocol
+from interlock.serve.claim import Announcement, claim
 from interlock.serve.control import Control
 from interlock.serve.engine import Engine
 from interlock.serve.journal import Journal
@@ -63,14 +64,6 @@ class Options(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
 
 
-class Announcement(msgspec.Struct, frozen=True):
-    """What the announce file says."""
-
-    pid: int
-    url: str
-    revision: int
-
-
 def protocols() -> list[ServingProtocol]:
     """Return the serving protocols that are installed."""
     found = load_all(_GROUP)
@@ -89,10 +82,20 @@ def run(store: Store, options: Options) -> None:
 
     Raises:
         NotFound: there is no such deployment.
+        Conflict: another server of this workspace serves it.
         Unavailable: the address cannot be listened on, or the announce file not be written.
     """
-    with _listen(options) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(store, options, listener))
+    with (
+        claim(store.root, options.deployment),
+        _listen(options) as listener,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        try:
+            runner.run(_serve(store, options, listener))
+        finally:
+            if options.announce is not None:
+                with contextlib.suppress(OSError):  # whoever reads it asks whether this process lives
+                    options.announce.unlink()
 
 
 async def _serve(store: Store, options: Options, listener: socket.socket) -> None:

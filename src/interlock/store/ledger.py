@@ -12,7 +12,7 @@ import msgspec
 
 from interlock.core.actor import current_actor
 from interlock.core.clock import from_micros, to_micros
-from interlock.core.errors import Conflict, Invalid, NotFound
+from interlock.core.errors import Conflict, Corrupt, Invalid, NotFound
 from interlock.core.events import Event, check
 from interlock.store import ledger_checkpoints, ledger_tree
 from interlock.store.ledger_entries import ERASED, VERSION, Entry, encode, seal
@@ -107,20 +107,30 @@ class Ledger:
         tx.run("DELETE FROM ledger_payloads WHERE idx = :idx", {"idx": index})
         return self.append(tx, ERASED, f"event:{index}", {"reason": reason}, actor)
 
-    def events(self, after: int = -1, kinds: Sequence[str] = (), subject: str = "", limit: int = 1000) -> list[Event]:
-        """Return events in their order.
+    def events(
+        self,
+        after: int = -1,
+        kinds: Sequence[str] = (),
+        subject: str = "",
+        limit: int = 1000,
+        *,
+        newest: bool = False,
+    ) -> list[Event]:
+        """Return events in their order, or the newest first.
 
         Args:
             after: only events of a larger index.
             kinds: only events of these kinds; empty: of all.
             subject: only events about this reference; empty: about all.
             limit: how many at most.
+            newest: begin at the end of the ledger.
 
         Cost: through an index; it does not grow with the ledger.
         """
         names = {f"kind{number}": kind for number, kind in enumerate(dict.fromkeys(kinds))}
         rows = self._database.all(
-            _query(tuple(names), about=bool(subject)), {"after": after, "subject": subject, "limit": limit, **names}
+            _query(tuple(names), about=bool(subject), newest=newest),
+            {"after": after, "subject": subject, "limit": limit, **names},
         )
         return [_event(row) for row in rows]
 
@@ -213,19 +223,20 @@ class Ledger:
         return present if size is None else size
 
 
-def _query(names: tuple[str, ...], *, about: bool) -> str:
+def _query(names: tuple[str, ...], *, about: bool, newest: bool) -> str:
     """Return the query for events, filtered by the kinds that the placeholders `names` hold, and by subject."""
+    order = "DESC" if newest else "ASC"
     columns = "SELECT idx, at, kind, subject, actor FROM ledger_entries WHERE idx > :after"
     columns += " AND subject = :subject" if about else ""
-    found = f"{columns} ORDER BY idx LIMIT :limit"
+    found = f"{columns} ORDER BY idx {order} LIMIT :limit"
     if names:  # each kind by itself walks along its index; together they would be sorted
         found = " UNION ALL ".join(
-            f"SELECT * FROM ({columns} AND kind = :{name} ORDER BY idx LIMIT :limit) AS {name}"  # noqa: S608 - our names
+            f"SELECT * FROM ({columns} AND kind = :{name} ORDER BY idx {order} LIMIT :limit) AS {name}"  # noqa: S608 - our names
             for name in names
         )
     return (
-        f"SELECT e.*, p.payload FROM (SELECT * FROM ({found}) AS found ORDER BY idx LIMIT :limit) AS e"  # noqa: S608
-        " LEFT JOIN ledger_payloads p ON p.idx = e.idx ORDER BY e.idx"
+        f"SELECT e.*, p.payload FROM (SELECT * FROM ({found}) AS found ORDER BY idx {order} LIMIT :limit) AS e"  # noqa: S608
+        f" LEFT JOIN ledger_payloads p ON p.idx = e.idx ORDER BY e.idx {order}"
     )
 
 
@@ -241,7 +252,15 @@ def _stored(reader: Reader, index: int) -> StoredEntry:
 
 
 def _event(row: Row) -> Event:
-    data = None if row["payload"] is None else msgspec.json.decode(row["payload"], type=dict[str, Any])
+    try:
+        data = None if row["payload"] is None else msgspec.json.decode(row["payload"], type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise Corrupt(
+            f"The payload of event {row['idx']} is not what was written.",
+            about="event",
+            hint="Run `interlock ledger verify`.",
+            index=row["idx"],
+        ) from None
     return Event(
         index=row["idx"],
         at=from_micros(row["at"]),

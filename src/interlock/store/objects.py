@@ -6,6 +6,7 @@ and get their name by a rename that is synced too; so an object is whole or not 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -13,13 +14,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from interlock.core.errors import Corrupt, Invalid, NotFound
+from interlock.core.errors import Corrupt, Invalid, NotFound, Unavailable
 from interlock.core.files import is_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHUNK = 1 << 20
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class FolderObjects:
@@ -114,8 +116,12 @@ class FolderObjects:
                 sync_folder(self.root)
             Path(name).chmod(0o444)
             Path(name).replace(target)
-        except BaseException:
+        except BaseException as error:
             Path(name).unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise Unavailable(
+                    f"The object cannot be stored: {error.strerror}.", about="object", hint="Make room on the disk."
+                ) from None
             raise
         sync_folder(target.parent)
         return digest

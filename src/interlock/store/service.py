@@ -73,14 +73,22 @@ class LedgerService:
         self._ledger = store.ledger
 
     @operation(Permission.LEDGER_READ)
-    def events(self, after: int = -1, kinds: list[str] | None = None, subject: str = "", limit: int = 100) -> Events:
-        """Return events in the order they happened.
+    def events(
+        self,
+        after: int = -1,
+        kinds: list[str] | None = None,
+        subject: str = "",
+        limit: int = 100,
+        newest: bool = False,
+    ) -> Events:
+        """Return events in the order they happened, or the newest first.
 
         Args:
             after: only events of a larger index.
             kinds: only events of these kinds; by default of all.
             subject: only events about this reference, such as model:credit@3.
             limit: how many at most, up to 10000.
+            newest: begin with the event that happened last.
 
         Raises:
             NotFound: there is no such kind of event.
@@ -91,7 +99,7 @@ class LedgerService:
                 raise NotFound.named("event_kind", kind, KINDS)
         if not 1 <= limit <= _MOST_EVENTS:
             raise Invalid(f"A limit of {limit} is not between 1 and {_MOST_EVENTS}.", about="event")
-        return self._ledger.events(after, kinds or (), subject, limit)
+        return self._ledger.events(after, kinds or (), subject, limit, newest=newest)
 
     @operation(Permission.LEDGER_READ)
     def event(self, index: int) -> Event:

@@ -41,7 +41,7 @@ def members(kind: type) -> dict[str, Any]:
 
 def writes_methods(kind: type) -> bool:
     """Return whether the class is of a sort that gets methods made from its fields."""
-    return issubclass(kind, msgspec.Struct) or any(mark in vars(kind) for mark in _GENERATORS)
+    return any(mark in vars(kind) for mark in _GENERATORS)
 
 
 def shape(kind: type) -> list[str]:

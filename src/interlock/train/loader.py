@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from interlock.core.errors import Invalid, NotFound
+from interlock.core.errors import Invalid, MissingExtra, NotFound
 from interlock.core.operations import argument_helps
 from interlock.train.steps import Pipeline, Step
 
@@ -182,6 +182,8 @@ def _import(module: str, project: Path) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             raise NotFound.named("module", module, (path.stem for path in project.glob("*.py"))) from None
+        if missing := MissingExtra.behind(error):
+            raise missing from error
         raise _does_not_load(module, error, project) from error
     except Exception as error:  # the user's module may raise anything
         raise _does_not_load(module, error, project) from error

@@ -30,7 +30,7 @@ def approve(context: Context, target: str, cause: Event, job: str) -> Outcome:
     deployment = context.deployment_of(target)
     if "champion" not in context.registry.model(target).aliases or not deployment:
         return Outcome("declined", f"{version.ref} waits for a person: there is no champion to compare it with")
-    duel = context.monitor.duel(deployment, version.ref)
+    duel = context.monitor.duel(deployment, version.ref, context.until)
     if duel is None:
         return Outcome("declined", f"{version.ref} waits for a person: no labelled rows to compare on")
     note = (
@@ -46,5 +46,7 @@ def approve(context: Context, target: str, cause: Event, job: str) -> Outcome:
     if duel.challenger.value <= duel.champion.value:
         return Outcome("declined", f"{version.ref} is not better {note}; it waits for a person")
     with acting_as(RULE):
-        context.audit.approve(version.ref, note)
+        signed = context.audit.approve(version.ref, note)
+    if signed.stage != "approved":  # its policy wants more than one signature
+        return Outcome("done", f"{version.ref} signed, and waits for another signature: it is better {note}")
     return Outcome("done", f"{version.ref} approved {note}")

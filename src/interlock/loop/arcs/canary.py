@@ -37,7 +37,7 @@ def settle_canaries(context: Context, wrong: list[str]) -> list[str]:
 def _settle(context: Context, deployment: Deployment) -> list[str]:
     champion, challenger = deployment.routes
     table, until = context.project.deployment[deployment.name], context.until.isoformat()
-    since = context.monitor.first_answer(deployment.name, challenger.model)
+    since = context.monitor.first_answer(deployment.name, challenger.model, context.until)
     if since is None or parse_period(table.rollout.watch).after(since) > context.until:
         return []
     before = context.monitor.replay(deployment.name, champion.model, since.isoformat(), until)

@@ -8,6 +8,7 @@ from interlock.core.errors import NotFound
 from interlock.loop.context import Context, Outcome
 
 if TYPE_CHECKING:
+    from interlock.core.bundles import Route
     from interlock.core.events import Event
 
 
@@ -17,13 +18,18 @@ def deploy(context: Context, target: str, cause: Event, job: str) -> Outcome:
     version = context.registry.version(cause.subject)
     if version.stage not in {"approved", "deployed"}:
         return Outcome("declined", f"{version.ref} is {version.stage!r} by now")
-    share = context.project.deployment[target].rollout.share if _serving(context, target) else 0.0
+    routes = _routes(context, target)
+    held = next((route for route in routes if route.model == version.ref and route.role == "champion"), None)
+    if held is not None:  # done before, by a worker that died or by a person: a champion is not its own challenger
+        context.deploy.start(target)
+        return Outcome("done", f"{version.ref} takes {held.weight:.0%} of deployment:{target}")
+    share = context.project.deployment[target].rollout.share if routes else 0.0
     context.deploy.deploy(target, version.ref, canary=share)
     return Outcome("done", f"{version.ref} takes {share or 1:.0%} of deployment:{target}")
 
 
-def _serving(context: Context, deployment: str) -> bool:
+def _routes(context: Context, deployment: str) -> tuple[Route, ...]:
     try:
-        return bool(context.deploy.show(deployment).routes)
+        return context.deploy.show(deployment).routes
     except NotFound:
-        return False
+        return ()

@@ -8,6 +8,7 @@ from interlock.core.actor import acting_as
 from interlock.core.refs import parse
 from interlock.loop.arcs.candidate import make_candidate
 from interlock.loop.context import Context, Outcome
+from interlock.monitor.labels import BY_PREDICTION
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,19 +43,32 @@ def retrain(context: Context, target: str, cause: Event, job: str) -> Outcome:
 def gather(context: Context, monitor: str, champion: str, cause: str) -> DatasetVersion:
     """Return a dataset version of what the champion learned from, and all labelled predictions since.
 
-    A subject that is there twice keeps its newest row.
+    A subject that is there twice keeps its newest row. Rows without a subject are all kept: where subjects are texts
+    they are named by their prediction, so that the next time knows them.
     """
     import polars as pl
 
     base = context.data.version(context.registry.version(champion).data[0])
-    held = context.data.frame(base.ref)
-    fresh = _shaped(context.monitor.labelled(monitor), held)
     subject = context.data.declaration(base.name).id
-    both = pl.concat([held, fresh])
+    if not subject:  # nothing would tell the predictions that it has already
+        base = _before(context, base, monitor)
+    held = context.data.frame(base.ref)
+    rows = context.monitor.labelled(monitor, context.until)
+    if subject in rows.columns and held.schema[subject] == pl.String:
+        rows = rows.with_columns(pl.col(subject).fill_null(pl.col(BY_PREDICTION)))
+    both = pl.concat([held, _shaped(rows, held)])
     if subject:
-        both = both.unique(subset=[subject], keep="last", maintain_order=True)
+        none = pl.col(subject).is_null() | (pl.col(subject).cast(pl.String) == "")
+        both = both.filter(none | pl.col(subject).is_last_distinct())
     with acting_as("loop:retrain"):
         return context.data.add(base.name, both, parents=(base.ref, f"monitor:{monitor}", cause))
+
+
+def _before(context: Context, version: DatasetVersion, monitor: str) -> DatasetVersion:
+    """Return the version that a monitor's predictions were first added to."""
+    while f"monitor:{monitor}" in version.parents:
+        version = context.data.version(version.parents[0])
+    return version
 
 
 def _shaped(rows: pl.DataFrame, like: pl.DataFrame) -> pl.DataFrame:

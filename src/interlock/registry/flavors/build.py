@@ -67,10 +67,7 @@ def build_bundle(
     columns = [column.name for column in bundle.inputs]
     judged, seen = select(evaluation, columns), _spread(select(inputs, columns), TRAINING_ROWS)
     serving = (folder / bundle.files["serving"]).read_bytes()
-    pairs = {
-        place: (original_scores(estimator, rows), score_frame(bundle, serving, rows))
-        for place, rows in {"evaluation": judged, "training": seen}.items()
-    }
+    pairs = _compared(estimator, bundle, serving, {"evaluation": judged, "training": seen})
     try:
         _refuse_disagreement(pairs)
     except Invalid:
@@ -82,6 +79,15 @@ def build_bundle(
     _write(folder / bundle.files["golden"], golden_requests(bundle, judged, pairs["evaluation"][0]))
     _write(folder / "bundle.json", bundle)
     return bundle
+
+
+def _compared(
+    estimator: object, bundle: Bundle, serving: bytes, rows: Mapping[str, pl.DataFrame]
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return the scores of both forms for rows from several places."""
+    return {
+        place: (original_scores(estimator, frame), score_frame(bundle, serving, frame)) for place, frame in rows.items()
+    }
 
 
 def original_scores(estimator: Any, frame: pl.DataFrame) -> NDArray[np.float64]:

@@ -93,4 +93,7 @@ def _split_matrix(model: Any, columns: Sequence[Column]) -> Any:
 
 
 def _serialize(model: Any) -> bytes:
+    imports = sorted(model.opset_import, key=lambda found: found.domain)  # the converter keeps them in a set
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
     return bytes(model.SerializeToString(deterministic=True))

@@ -1,0 +1,66 @@
+"""How the demo ends: whatever happens, its server does not outlive it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import interlock.demo.main as demo
+from interlock.core.errors import NotFound, Unavailable
+from interlock.deploy.service import DeployService
+from interlock.sdk.services import SERVICES
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the deployments that are stopped; nothing is deployed in these short stories."""
+    names: list[str] = []
+
+    def stop(_: DeployService, name: str) -> None:
+        names.append(name)
+        raise NotFound.named("deployment", name)
+
+    vars(stop).update(vars(DeployService.stop))  # it stays an operation
+    monkeypatch.setattr(DeployService, "stop", stop)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "err"),
+    [
+        (None, 0, ""),
+        (KeyboardInterrupt(), 130, "\n"),
+        (Unavailable("The server does not answer."), 8, "Error: The server does not answer.\n"),
+    ],
+)
+def test_the_server_is_stopped_once_however_the_story_ends(
+    command: Command,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stopped: list[str],
+    end: BaseException | None,
+    code: int,
+    err: str,
+) -> None:
+    def tell(_: object) -> None:
+        if end is not None:
+            raise end
+
+    monkeypatch.setattr(demo, "_tell", tell)
+    done = command("demo", services=SERVICES)
+    assert (done.code, done.err) == (code, err)
+    assert stopped == ["employment"]
+    assert ("Done in" in done.out) == (end is None)
+
+
+def test_what_it_says_to_look_at_are_commands(command: Command, folder: Path) -> None:
+    for line in demo.LOOK[1:]:
+        words = line.split()[1:]
+        done = command(*words[:2], "--help", services=SERVICES)
+        assert done.code == 0, line
+        assert all(word in done.out for word in words if word.startswith("--")), line

@@ -1,0 +1,62 @@
+"""The arc `deploy`: what an approval puts to work, and what a repetition leaves alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from interlock.deploy.process import ProcessTarget
+from interlock.loop.arcs.deploy import deploy
+
+
+def approval(world, version: int):
+    moved = world.events("model_version.moved", subject=f"model:happy@{version}")
+    return next(event for event in moved if (event.data or {})["stage"] == "approved")
+
+
+def test_the_first_version_takes_all_the_traffic(serving) -> None:
+    assert serving.routes() == [(1, 1.0)]
+    job = serving.job("deploy")
+    assert (job.status, job.target, job.reason) == ("done", "happy", "model:happy@1 takes 100% of deployment:happy")
+    assert serving.version(1).aliases == ("champion",)
+    assert serving.context.monitor.show("happy").model == "model:happy@1"
+
+
+def test_the_next_one_is_a_canary_of_the_share_that_the_file_says(trial) -> None:
+    assert trial.routes() == [(1, 0.8), (2, 0.2)]
+    assert trial.job("deploy").reason == "model:happy@2 takes 20% of deployment:happy"
+    assert [trial.version(number).stage for number in (1, 2)] == ["deployed", "deployed"]
+    assert trial.context.monitor.show("happy").model == "model:happy@1"
+
+
+def test_what_was_sent_back_meanwhile_is_not_deployed(rival) -> None:
+    rival.sign(2)
+    rival.context.audit.refuse("model:happy@2", "not this one")
+    turn = rival.turn()
+    assert "deploy happy: declined, model:happy@2 is 'development' by now" in turn.jobs
+    assert rival.routes() == [(1, 1.0)]
+
+
+def test_a_champion_that_is_deployed_again_does_not_become_its_own_challenger(serving) -> None:
+    outcome = deploy(serving.context, "happy", approval(serving, 1), "job:again")
+    assert (outcome.status, outcome.reason) == ("done", "model:happy@1 takes 100% of deployment:happy")
+    assert serving.routes() == [(1, 1.0)]
+    assert serving.context.deploy.show("happy").live
+
+
+def test_a_first_deployment_that_was_interrupted_is_taken_up_again(applied, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    applied.candidate()
+    applied.sign(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(ProcessTarget, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            applied.turn()
+    assert applied.job("deploy").status == "running"
+    applied.free_jobs()
+    turn = applied.turn()
+    assert turn.healed == ("deployment:happy",)
+    assert (applied.job("deploy").status, applied.job("deploy").attempts) == ("done", 2)
+    assert applied.routes() == [(1, 1.0)]
+    assert applied.context.deploy.show("happy").revision == 1

@@ -1,0 +1,140 @@
+"""Why: what is called verified was checked, on a real log, ledger and bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+import polars as pl
+import pytest
+
+from interlock.core.clock import to_micros
+from interlock.core.ids import new_id
+from interlock.data.service import DataService
+from interlock.loop.why import Answer, why
+from interlock.monitor.records import MonitorPlan
+from interlock.monitor.replay import score_rows
+from interlock.monitor.service import MonitorService
+from interlock.registry.service import ModelVersion, RegistryService
+from interlock.store import Store
+from interlock.store.predictions import Prediction, PredictionWriter
+
+START = to_micros(datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+def answered(store: Store, register: Callable[[], ModelVersion], people: pl.DataFrame) -> list[Prediction]:
+    """Forty answers of January, of a version whose data are there, watched by a monitor."""
+    DataService(store).add("people", people)
+    version = register()
+    monitor = MonitorService(store)
+    monitor.set("happy", MonitorPlan("happy", "person", "happy"))
+    monitor.watch("happy", version.ref)
+    rows = people.head(40)
+    scores = score_rows(RegistryService(store), version.bundle, rows)
+    made = [
+        Prediction(
+            id=new_id(),
+            at=START,
+            occurred_at=START + number,
+            deployment="happy",
+            model=version.ref,
+            bundle=version.bundle,
+            revision=1,
+            request_id=str(number),
+            row=0,
+            subject=str(row["person"]),
+            inputs={"age": row["age"], "income": row["income"]},
+            score=float(scores[number]),
+            label=int(scores[number] >= 0.5),
+            route="champion",
+        )
+        for number, row in enumerate(rows.iter_rows(named=True))
+    ]
+    write(store, made)
+    return made
+
+
+def write(store: Store, rows: list[Prediction]) -> None:
+    writer = PredictionWriter(store.predictions.folder)
+    writer.append(rows).result(10)
+    writer.close()
+
+
+def rewrite(store: Store, rows: list[Prediction]) -> None:
+    """Put other rows on record behind everybody's back, with checksums that hold."""
+    for path in store.predictions.folder.iterdir():
+        if path.is_file():
+            path.unlink()
+    write(store, rows)
+
+
+def checked(answer: Answer) -> dict[str, str]:
+    return {link.what: link.checked for link in answer.links}
+
+
+def test_a_prediction_is_verified_once_its_window_was_evaluated(store: Store, answered: list[Prediction]) -> None:
+    ref = f"prediction:{answered[3].id}"
+    before = why(store, ref)
+    assert (before.ok, checked(before)["prediction"], checked(before)["replay"]) == (True, "recorded", "verified")
+    MonitorService(store).look("happy", "2026-02-01")
+    after = why(store, ref)
+    assert (after.ok, checked(after)["prediction"]) == (True, "verified")
+    store.predictions.compact()
+    assert checked(why(store, ref))["prediction"] == "verified"
+
+
+@pytest.mark.parametrize(("change", "replay"), [({"subject": "other"}, "verified"), ({"score": 0.25}, "differs")])
+def test_a_rewritten_prediction_differs(
+    store: Store, answered: list[Prediction], change: dict[str, object], replay: str
+) -> None:
+    MonitorService(store).look("happy", "2026-02-01")
+    rewrite(store, [msgspec.structs.replace(answered[0], **change), *answered[1:]])
+    answer = why(store, f"prediction:{answered[0].id}")
+    assert not answer.ok
+    assert (checked(answer)["prediction"], checked(answer)["replay"]) == ("differs", replay)
+    neighbour = why(store, f"prediction:{answered[1].id}")  # its window is not what it was
+    assert checked(neighbour)["prediction"] == "differs"
+
+
+def test_the_newest_evaluation_counts_and_other_windows_do_not(store: Store, answered: list[Prediction]) -> None:
+    monitor = MonitorService(store)
+    monitor.look("happy", "2026-02-01")
+    late = msgspec.structs.replace(answered[0], id=new_id(), occurred_at=START + 99)
+    february = msgspec.structs.replace(
+        answered[0], id=new_id(), occurred_at=to_micros(datetime(2026, 2, 2, tzinfo=UTC))
+    )
+    write(store, [late, february])
+    answer = why(store, f"prediction:{late.id}")
+    assert "40 rows then, 41 now" in answer.links[0].detail
+    assert monitor.look("happy", "2026-02-10") != []
+    assert checked(why(store, f"prediction:{late.id}"))["prediction"] == "verified"
+    assert checked(why(store, f"prediction:{february.id}"))["prediction"] == "recorded"
+
+
+def test_an_event_is_verified_only_under_the_root(store: Store, answered: list[Prediction]) -> None:
+    MonitorService(store).look("happy", "2026-02-01")
+    ref = f"prediction:{answered[0].id}"
+    assert checked(why(store, ref))["event"] == "verified"
+    made = store.ledger.events(kinds=("model_version.created",))[0]
+    change = "UPDATE ledger_entries SET actor = 'user:mallory' WHERE idx = :idx"
+    store.database.write(lambda tx: tx.run(change, {"idx": made.index}))
+    assert checked(why(store, ref))["event"] == "recorded"
+
+
+def test_an_event_whose_data_were_rewritten_verifies_no_prediction(store: Store, answered: list[Prediction]) -> None:
+    MonitorService(store).look("happy", "2026-02-01")
+    ref = f"prediction:{answered[0].id}"
+    found = store.ledger.events(kinds=("window.evaluated",))[0]
+    payload = msgspec.json.encode(dict(sorted((found.data or {}).items()))) + b" "
+    change = "UPDATE ledger_payloads SET payload = :payload WHERE idx = :idx"
+    store.database.write(lambda tx: tx.run(change, {"idx": found.index, "payload": payload}))
+    answer = why(store, ref)
+    assert (answer.ok, checked(answer)["prediction"]) == (False, "differs")
+
+
+def test_a_version_rests_on_bytes_that_hold(store: Store, answered: list[Prediction]) -> None:
+    answer = why(store, "model:happy@1")
+    assert answer.ok
+    assert checked(answer) | {"model version": "verified", "data": "verified", "event": "verified"} == checked(answer)
