@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import interlock.demo.main as demo
 from interlock.core.errors import NotFound, Unavailable
 from interlock.deploy.service import DeployService
 from interlock.sdk.services import SERVICES
+from interlock.sdk.workspace import Workspace
 
 Command = Callable[..., Any]
 
@@ -21,11 +23,11 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of the deployments that are stopped; nothing is deployed in these short stories."""
     names: list[str] = []
 
+    @functools.wraps(DeployService.stop)  # it stays an operation
     def stop(_: DeployService, name: str) -> None:
         names.append(name)
         raise NotFound.named("deployment", name)
 
-    vars(stop).update(vars(DeployService.stop))  # it stays an operation
     monkeypatch.setattr(DeployService, "stop", stop)
     return names
 
@@ -56,6 +58,22 @@ def test_the_server_is_stopped_once_however_the_story_ends(
     assert (done.code, done.err) == (code, err)
     assert stopped == ["employment"]
     assert ("Done in" in done.out) == (end is None)
+
+
+def test_an_interrupt_that_comes_twice_leaves_no_server(
+    command: Command, monkeypatch: pytest.MonkeyPatch, stopped: list[str]
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    def stop(workspace: Workspace) -> None:
+        next(ends)(workspace)
+
+    ends = iter([interrupt, demo._stop])
+    monkeypatch.setattr(demo, "_tell", interrupt)
+    monkeypatch.setattr(demo, "_stop", stop)
+    assert command("demo", services=SERVICES).code == 130
+    assert stopped == ["employment"]
 
 
 def test_what_it_says_to_look_at_are_commands(command: Command, folder: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from interlock.core.errors import Error, Invalid, NotFound
+from interlock.core.errors import Conflict, Error, Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.data.contract import ColumnEdit
 from interlock.data.records import Declaration
@@ -166,6 +166,25 @@ def test_roles_that_name_no_column_are_refused_where_there_is_a_contract(
 def test_a_condition_that_makes_no_sense_is_invalid(store: Store, data: DataService, where: str) -> None:
     with pytest.raises(Invalid):
         data.ingest("people", [parquet(store, FRAME)], where)
+
+
+def test_of_two_first_versions_at_once_the_second_is_judged_by_the_contract_of_the_first(
+    store: Store, data: DataService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from interlock.data import service
+
+    def overtaken(frame: pl.DataFrame) -> bytes:
+        monkeypatch.undo()
+        DataService(store).ingest("people", [parquet(store, FRAME)])
+        return service._parquet(frame)
+
+    monkeypatch.setattr(service, "_parquet", overtaken)
+    other = parquet(store, pl.DataFrame({"other": [1, 2]}))
+    with pytest.raises(Conflict, match="changed meanwhile"):
+        data.ingest("people", [other])
+    assert [version.columns for version in data.versions("people")] == [("person", "age", "code")]
+    with pytest.raises(Invalid, match="break the contract"):
+        data.ingest("people", [other])
 
 
 def test_what_does_not_exist_is_not_found_with_near_names(store: Store, data: DataService) -> None:

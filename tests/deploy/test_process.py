@@ -17,10 +17,10 @@ import pytest
 
 from interlock.core.bundles import DeploymentSpec, Route
 from interlock.core.errors import Unavailable
+from interlock.deploy.claim import TAKEN, place, turn
 from interlock.deploy.process import ProcessTarget, Replica
 from interlock.deploy.service import DeployService
 from interlock.registry.service import ModelVersion
-from interlock.serve.claim import TAKEN, place, turn
 from interlock.store import Store
 from interlock.store.workers import born
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
+import random
 import re
 import shlex
 import subprocess
@@ -93,16 +95,31 @@ def test_every_command_runs(told: tuple[str, Path]) -> None:
 @pytest.mark.slow
 def test_the_python_snippet_runs(told: tuple[str, Path]) -> None:
     (snippet,) = blocks("python")
-    done = subprocess.run(
-        [sys.executable, "-c", snippet], capture_output=True, text=True, check=False, cwd=told[1].parent
-    )
+    done = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True, check=False, cwd=told[1])
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("model:employment@") == 36
 
 
-def test_the_toml_is_a_project() -> None:
-    (text,) = blocks("toml")
+@pytest.mark.slow
+def test_the_project_of_the_readme_goes_from_nothing_to_an_answering_model(tmp_path: Path) -> None:
+    (text,), (code,) = blocks("toml"), blocks("python pipeline")
     assert parse_project(text).data["customers"].sensitive == ("gender",)
+    chance = random.Random(4)
+    lines = ["customer,age,income,gender,region,repaid"]
+    for number in range(2000):
+        age, income = chance.randint(18, 80), round(chance.gauss(40, 12), 2)
+        repaid = int(chance.random() < 1 / (1 + math.exp(-(age - 45) / 12 - (income - 40) / 10)))
+        lines.append(f"C{number},{age},{income},{chance.choice('fm')},{chance.choice('news')},{repaid}")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "customers.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "interlock.toml").write_text(text)
+    (tmp_path / "pipeline.py").write_text(code)
+    (commands,) = re.findall(r"<!-- project: begin -->\n```sh\n(.*?)```", README, flags=re.DOTALL)
+    told = {line.split("#")[0].strip(): run(line, tmp_path) for line in commands.strip().splitlines()}
+    assert "validated" in told["interlock loop candidate train"]
+    assert "approved" in told["interlock audit approve credit@1"]
+    assert "model:credit@1" in told["interlock deploy show credit"]
+    assert "http://127.0.0.1:" in told["interlock deploy show credit"]
 
 
 def test_the_first_commands_are_targets_of_the_makefile(tmp_path: Path) -> None:

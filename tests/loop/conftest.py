@@ -7,6 +7,7 @@ of the two is better. Servers are stopped before a workspace is copied; a stoppe
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,7 @@ from interlock.loop.turn import Turn
 from interlock.monitor.replay import score_rows
 from interlock.registry.service import ModelVersion
 from interlock.store import Store, create_store, open_store
+from interlock.store.manifests import read_manifest
 from interlock.store.predictions import Prediction, PredictionWriter
 from interlock.train.loader import leave
 
@@ -48,6 +50,7 @@ sensitive = ["group"]
 
 [data.people.columns]
 age = { range = [0, 200] }
+income = { range = [-100, 200] }
 
 [pipeline.train]
 entry = "pipeline:train"
@@ -65,15 +68,15 @@ approvals = 1
 model = "happy@champion"
 rollout = { canary = "20%", watch = "1 month" }
 
-[deployment.other]
+[deployment.aside]
 model = "happy@champion"
+
+[monitor.aside]
+window = "1 month"
 
 [monitor.happy]
 window = "1 month"
 quality = { at_least = 0.7 }
-
-[monitor.other]
-window = "1 month"
 
 [[when]]
 event = "monitor:happy alarm"
@@ -194,6 +197,11 @@ class World:
         content = rows.select("person", "happy", "group").write_csv().encode()
         self.context.monitor.label(monitor, StoredFile("labels.csv", self.store.objects.put(content), len(content)))
 
+    def brought(self, rows: pl.DataFrame) -> None:
+        """Let somebody bring the next version of the dataset."""
+        content = rows.write_csv().encode()
+        self.context.data.ingest("people", [StoredFile("new.csv", self.store.objects.put(content), len(content))])
+
     def turn(self, until: str = "2026-01-15") -> Turn:
         """Take a turn; by default before the first window is over."""
         return self.loop.turn(until)
@@ -238,11 +246,21 @@ class World:
             lambda tx: tx.run("UPDATE jobs SET lease_until = 0, worker = '' WHERE state IN ('queued', 'running')")
         )
 
-    def object_of(self, digest: str) -> Path:
-        """Return where an object's bytes are, which may then be written over."""
+    @contextlib.contextmanager
+    def damaged(self, digest: str) -> Iterator[None]:
+        """Let the bytes of an object be wrong inside the block."""
         path = self.store.root / "objects" / digest[:2] / digest[2:]
         path.chmod(0o644)
-        return path
+        sound = path.read_bytes()
+        path.write_bytes(sound[:-1])
+        yield
+        path.write_bytes(sound)
+
+    def serving_part(self, version: int) -> str:
+        """Return the digest of the file that answers for a version."""
+        bundle = self.version(version).bundle
+        path = self.context.registry.read_bundle(bundle).files["serving"]
+        return read_manifest(self.store.objects, bundle).find(path).digest
 
     def stop(self) -> None:
         for row in self.store.database.all("SELECT name FROM deployments"):

@@ -44,6 +44,11 @@ def test_the_example_is_read() -> None:
         ('approve = "better than champion"', 'approve = "always"', ["approve", "better than champion"]),
         ('headline = "roc_auc"', 'headline = "roc_acu"', ["model.employment.headline", "'roc_auc'"]),
         ('metric = "roc_auc"', 'metric = "accuracy"', ["monitor.employment.quality.metric", "'roc_auc'"]),
+        ("at_least = 0.73", "at_least = nan", ["monitor.employment.quality.at_least", "0 to 1"]),
+        ('name = "employment"', 'name = "a/b"', ["project.name", "'a/b'"]),
+        ("[data.people]", '[data."peo/ple"]', ["data.peo/ple", "cannot be the name"]),
+        ('entry = "pipeline:train"', 'entry = "pipeline"', ["pipeline.train.entry", "'pipeline:train'"]),
+        ("AGEP = { range = [0, 120] }", "AGEP = { range = [120, 0] }", ["columns.AGEP.range", "smallest"]),
         ('headline = "roc_auc"', 'data = "peple"', ["model.employment.data", "'people'"]),
     ],
 )

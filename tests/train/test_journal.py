@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,8 +16,10 @@ import pytest
 from interlock.core.errors import Conflict
 from interlock.store import open_store
 from interlock.train.engine import PipelineResult
+from interlock.train.journal import steps_of
 
 CODE = """
+    import time
     from pathlib import Path
     from interlock import pipeline, step
 
@@ -34,6 +37,10 @@ CODE = """
         mark("two")
         if (Path(__file__).parent / "stop").exists():
             raise RuntimeError("stopped")
+        for _ in range(500):
+            if not (Path(__file__).parent / "hold").exists():
+                break
+            time.sleep(0.02)
         return [value, value]
 
     @step
@@ -71,6 +78,22 @@ def test_a_resumed_run_does_only_the_rest(stopped) -> None:
     assert [step.state for step in PipelineResult.steps_of(stopped.store, "r")] == ["done"] * 3
     assert stopped.run(run_id="r").value == 4
     assert len(marks(stopped)) == 4
+
+
+def test_a_step_that_takes_long_is_seen_running(stopped) -> None:
+    (stopped.folder / "hold").touch()
+    database = stopped.store.database
+    states = []
+    run = threading.Thread(target=stopped.run, kwargs={"run_id": "r"})
+    run.start()
+    deadline = time.monotonic() + 8
+    while time.monotonic() < deadline and states != ["done", "running"]:
+        states = [step.state for step in steps_of(database, "r")]
+        time.sleep(0.02)
+    (stopped.folder / "hold").unlink()
+    run.join()
+    assert states == ["done", "running"]
+    assert [step.state for step in steps_of(database, "r")] == ["done"] * 3
 
 
 def test_a_mended_step_can_be_resumed(stopped) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from interlock.audit.evidence import Evidence, GateResult
 from interlock.core.errors import Error, Finding, Unavailable
 from interlock.core.plugins import load, names
@@ -39,6 +41,8 @@ def _ask(name: str, evidence: Evidence, policy: Policy) -> GateResult:
         return _broken(name, str(error))
     except Exception as error:  # noqa: BLE001 - a gate may be anybody's plug-in: this is its border
         return _broken(name, f"{type(error).__name__}: {error}")
+    if result.status == "failed" and result.findings:
+        return msgspec.structs.replace(result, summary="; ".join(found.message for found in result.findings))
     return result
 
 

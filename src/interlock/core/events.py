@@ -62,9 +62,7 @@ KINDS: Final = _table(
         "run.logged", "run", ("params", "tags", "segments"), "Params, tags or metric segments were added to a run."
     ),
     EventKind("run.artifact_logged", "run", ("path", "digest"), "A file was added to a run."),
-    EventKind(
-        "run.finished", "run", ("status", "reason", "log"), "A run ended; `log` is the digest of what it printed."
-    ),
+    EventKind("run.finished", "run", ("status", "reason"), "A run ended."),
     EventKind("model_version.created", "model", ("run", "bundle", "data"), "A model version was registered."),
     EventKind("model_version.moved", "model", ("origin", "stage", "reason"), "A version moved in its life cycle."),
     EventKind("alias.moved", "model", ("alias", "version", "previous"), "An alias points to another version."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from interlock.core.clock import from_micros, to_micros
-from interlock.core.errors import Finding, Invalid, NotFound
+from interlock.core.errors import Conflict, Finding, Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.core.operations import Permission, operation
 from interlock.core.refs import LATEST, Ref, check_name, parse
@@ -225,8 +225,10 @@ class DataService:
 
         Raises:
             Invalid: the table breaks the contract, or lacks a column that a role names; nothing is stored.
+            Conflict: somebody else changed the contract meanwhile.
         """
-        held, declaration = self._contract(name), self.declaration(name)
+        seen, declaration = self._contract_digest(name), self.declaration(name)
+        held = self._contract_of(seen)
         described = profile(frame)
         if held is None:
             check_roles(name, declaration, frame.columns)
@@ -257,7 +259,7 @@ class DataService:
             where=where,
             parents=parents,
             profile=objects.put(msgspec.json.encode(described)),
-            contract=objects.put(_contract_bytes(contract)),
+            contract=seen or objects.put(_contract_bytes(contract)),
             created_at=self._store.clock.now(),
         )
         return self._store.database.write(lambda tx: self._insert(tx, draft))
@@ -272,7 +274,11 @@ class DataService:
         if row and row["digest"] == draft.digest:
             return msgspec.json.decode(row["record"], type=DatasetVersion)
         held = tx.one("SELECT declaration, contract FROM datasets WHERE name = :name", {"name": name})
-        if held is None or held["contract"] != draft.contract:
+        if held and held["contract"] not in {"", draft.contract}:
+            raise Conflict(
+                f"The contract of dataset {name!r} was changed meanwhile.", about="dataset_version", hint="Try again."
+            )
+        if held is None or not held["contract"]:
             self._set(tx, name, held["declaration"] if held else "", draft.contract)
         version = row["version"] + 1 if row else 1
         made = msgspec.structs.replace(draft, version=version, ref=str(Ref("data", name, version)))
@@ -311,10 +317,14 @@ class DataService:
         self._store.ledger.append(tx, "contract.set", f"data:{name}", {"digest": contract, "columns": columns})
 
     def _contract(self, name: str) -> Contract | None:
+        return self._contract_of(self._contract_digest(name))
+
+    def _contract_digest(self, name: str) -> str:
         row = self._store.database.one("SELECT contract FROM datasets WHERE name = :name", {"name": name})
-        if row is None or not row["contract"]:
-            return None
-        return msgspec.json.decode(self._store.objects.get(row["contract"]), type=Contract)
+        return str(row["contract"]) if row else ""
+
+    def _contract_of(self, digest: str) -> Contract | None:
+        return msgspec.json.decode(self._store.objects.get(digest), type=Contract) if digest else None
 
     def _names(self) -> Sequence[str]:
         return [row["name"] for row in self._store.database.all("SELECT name FROM datasets")]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from interlock.demo.story import Story
+    from interlock.sdk import Workspace
 
 SCRIPTED = (
     "The rows are real: American Community Survey, Massachusetts, 2015-2018. What is scripted: who arrives in which"
@@ -42,7 +43,7 @@ def run_demo(folder: Path, people: int = PEOPLE) -> None:
     screen.line(SCRIPTED)
     if not fresh:
         screen.line("The folder is there already: the story goes on where it stopped.")
-    from interlock.demo.story import NAME, Story
+    from interlock.demo.story import Story
     from interlock.sdk import Workspace
 
     with Workspace.open(folder) as workspace:
@@ -50,8 +51,11 @@ def run_demo(folder: Path, people: int = PEOPLE) -> None:
         try:
             _tell(story)
         finally:  # the server is a process of its own, which would outlive a story that breaks off
-            with contextlib.suppress(NotFound):  # it broke off before there was a deployment
-                workspace.deploy.stop(NAME)
+            try:
+                _stop(workspace)
+            except KeyboardInterrupt:  # one Ctrl-C may come twice, from Polars and from Python
+                _stop(workspace)
+                raise
     screen.title(f"Done in {time.monotonic() - began:.0f} s. The workspace stays in {folder}. Look around:")
     for command in LOOK:
         screen.line(f"$ {command.format(folder=folder)}")
@@ -69,6 +73,13 @@ def _tell(story: Story) -> None:
     story.replay()
     story.prove()
     story.life()
+
+
+def _stop(workspace: Workspace) -> None:
+    from interlock.demo.story import NAME
+
+    with contextlib.suppress(NotFound):  # it broke off before there was a deployment
+        workspace.deploy.stop(NAME)
 
 
 def _check_installed() -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from interlock.core.errors import Unavailable
-from interlock.serve.claim import TAKEN, Announcement, place
+from interlock.deploy.claim import TAKEN, Announcement, place
 from interlock.store.workers import born
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from interlock.core.errors import Conflict, GateClosed, Invalid, NotFound, Unava
 from interlock.core.operations import Permission, operation
 from interlock.core.refs import check_name, parse
 from interlock.deploy.admission import check_approved
+from interlock.deploy.claim import turn
 from interlock.deploy.process import ProcessTarget, Replica
 from interlock.registry.service import ModelVersion, RegistryService
-from interlock.serve.claim import turn
 from interlock.serve.fresh import fresh_preflight
 
 if TYPE_CHECKING:

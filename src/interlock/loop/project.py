@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 import tomllib
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 import msgspec
 
 from interlock.audit.policy import METRICS, parse_policy
 from interlock.core.errors import Error, Invalid, NotFound
 from interlock.core.periods import parse_period
+from interlock.core.refs import check_name
 from interlock.data.contract import ColumnEdit
 from interlock.loop.toml_lines import line_of
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "interlock.toml"
+_ENTRY: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 WATCHED_METRIC = "roc_auc"
 
 
@@ -201,6 +204,7 @@ def _check(value: Any, kind: Any, path: tuple[str, ...], text: str) -> None:
 
 def _cross_check(project: Project, text: str) -> None:
     """Check what one table says of another, and values that have a grammar of their own."""
+    _check_names(project, text)
     for name, model in project.model.items():
         place = ("model", name)
         _known(text, (*place, "pipeline"), model.pipeline, project.pipeline, "pipeline")
@@ -223,11 +227,30 @@ def _cross_check(project: Project, text: str) -> None:
         _guard(text, ("monitor", name, "window"), lambda m=monitor: parse_period(m.window))
         if not 0 < monitor.false_alarms < 1:
             raise _fault(text, ("monitor", name, "false_alarms"), "a share between 0 and 1 is wanted")
+        if not 0 <= monitor.quality.at_least <= 1:
+            raise _fault(text, ("monitor", name, "quality", "at_least"), "a number from 0 to 1 is wanted")
         if monitor.quality.metric != WATCHED_METRIC:
             why = f"{monitor.quality.metric!r} is not watched"
             raise _fault(text, ("monitor", name, "quality", "metric"), why, repr(WATCHED_METRIC))
     for number, when in enumerate(project.when):
         _check_when(project, when, ("when", str(number)), text)
+
+
+def _check_names(project: Project, text: str) -> None:
+    """Check names, entries of pipelines and ranges of columns: what would be refused only once work has begun."""
+    _guard(text, ("project", "name"), lambda: check_name(project.project.name, "project"))
+    tables = {"data": project.data, "pipeline": project.pipeline, "model": project.model}
+    for kind, table in {**tables, "deployment": project.deployment}.items():
+        for name in table:
+            _guard(text, (kind, name), lambda name=name, kind=kind: check_name(name, kind))
+    for name, pipeline in project.pipeline.items():
+        if not _ENTRY.fullmatch(pipeline.entry):
+            raise _fault(text, ("pipeline", name, "entry"), f"{pipeline.entry!r} is not like 'pipeline:train'")
+    for name, data in project.data.items():
+        for column, edit in data.columns.items():
+            if edit.range and not edit.range[0] <= edit.range[1]:
+                place = ("data", name, "columns", column, "range")
+                raise _fault(text, place, "the smallest number comes first, then the largest")
 
 
 def _check_data(project: Project, model: str, text: str) -> None:

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 def run_forever(store: Store, stop: threading.Event, pause_s: float = PAUSE_S) -> None:
     """Take a turn, pause, and again, until `stop` is set; the prediction log is compacted beside it.
 
-    A turn that fails is logged and tried again: what is wrong may be mended meanwhile.
+    What goes wrong is logged once and tried again: it may be mended meanwhile.
 
     Args:
         store: the workspace.
@@ -32,28 +32,28 @@ def run_forever(store: Store, stop: threading.Event, pause_s: float = PAUSE_S) -
         pause_s: seconds between turns.
     """
     compactor = Compactor(store.predictions.folder, min_bytes=COMPACT_BYTES)
-    told = ""
+    told: dict[str, str] = {}
     try:
         while not stop.is_set():
-            said = _turn(store)
-            if said and said != told:
-                _log.warning("%s", said)
-            told = said
+            wrong = _turn(store)
+            for what, why in wrong.items():
+                if what not in told:
+                    _log.warning("%s: %s", what, why)
+            told = wrong
             stop.wait(pause_s)
     finally:
         compactor.stop()
 
 
-def _turn(store: Store) -> str:
-    """Return what went wrong in one turn, or ""."""
+def _turn(store: Store) -> dict[str, str]:
+    """Return what went wrong in one turn, and why; why may be worded anew each time, such as by a log's name."""
     try:
         project = parse_project(applied_text(store))
-    except NotFound:
-        return ""  # nothing is applied yet: there is nothing to turn
-    try:
-        take_turn(store, project, store.clock.now())
+        turn = take_turn(store, project, store.clock.now())
+    except NotFound as error:
+        return {} if error.about == "project" else {f"the loop's turn failed, {error.code}": str(error)}
     except Error as error:
-        return f"the loop's turn failed: {error}"
+        return {f"the loop's turn failed, {error.code}": str(error)}
     except Exception as error:  # noqa: BLE001 - the border of the background loop: the next turn tries again
-        return f"the loop's turn failed: {type(error).__name__}: {error}"
-    return ""
+        return {f"the loop's turn failed, {type(error).__name__}": str(error)}
+    return {what: why for what, _, why in (line.partition(": ") for line in turn.wrong)}

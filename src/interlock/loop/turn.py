@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from interlock.store import Store
 
 
+_FINDINGS = 3  # of what is wrong, as many as a job's reason names
+
+
 class Turn(msgspec.Struct, frozen=True):
     """What one turn did.
 
@@ -119,7 +122,8 @@ def _run(context: Context, jobs: Jobs, job: Job) -> str:
         try:
             outcome = load("interlock.action", job.kind)(context, job.target, cause, job.ref)
         except Error as error:
-            outcome = Outcome("failed", str(error), again=error.transient)
+            found = "; ".join(finding.message for finding in error.findings[:_FINDINGS])
+            outcome = Outcome("failed", f"{error} {found}".strip(), again=error.transient)
         except Exception as error:  # noqa: BLE001 - the border of the background loop: one bad job stops no other
             outcome = Outcome("failed", f"{type(error).__name__}: {error}")
     jobs.finish(job, outcome.status, outcome.reason, again=outcome.again)

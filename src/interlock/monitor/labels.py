@@ -28,8 +28,7 @@ def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> 
     """Return the batch that a file of labels became; the same bytes are kept once.
 
     A row names its prediction (`prediction_id`) or its subject (the plan's id column; a plan without one has labels by
-    prediction only), and holds the target as 0 or 1;
-    further columns, such as sensitive ones, are kept for audits.
+    prediction only), and holds the target as 0 or 1; further columns, such as sensitive ones, are kept for audits.
 
     Raises:
         Invalid: a column is missing, or a label is neither 0 nor 1; nothing is kept.

@@ -39,6 +39,7 @@ class Episode(msgspec.Struct, frozen=True):
     since: str = ""
     reason: str = ""
     watched_from: int = 0
+    window: str = ""
 
 
 class Watched(msgspec.Struct, frozen=True):
@@ -174,7 +175,8 @@ def _speak(store: Store, tx: Transaction, watched: Watched, newest: tuple[str, s
     """Raise an alarm, or close it, when the verdict says something new."""
     said = msgspec.json.decode(watched.episode, type=Episode)
     window, report = newest
-    if (verdict.action, verdict.since) != (said.action, said.since):
+    again = verdict.action == "retrain" and window != said.window
+    if again or (verdict.action, verdict.since) != (said.action, said.since):
         if verdict.action != "keep":
             signal = "drift" if verdict.since else "quality"
             data = {"window": window, "signal": signal, "verdict": verdict.action, "report": report}
@@ -182,7 +184,8 @@ def _speak(store: Store, tx: Transaction, watched: Watched, newest: tuple[str, s
         elif said.action != "keep":
             data = {"window": window, "reason": verdict.reason}
             store.ledger.append(tx, "alarm.closed", f"monitor:{watched.name}", data)
-    episode = msgspec.structs.replace(said, action=verdict.action, since=verdict.since, reason=verdict.reason)
+    changes = {"action": verdict.action, "since": verdict.since, "reason": verdict.reason, "window": window}
+    episode = msgspec.structs.replace(said, **changes)
     tx.run("UPDATE monitors SET episode = :e WHERE name = :name", {"e": encode(episode), "name": watched.name})
 
 

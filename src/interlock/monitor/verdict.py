@@ -189,7 +189,12 @@ def decide(windows: Sequence[WindowFacts], standard: Standard) -> Verdict:
             reason = f"Quality fell, inputs look as before: {_told(pool)}, at most {upper:.3f}, below {limit:.3f}."
             return _verdict("retrain", reason, pool, (upper, limit))
     pool = _pool(labelled[-1:])
-    return _verdict("keep", f"No drift beyond chance; {_told(pool)}, limit {limit:.3f}.", pool, (None, limit))
+    return _verdict(
+        "keep",
+        f"No drift beyond chance; {_told(pool)}; an alarm needs it surely below {limit:.3f}.",
+        pool,
+        (None, limit),
+    )
 
 
 def _judge_episode(episode: Sequence[WindowFacts], standard: Standard) -> Verdict:

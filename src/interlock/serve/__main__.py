@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
     from interlock.serve.server import Options
 
+_TAKEN: Final = 3  # those who start servers (`interlock.deploy.claim`) know it
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 after a drain, 2 when the server could not start, 3 when another one serves already.
 
     Why is one line of JSON on standard error.
     """
-    from interlock.serve.claim import TAKEN
     from interlock.serve.server import run
     from interlock.store import open_store
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             store.close()
     except Error as error:
         sys.stderr.write(msgspec.json.encode(error.to_problem()).decode() + "\n")
-        return TAKEN if error.code == "server.conflict" else 2
+        return _TAKEN if error.code == "server.conflict" else 2
     return 0
 
 

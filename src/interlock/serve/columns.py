@@ -6,13 +6,14 @@ column and row number, never by its value, because the answer may travel through
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from interlock.core.errors import Corrupt, Finding, Invalid, NotFound
+from interlock.core.errors import Corrupt, Finding, Invalid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +38,7 @@ TAKES: Final = {
     "boolean": "true or false",
 }
 _SHOWN_ROWS: Final = 10
+_SHOWN_COLUMNS: Final = 50
 _WHOLE_LIMIT: Final = 2**63  # what the graph, the log and its readers hold
 _WHOLE_LIMITS: Final = {"int32": 2**31}
 _SQUARE_LIMIT: Final = 2.0**126
@@ -139,7 +141,7 @@ class InputColumns:
         for name, plain, column in self._checks:
             given = columns.get(name)
             if given is None:
-                raise _missing(name, columns)
+                raise _missing(self.columns, columns)
             if not plain.issuperset(map(type, given)):
                 given = _mend(column, given, findings)
             values.append(given)
@@ -216,12 +218,19 @@ def finding(rule: str, column: str, rows: Sequence[int], trouble: str) -> Findin
     return Finding(rule, message, column, tuple(rows[:_SHOWN_ROWS]), len(rows))
 
 
-def refused(findings: Sequence[Finding]) -> Invalid:
-    """Return the error for rows that a model does not take."""
+def refused(
+    findings: Sequence[Finding], *, hint: str = "Send values of the model's column types; rows are counted from 0."
+) -> Invalid:
+    """Return the error for rows that a model does not take.
+
+    Args:
+        findings: what is wrong, a column each.
+        hint: what to do next.
+    """
     more = f" {len(findings) - 1} more columns are wrong." if len(findings) > 1 else ""
     return Invalid(
         findings[0].message + more,
-        hint="Send values of the model's column types; rows are counted from 0.",
+        hint=hint,
         findings=findings,
     )
 
@@ -246,13 +255,27 @@ def _groups(bundle: Bundle, graph: Sequence[tuple[str, str]]) -> tuple[_Group, .
     return tuple(_Group(dtype, tuple(at), tuple(names[i] for i in at)) for dtype, at in chosen.items())
 
 
-def _missing(name: str, columns: Columns) -> Invalid:
-    near = NotFound.named("column", name, columns).hint if columns else "No columns were sent."
-    return Invalid(
-        f"Column {name!r} is missing.",
-        hint=near,
-        findings=[Finding("missing_column", f"Column {name!r} is missing.", name)],
-    )
+def listed(columns: Sequence[Column]) -> str:
+    """Return columns as a hint names them: `age (whole numbers), city (text)`."""
+    shown = ", ".join(f"{column.name} ({TAKES[column.type]})" for column in columns[:_SHOWN_COLUMNS])
+    more = len(columns) - _SHOWN_COLUMNS
+    return f"{shown} and {more} more, which GET / lists" if more > 0 else shown
+
+
+def _missing(inputs: Sequence[Column], columns: Columns) -> Invalid:
+    """Return the error that names every column that was not sent, and what the model takes."""
+    names = [column.name for column in inputs]
+    strange = [name for name in columns if name not in names]
+    findings = []
+    for name in names:
+        if columns.get(name) is None:
+            near = difflib.get_close_matches(name, strange, n=1, cutoff=0.6)
+            message = f"Column {name!r} is missing" + (f"; is {near[0]!r} it?" if near else ".")
+            findings.append(Finding("missing_column", message, name))
+    message = findings[0].message
+    if len(findings) > 1:
+        message = f"{len(findings)} columns are missing: {', '.join(repr(found.column) for found in findings)}."
+    return Invalid(message, hint=f"The model takes {listed(inputs)}.", findings=findings)
 
 
 def _mend(column: Column, given: Sequence[Value], findings: list[Finding]) -> Sequence[Value]:

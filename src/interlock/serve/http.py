@@ -197,13 +197,13 @@ def to_json(value: object) -> bytes:
     return msgspec.json.encode(value)
 
 
-def unreadable(error: Exception) -> Invalid:
-    """Return the error for a body that is not the JSON wanted."""
+def unreadable(error: Exception, *, hint: str = "") -> Invalid:
+    """Return the error for a body that is not the JSON wanted, and a hint at what is."""
     if isinstance(error, RecursionError):
         return Invalid("The body is nested too deeply.")
     if isinstance(error, UnicodeDecodeError):
         return Invalid("The body is not UTF-8.")
-    return Invalid(f"The body cannot be read: {error}.")
+    return Invalid(f"The body cannot be read: {error}.", hint=hint)
 
 
 def _too_large(limit: int) -> Invalid:

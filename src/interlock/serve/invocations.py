@@ -25,16 +25,19 @@ import msgspec
 from interlock.core.errors import Error, Invalid
 from interlock.serve.engine import Ask
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, refusal, to_json, unreadable
-from interlock.serve.metadata import add_headers, instants, subjects
+from interlock.serve.metadata import add_headers, check_params, instants, subjects
 from interlock.serve.release import version
+from interlock.serve.welcome import Example
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from interlock.serve.columns import Value
     from interlock.serve.engine import Answer, Engine
+    from interlock.serve.welcome import Sample
 
 _DATA: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_FORM: Final = f"A body has one of {', '.join(_DATA)}, and maybe params. GET / shows an example."
 _CODES: Final = {
     404: "RESOURCE_DOES_NOT_EXIST",
     408: "BAD_REQUEST",
@@ -54,7 +57,7 @@ class Split(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Params(msgspec.Struct):
-    """What may be said beside the data; MLflow's clients may send more, which is left alone."""
+    """What may be said beside the data; other keys are refused, so that no misspelt one is lost."""
 
     subjects: list[str | None] | str | None = None
     occurred_at: list[str] | str | None = None
@@ -68,7 +71,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
     dataframe_records: list[dict[str, Any]] | Unset = msgspec.UNSET
     instances: list[dict[str, Any]] | Unset = msgspec.UNSET
     inputs: dict[str, list[Any]] | Unset = msgspec.UNSET
-    params: Params = msgspec.field(default_factory=Params)
+    params: dict[str, object] = {}
 
 
 _decoder: Final = msgspec.json.Decoder(Body)
@@ -103,6 +106,11 @@ class Invocations:
             Endpoint("POST", "/invocations", invoke, predicts=True),
         ]
 
+    def example(self, sample: Sample) -> Example:
+        """Return a request for a row, as `GET /` shows it."""
+        params = {"subjects": [sample.subject], "occurred_at": sample.occurred_at, "request_id": "request-1"}
+        return Example(self.prefix, {"dataframe_records": [sample.row], "params": params})
+
     def refuse(self, status: int, error: Error) -> Response:
         """Return an error in the protocol's words."""
         code = _CODES.get(status) or ("INVALID_PARAMETER_VALUE" if error.findings else "BAD_REQUEST")
@@ -134,13 +142,14 @@ def _read(request: Request) -> tuple[Ask, str]:
         raise refusal(415, "This content type is not read here.", hint="Send application/json or text/csv.")
     try:
         body = _decoder.decode(request.body)
+        check_params(body.params)
+        said = msgspec.convert(body.params, Params)
     except UNREADABLE as error:
-        raise unreadable(error) from None
+        raise unreadable(error, hint=_FORM) from None
     given = [name for name in _DATA if getattr(body, name) is not msgspec.UNSET]
     if len(given) != 1:
         raise Invalid(f"The body has {len(given)} data keys.", hint=f"Send exactly one of {', '.join(_DATA)}.")
     columns, rows = _columns(body)
-    said = body.params
     whom = [said.subjects] * rows if isinstance(said.subjects, str) else said.subjects
     when = [said.occurred_at] * rows if isinstance(said.occurred_at, str) else said.occurred_at
     ask = Ask(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Final
 
 from interlock.core.clock import parse_instant, to_micros
 from interlock.core.errors import Finding, Invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from interlock.serve.engine import Ask
     from interlock.serve.http import Request
@@ -16,6 +17,58 @@ if TYPE_CHECKING:
 SUBJECT: Final = b"interlock-subject"
 OCCURRED_AT: Final = b"interlock-occurred-at"
 _LONGEST: Final = 500
+_SHOWN: Final = 60
+
+KEYS: Final = {
+    "whom a row is about": {
+        "mlflow": "params.subjects: one text a row, or one for all",
+        "oip": "an input tensor 'subject' of BYTES, one text a row",
+        "header": "Interlock-Subject: one text for all rows",
+    },
+    "when its case happened": {
+        "mlflow": "params.occurred_at: ISO 8601, one a row, or one for all",
+        "oip": "an input tensor 'occurred_at' of BYTES, ISO 8601, one a row",
+        "header": "Interlock-Occurred-At: ISO 8601, one for all rows",
+    },
+    "which request it was": {"mlflow": "params.request_id", "oip": "id", "header": "X-Request-Id"},
+}
+"""How metadata are spelt, as `GET /` says it."""
+
+SUBJECTS: Final = "subjects"
+WHEN: Final = "occurred_at"
+REQUEST_ID: Final = "request_id"
+# Other spellings of the three, without their underscores; what is in nobody's vocabulary is compared letter by letter.
+_ALSO: Final = {
+    **dict.fromkeys(("subject", "subjectid", "subjectids", "person", "persons", "personid", "userid"), SUBJECTS),
+    **dict.fromkeys(
+        ("timestamp", "timestamps", "eventtime", "eventtimestamp", "eventat", "occurred", "happenedat", "datetime"),
+        WHEN,
+    ),
+    **dict.fromkeys(("requestid", "correlationid", "traceid"), REQUEST_ID),
+}
+_NEAR: Final = 0.8
+
+
+def meant(name: str) -> str:
+    """Return which of `subjects`, `occurred_at` and `request_id` a name looks like, or "" when none."""
+    plain = name.lower().replace("_", "").replace("-", "").replace(" ", "")
+    spelt = {SUBJECTS: SUBJECTS, "occurredat": WHEN, **_ALSO}
+    near = difflib.get_close_matches(plain, spelt, n=1, cutoff=_NEAR)
+    return spelt[near[0]] if near else ""
+
+
+def check_params(names: Iterable[str]) -> None:
+    """Accept the names in `params` of MLflow's protocol.
+
+    Raises:
+        Invalid: one is not known here; what nobody reads would be lost without a word.
+    """
+    known = (SUBJECTS, WHEN, REQUEST_ID)
+    for name in names:
+        if name not in known:
+            near = meant(name) or next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.5)), "")
+            hint = f"Did you mean {near!r}? " if near else ""
+            raise Invalid(f"There is no key {name[:_SHOWN]!r} in params.", hint=f"{hint}Known: {', '.join(known)}.")
 
 
 def add_headers(ask: Ask, request: Request) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 import msgspec
 
 from interlock.core.bundles import Bundle, Golden
-from interlock.core.errors import Corrupt, Invalid, MissingExtra, NotFound, Unavailable
-from interlock.serve.columns import Columns, InputColumns, Prepared
+from interlock.core.errors import Corrupt, Finding, Invalid, MissingExtra, NotFound, Unavailable
+from interlock.serve.blame import Blame
+from interlock.serve.columns import Columns, InputColumns, Prepared, refused
 from interlock.store.manifests import Manifest, read_manifest
 
 if TYPE_CHECKING:
@@ -162,6 +163,10 @@ class LoadedModel:
 
     def _failed(self, prepared: Prepared, error: Exception | None) -> Invalid | Unavailable:
         """Return whose fault a failure is: the rows' when the model still answers its golden row, else its own."""
+        if (prepared.missing or error is not None) and (findings := self._blame(prepared)):
+            unseen = any(found.rule == "value" for found in findings)
+            hint = "A column of categories takes those that training saw." if unseen else "Send a value there."
+            return refused(findings, hint=f"{hint} Rows are counted from 0.")
         if prepared.missing:
             return Invalid(
                 "A number is missing, and this model does not work without.",
@@ -178,6 +183,24 @@ class LoadedModel:
             hint="Nothing was recorded. Look at the deployment's status, or roll back.",
             model=self.digest,
         )
+
+    def _blame(self, prepared: Prepared) -> list[Finding]:
+        """Return the values that the model cannot work with, each tried alone in a golden row that it answers."""
+        if not self._answers_golden():
+            return []
+        good = {name: values[0] for name, values in self.golden_columns(1).items()}
+        return Blame(good, self._unsound).find(dict(zip(self.inputs.names, prepared.values, strict=True)))
+
+    def _unsound(self, columns: Columns) -> list[int] | None:
+        """Return the rows whose answer is no probability; None when the graph fails over them."""
+        import numpy as np
+
+        try:
+            table = self.session.run(self._output, self.prepare(columns).feeds)[0]
+        except Exception:  # noqa: BLE001 - the runtime's own kinds
+            return None
+        found: list[int] = (~(np.abs(table - 0.5) <= _FAR).all(axis=1)).nonzero()[0].tolist()
+        return found
 
     def _answers_golden(self) -> bool:
         try:

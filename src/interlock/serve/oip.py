@@ -14,25 +14,41 @@ Source: github.com/kserve/open-inference-protocol, and the binary tensor and rep
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import msgspec
 
 from interlock.core.errors import Error, Invalid, NotFound
 from interlock.serve.engine import Ask
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, to_json, unreadable
-from interlock.serve.metadata import add_headers, instants, subjects
+from interlock.serve.metadata import REQUEST_ID, SUBJECTS, WHEN, add_headers, instants, meant, subjects
 from interlock.serve.release import version
 from interlock.serve.tensors import Parameters, TensorIn, TensorOut, of_column, to_binary, values_of, values_of_binary
+from interlock.serve.welcome import Example
 
 if TYPE_CHECKING:
     from interlock.serve.columns import Value
     from interlock.serve.engine import Answer, Engine
     from interlock.serve.revision import Revision, View
+    from interlock.serve.welcome import Sample
 
 _LENGTH: Final = b"inference-header-content-length"
 _PLATFORM: Final = "interlock_onnx"
 _METADATA: Final = ("subject", "occurred_at")
 _NS: Final = 1_000_000_000
+_ELSEWHERE: Final = ("subject", "subjects", "occurred_at", "timestamp", "request_id", "params")
+# Request parameters of the protocol and its extensions: never taken for a slip of the pen.
+_PARAMETERS: Final = frozenset(
+    {"binary_data_output", "sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "content_type"}
+)
+_PLACE: Final = {
+    SUBJECTS: "Whom rows are about goes as an input tensor 'subject' (BYTES, one text a row),"
+    " or as the header Interlock-Subject for all rows.",
+    WHEN: "When cases happened goes as an input tensor 'occurred_at' (BYTES, ISO 8601, one a row),"
+    " or as the header Interlock-Occurred-At for all rows.",
+    REQUEST_ID: "A request's id goes as 'id' of the body, or as the header X-Request-Id.",
+}
+_WHERE: Final = f"{_PLACE[SUBJECTS]} GET / shows an example."
 
 
 class Wanted(msgspec.Struct):
@@ -49,6 +65,13 @@ class InferRequest(msgspec.Struct):
     id: str | None = None
     parameters: Parameters = {}
     outputs: list[Wanted] | None = None
+    # No fields of the protocol: looked for because who writes metadata here would lose them.
+    subject: object = msgspec.UNSET
+    subjects: object = msgspec.UNSET
+    occurred_at: object = msgspec.UNSET
+    timestamp: object = msgspec.UNSET
+    request_id: object = msgspec.UNSET
+    params: object = msgspec.UNSET
 
 
 class InferResponse(msgspec.Struct, omit_defaults=True):
@@ -99,6 +122,19 @@ class OpenInference:
             Endpoint("POST", "/v2/repository/models/{name}/load", bound.refuse_change),
             Endpoint("POST", "/v2/repository/models/{name}/unload", bound.refuse_change),
         ]
+
+    def example(self, sample: Sample) -> Example:
+        """Return a request for a row, as `GET /` shows it."""
+        inputs = []
+        for column in sample.columns:
+            datatype = of_column(column).datatype
+            inputs.append({"name": column.name, "shape": [1], "datatype": datatype, "data": [sample.row[column.name]]})
+        about = {"subject": sample.subject, "occurred_at": sample.occurred_at}
+        taken = {column.name for column in sample.columns}
+        for name, text in about.items():
+            if name not in taken:
+                inputs.append({"name": name, "shape": [1], "datatype": "BYTES", "data": [text]})
+        return Example(f"/v2/models/{quote(sample.deployment)}/infer", {"id": "request-1", "inputs": inputs})
 
     def refuse(self, status: int, error: Error) -> Response:
         """Return an error in the protocol's words."""
@@ -216,8 +252,23 @@ def _read(request: Request) -> tuple[InferRequest, bytes]:
     try:
         body = _decoder.decode(data)
     except UNREADABLE as error:
-        raise unreadable(error) from None
+        raise unreadable(error, hint="GET / shows an example.") from None
+    _check_places(body)
     return body, tail
+
+
+def _check_places(body: InferRequest) -> None:
+    """Refuse metadata where nobody reads them; other unknown parameters are ignored, as the protocol wants.
+
+    Raises:
+        Invalid: subjects, instants or a request id are misspelt, or in another place than theirs.
+    """
+    for name in _ELSEWHERE:
+        if getattr(body, name) is not msgspec.UNSET:
+            raise Invalid(f"An infer request has no field {name!r}.", hint=_PLACE.get(meant(name), _WHERE))
+    for name in body.parameters:
+        if name not in _PARAMETERS and (key := meant(name)):
+            raise Invalid(f"There is no parameter {name[:60]!r}.", hint=_PLACE[key])
 
 
 def _ask(body: InferRequest, tail: bytes, view: View, rows: int) -> Ask:
@@ -236,6 +287,8 @@ def _ask(body: InferRequest, tail: bytes, view: View, rows: int) -> Ask:
             raise Invalid(f"Input {tensor.name!r} is there twice.")
         if tensor.shape[0] != rows:
             raise Invalid(f"Input {tensor.name!r} has {tensor.shape[0]} rows, the first input has {rows}.")
+        if tensor.name not in view.names and tensor.name not in _METADATA and (key := meant(tensor.name)):
+            raise Invalid(f"There is no input {tensor.name[:60]!r}.", hint=_PLACE[key])
         into = found if tensor.name in _METADATA and tensor.name not in view.names else columns
         into[tensor.name] = values
     if tail:

@@ -92,7 +92,12 @@ class Revision:
         if found is None:
             known = {n for n, v in self.views if not v} if (name, "") not in self.views else set()
             label = f"{name}@{version}" if version else name
-            raise NotFound.named("model", label, known, hint=f"Deployment {self.deployment!r} does not serve it.")
+            raise NotFound.named(
+                "model",
+                label,
+                known,
+                hint=f"Deployment {self.deployment!r} does not serve it; GET / says what it does.",
+            )
         return found
 
     def headers(self, models: Sequence[str]) -> Headers:

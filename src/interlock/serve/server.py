@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gc
+import hashlib
 import os
 import signal
 import socket
@@ -17,14 +19,14 @@ import msgspec
 import uvicorn
 import uvloop
 
-from interlock.core.errors import Error, Unavailable
+from interlock.core.errors import Conflict, Error, Unavailable
 from interlock.core.plugins import load_all
 from interlock.serve.app import Application, Limits, ServingProtocol
-from interlock.serve.claim import Announcement, claim
 from interlock.serve.control import Control
 from interlock.serve.engine import Engine
 from interlock.serve.journal import Journal
 from interlock.serve.watch import Watcher
+from interlock.serve.welcome import Welcome
 from interlock.store.predictions import PredictionWriter
 
 if TYPE_CHECKING:
@@ -64,6 +66,14 @@ class Options(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
 
 
+class Announcement(msgspec.Struct, frozen=True):
+    """What the announce file says."""
+
+    pid: int
+    url: str
+    revision: int
+
+
 def protocols() -> list[ServingProtocol]:
     """Return the serving protocols that are installed."""
     found = load_all(_GROUP)
@@ -86,7 +96,7 @@ def run(store: Store, options: Options) -> None:
         Unavailable: the address cannot be listened on, or the announce file not be written.
     """
     with (
-        claim(store.root, options.deployment),
+        _claim(store.root, options.deployment),
         _listen(options) as listener,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
@@ -110,8 +120,9 @@ async def _serve(store: Store, options: Options, listener: socket.socket) -> Non
             await journal.close()
             raise
         limits = msgspec.structs.replace(options.limits, hosts=(*options.limits.hosts, options.host))
-        further = Control(engine, watcher, started_at).routes()
-        server = _Server(_configuration(Application(engine, protocols(), further, limits)))
+        spoken = protocols()
+        further = [*Control(engine, watcher, started_at).routes(), *Welcome(engine, spoken).routes()]
+        server = _Server(_configuration(Application(engine, spoken, further, limits)))
         watcher.start()  # it loads while the server answers already: alive, and not ready
         side = asyncio.create_task(_accompany(server, engine, options, listener))
         side.add_done_callback(lambda _: setattr(server, "should_exit", True))
@@ -182,6 +193,35 @@ def write_announcement(path: Path, announcement: Announcement) -> None:
         temporary.replace(path)
     except OSError as error:
         raise Unavailable(f"The announce file cannot be written: {error.strerror}.", about="announcement") from None
+
+
+@contextlib.contextmanager
+def _claim(root: Path, deployment: str) -> Iterator[None]:
+    """Be the one server of a deployment in this workspace; the lock ends with the process, however that ends.
+
+    Raises:
+        Conflict: another one is.
+    """
+    folder = root / "replicas"
+    try:
+        folder.mkdir(exist_ok=True)
+        # A digest, as in `interlock.deploy.claim`: no text of a client becomes part of a path.
+        name = hashlib.sha256(deployment.encode()).hexdigest()[:32]
+        handle = os.open(folder / f"{name}.serving.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unavailable(f"The serving lock cannot be opened: {error.strerror}.", about="workspace") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(
+                f"Another server of this workspace serves {deployment!r} already.",
+                about="server",
+                hint=f"See `interlock deploy show {deployment}`.",
+            ) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def _listen(options: Options) -> socket.socket:

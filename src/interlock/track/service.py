@@ -161,7 +161,7 @@ class TrackService:
         ident = self._ident(run)
 
         def change(tx: Transaction) -> None:
-            row = tx.one("SELECT status, log FROM runs WHERE id = :id", {"id": ident})
+            row = tx.one("SELECT status FROM runs WHERE id = :id", {"id": ident})
             if row is None or row["status"] == status:
                 return
             if row["status"] != "running":
@@ -170,8 +170,7 @@ class TrackService:
                 "UPDATE runs SET status = :status, reason = :reason, ended_at = :at WHERE id = :id",
                 {"status": status, "reason": reason, "at": to_micros(self._store.clock.now()), "id": ident},
             )
-            data = {"status": status, "reason": reason, "log": row["log"]}
-            self._store.ledger.append(tx, "run.finished", f"run:{ident}", data)
+            self._store.ledger.append(tx, "run.finished", f"run:{ident}", {"status": status, "reason": reason})
 
         self._store.database.write(change)
         return self.run(ident)
@@ -274,10 +273,15 @@ class TrackService:
         self._store.database.write(change)
 
     def set_log(self, run: str, text: bytes) -> None:
-        """Keep what a run printed."""
-        digest = self._store.objects.put(text)
-        values = {"log": digest, "id": self._ident(run)}
-        self._store.database.write(lambda tx: tx.run("UPDATE runs SET log = :log WHERE id = :id", values))
+        """Keep what a run printed; the ledger has its digest, as of any file that a run leaves."""
+        digest, ident = self._store.objects.put(text), self._ident(run)
+
+        def change(tx: Transaction) -> None:
+            tx.run("UPDATE runs SET log = :log WHERE id = :id", {"log": digest, "id": ident})
+            data = {"path": "log.txt", "digest": digest}
+            self._store.ledger.append(tx, "run.artifact_logged", f"run:{ident}", data)
+
+        self._store.database.write(change)
 
     def _ident(self, run: str) -> str:
         return parse(run, "run").name

@@ -41,7 +41,7 @@ def resolve_arguments(
     values: dict[str, Any] = {}
     inputs: list[str] = []
     for name, argument in known.items():
-        if is_table(argument):
+        if is_table(argument) or _names_dataset(argument, given, data):
             version = data.version(str(given.get(name, name)))
             inputs.append(version.ref)
             values[name] = _as_library(data.frame(version.ref), argument)
@@ -61,10 +61,28 @@ def is_table(argument: Argument) -> bool:
     return module.partition(".")[0] in TABLES and getattr(kind, "__name__", "") in {"DataFrame", "LazyFrame"}
 
 
+def _names_dataset(argument: Argument, given: Mapping[str, Any], data: DataService) -> bool:
+    """Return whether an argument without an annotation is called like a dataset, or is given a reference of one."""
+    if argument.type is not Any:
+        return False
+    text = given.get(argument.name, argument.name if argument.required else "")
+    name = str(text).removeprefix("data:").partition("@")[0]
+    return any(dataset.name == name for dataset in data.list())
+
+
 def _as_library(frame: Any, argument: Argument) -> Any:
     kind = argument.type
+    if kind is Any:
+        return frame
     if kind.__module__.startswith("pandas"):
-        return frame.to_pandas()
+        try:
+            return frame.to_pandas()
+        except ModuleNotFoundError as error:
+            raise Invalid(
+                f"Argument {argument.name!r} is a pandas frame, which needs {error.name!r}.",
+                about="argument",
+                hint="Run: pip install pandas pyarrow; or annotate it as polars.DataFrame.",
+            ) from None
     return frame.lazy() if kind.__name__ == "LazyFrame" else frame
 
 

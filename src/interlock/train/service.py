@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from interlock.store.manifests import put_folder
 from interlock.store.segments import pack
 from interlock.store.workers import is_gone, this_worker
 from interlock.track.environment import environment
-from interlock.track.records import Run, Start
+from interlock.track.records import Run, Start, Status
 from interlock.track.service import TrackService
 from interlock.train.arguments import resolve_arguments
 from interlock.train.capture import log_path
@@ -30,6 +31,7 @@ from interlock.train.journal import steps_of
 from interlock.train.loader import describe, load_entry
 from interlock.train.model import Model
 from interlock.train.records import StepRecord
+from interlock.train.told import told_error
 
 if TYPE_CHECKING:
     from interlock.store import Store
@@ -95,10 +97,15 @@ class TrainService:
             )
             if isinstance(result.value, Model):
                 self._keep_model(run.id, result.value)
+        except Error as error:
+            self._end(run.id, "failed", str(error))
+            raise
+        except Exception as error:  # the border of the user's code
+            told = told_error(error, self._store.project)
+            self._end(run.id, "failed", told.message, traceback.format_exc())
+            raise told from error
         except BaseException as error:
-            reason = str(error) if isinstance(error, Error) else f"{type(error).__name__}: {error}"
-            self._keep_log(run.id)
-            self._track.finish(run.id, "failed" if isinstance(error, Exception) else "killed", reason)
+            self._end(run.id, "killed", type(error).__name__)
             raise
         self._keep_log(run.id)
         return self._track.finish(run.id)
@@ -152,10 +159,15 @@ class TrainService:
         if model.metrics:
             self._track.log_metrics(run, {name: float(value) for name, value in model.metrics.items()})
 
-    def _keep_log(self, run: str) -> None:
+    def _end(self, run: str, status: Status, reason: str, trace: str = "") -> None:
+        self._keep_log(run, trace)
+        self._track.finish(run, status, reason)
+
+    def _keep_log(self, run: str, trace: str = "") -> None:
         path = log_path(self._store.root, run)
-        if path.exists():
-            self._track.set_log(run, path.read_bytes())
+        printed = path.read_bytes() if path.exists() else b""
+        if printed or trace:
+            self._track.set_log(run, printed + trace.encode())
 
     def _artifact(self, run: str, path: str, content: bytes) -> None:
         file = StoredFile(path, self._store.objects.put(content), len(content))

@@ -68,18 +68,11 @@ def test_a_worse_one_is_rolled_back_and_the_champion_stays_watched(trial) -> Non
 
 def test_a_decision_that_cannot_be_made_now_is_told_and_made_later(trial) -> None:
     trial.told(answered(trial))
-    bundle = trial.context.registry.read_bundle(trial.version(2).bundle)
-    from interlock.store.manifests import read_manifest
-
-    entry = read_manifest(trial.store.objects, trial.version(2).bundle).find(bundle.files["serving"])
-    path = trial.object_of(entry.digest)
-    sound = path.read_bytes()
-    path.write_bytes(sound[:-1])
-    turn = trial.turn("2026-02-01")
+    with trial.damaged(trial.serving_part(2)):
+        turn = trial.turn("2026-02-01")
     assert turn.decisions == ()
     assert len(turn.windows) == 1  # the champion was looked at all the same
     (wrong,) = turn.wrong
     assert wrong.startswith("deployment:happy: Object")
-    path.write_bytes(sound)
     turn = trial.turn("2026-02-01")
     assert (len(turn.decisions), turn.wrong) == (1, ())

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from interlock.core.errors import Conflict, Invalid
-from interlock.core.files import StoredFile
+from interlock.core.errors import Conflict, NotFound
 from interlock.loop.arcs.candidate import make_candidate, train
 
 
-def bring(world, rows) -> None:
-    """Let rows come as somebody's next version of the dataset."""
-    content = rows.write_csv().encode()
-    world.context.data.ingest("people", [StoredFile("new.csv", world.store.objects.put(content), len(content))])
-
-
 def test_new_rows_make_a_judged_candidate_that_waits_for_a_person(applied) -> None:
-    bring(applied, applied.draw(0, 1600))
+    applied.brought(applied.draw(0, 1600))
     applied.turn()
     job = applied.job("train")
     assert (job.status, job.target) == ("done", "train")
@@ -50,7 +43,7 @@ def test_training_by_hand_is_never_taken_for_done(applied) -> None:
 
 def test_training_that_fails_leaves_no_version(applied) -> None:
     (applied.store.project / "broken").touch()
-    bring(applied, applied.draw(0, 1600))
+    applied.brought(applied.draw(0, 1600))
     applied.turn()
     job = applied.job("train")
     assert job.status == "failed"
@@ -63,5 +56,5 @@ def test_training_that_fails_leaves_no_version(applied) -> None:
 def test_what_is_wrong_with_the_request_is_said(applied) -> None:
     with pytest.raises(Conflict, match=r"No model is made by pipeline 'other'.*\[model.NAME\]"):
         make_candidate(applied.context, "other", {}, cause="", job="")
-    with pytest.raises(Invalid, match="trees"):
+    with pytest.raises(NotFound, match="trees"):
         make_candidate(applied.context, "train", {"trees": 3}, cause="", job="")

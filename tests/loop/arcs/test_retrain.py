@@ -10,8 +10,8 @@ from interlock.registry.service import RegistryService
 
 
 def changed(world, count: int = 800):
-    """Return new people, for whom income means little any more, half of them known to the champion; labelled."""
-    fresh = world.draw(20_000, count, income=-0.3)
+    """Return new people, for whom more income means less happiness, half of them known to the champion; labelled."""
+    fresh = world.draw(20_000, count, income=-1.5)
     known = world.people["person"].head(count // 2).append(fresh["person"].tail(count - count // 2))
     rows = fresh.with_columns(person=known)
     world.scored(1, rows)
@@ -70,11 +70,23 @@ def test_a_challenger_whose_gates_fail_goes_back_and_nothing_is_deployed(serving
     serving.told(serving.turned(rows))  # half of all rows now say the opposite of the others
     serving.turn("2026-02-01")
     job = serving.job("retrain")
-    assert job.status == "done"
+    assert job.status == "done", job.reason
     assert "from 3000 rows is development: metric gate: " in job.reason
     assert serving.version(2).stage == "development"
     assert serving.routes() == [(1, 1.0)]
     assert [j.kind for j in serving.jobs() if j.queued_at >= job.queued_at] == ["retrain"]
+
+
+def test_labelled_rows_that_break_the_contract_are_named(serving) -> None:
+    rows = serving.draw(20_000, 800).with_columns(age=pl.col("age") + 190)
+    serving.scored(1, rows)
+    serving.told(serving.turned(rows))
+    serving.turn("2026-02-01")
+    job = serving.job("retrain")
+    assert job.status == "failed"
+    assert "break the contract" in job.reason
+    assert "'age'" in job.reason
+    assert (serving.versions(), len(serving.context.data.versions("people"))) == ([1], 1)
 
 
 def test_while_another_one_is_on_trial_none_is_trained(trial) -> None:
@@ -147,10 +159,10 @@ def test_a_run_that_was_finished_is_taken_up_and_not_trained_again(
         assert len(serving.events("gate.passed")) == judged
 
 
-def test_what_labels_do_not_tell_is_missing_and_types_are_kept(serving) -> None:
+def test_rows_without_a_label_are_left_out_and_gathering_again_is_nothing_new(serving) -> None:
     rows = changed(serving, 60)
+    serving.scored(1, serving.draw(40_000, 20))  # nobody knows the truth about these
     dataset = gather(serving.context, "happy", "model:happy@1", "event:0")
-    assert dataset.rows == 1500 + 30
+    assert dataset.rows == serving.people.height + rows.height // 2
     again = gather(serving.context, "happy", "model:happy@1", "event:9")
     assert again == dataset  # the same rows are the same version
-    assert rows.height == 60

@@ -167,9 +167,17 @@ def _shared_ids(evidence: Evidence, policy: Policy, report: _Report) -> None:
     frames = [evidence.evaluation] if training is None else [evidence.evaluation, training]
     fact: dict[str, Any] = {"column": name, "shared": None, "training_rows": 0 if training is None else training.height}
     if training is None or not name or any(name not in frame.columns for frame in frames):
-        why = "the training rows are not at hand" if training is None else "no id column is known in both"
+        why = "the training rows are not at hand" if training is None else f"both need the id column {name!r}"
         fact["told"] = f"shared ids were not looked for: {why}"
-        report.warnings.append(Finding("not_tested", f"Whether both sets share people was not tested: {why}.", name))
+        if name:  # with people named in the data, judging a model on people it has seen is the first suspicion
+            told = (
+                f"whether evaluation rows were trained on could not be tested: {why}; give Model(training=...) with it"
+            )
+            report.findings.append(Finding("not_tested", told, name))
+        else:
+            report.warnings.append(
+                Finding("not_tested", f"Whether both sets share people was not tested: {why}.", name)
+            )
     else:
         known = training[name].cast(pl.String).drop_nulls().unique()
         seen = evidence.evaluation[name].cast(pl.String).is_in(known.implode()).fill_null(value=False)

@@ -34,10 +34,20 @@ def retrain(context: Context, target: str, cause: Event, job: str) -> Outcome:
     report = context.monitor.report(str(data["report"]))
     if report.model != watched.model:
         return Outcome("declined", f"{report.model} has been replaced by {watched.model}")
+    waiting = _waiting(context, watched.model)
+    if waiting:
+        return Outcome("declined", f"{waiting} passed its gates and waits for an approval")
     dataset = gather(context, monitor, watched.model, f"event:{cause.index}")
     arguments: dict[str, str | int | float | bool] = {dataset.name: dataset.ref}
     version = make_candidate(context, target, arguments, cause=f"event:{cause.index}", job=job)
     return Outcome("done", f"{version.ref} from {dataset.rows} rows is {version.stage}: {version.stage_reason}")
+
+
+def _waiting(context: Context, champion: str) -> str:
+    """Return a version newer than the champion that may still be approved or deployed, or ""."""
+    ref = parse(champion, "model")
+    newer = [v for v in context.registry.versions(ref.name) if v.version > (ref.version or 0)]
+    return next((v.ref for v in newer if v.stage in {"validated", "approved"}), "")
 
 
 def gather(context: Context, monitor: str, champion: str, cause: str) -> DatasetVersion:

@@ -1,4 +1,4 @@
-"""Who serves a deployment: its files in the workspace, and the locks by which one server at most lives.
+"""A deployment's files in the workspace, and the lock by which one process at a time changes what runs.
 
 The files are named by a digest of the deployment's name, so that no text of a client becomes part of a path. A lock
 (`flock`) belongs to the open file: it ends with its process, however that ends.
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from interlock.core.errors import Conflict, Unavailable
+from interlock.core.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 TAKEN: Final = 3
-"""The exit status of a server that found another one serving its deployment."""
+"""The exit status of a server (`interlock.serve`) that found another one serving its deployment."""
 _FOLDER: Final = "replicas"
 _POLL_S: Final = 0.05
 
@@ -59,23 +59,6 @@ def turn(root: Path, deployment: str, wait_s: float) -> Iterator[None]:
     with _lock(place(root, deployment, ".lock"), wait_s) as held:
         if not held:
             raise Unavailable(f"Somebody else is changing what runs for {deployment!r}.", about="deployment")
-        yield
-
-
-@contextlib.contextmanager
-def claim(root: Path, deployment: str) -> Iterator[None]:
-    """Be the one server of a deployment in this workspace.
-
-    Raises:
-        Conflict: another one is.
-    """
-    with _lock(place(root, deployment, ".serving.lock"), 0) as held:
-        if not held:
-            raise Conflict(
-                f"Another server of this workspace serves {deployment!r} already.",
-                about="server",
-                hint=f"See `interlock deploy show {deployment}`.",
-            )
         yield
 
 

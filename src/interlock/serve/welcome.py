@@ -1,0 +1,145 @@
+"""`GET /`: what a server answers, and how to ask it: a body and a curl line for each protocol, ready to be sent."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+
+import msgspec
+
+from interlock.core.bundles import Column
+from interlock.serve.columns import TAKES
+from interlock.serve.http import Endpoint, Request, Response, to_json
+from interlock.serve.metadata import KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from interlock.serve.engine import Engine
+    from interlock.serve.revision import LiveRoute, View
+
+_PLAIN_HOST: Final = re.compile(r"[A-Za-z0-9.\-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
+_SUBJECT: Final = "person-1"
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One row that a deployment answers, from which protocols make their examples.
+
+    Attributes:
+        deployment: the deployment's name.
+        columns: the input columns of all its models.
+        row: a value a column: the first golden row.
+        subject: whom it may be about.
+        occurred_at: when it may have happened, ISO 8601.
+    """
+
+    deployment: str
+    columns: tuple[Column, ...]
+    row: dict[str, object]
+    subject: str
+    occurred_at: str
+
+
+class Example(msgspec.Struct, frozen=True):
+    """A request by one protocol: where it goes, and its JSON body."""
+
+    path: str
+    body: dict[str, object]
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A serving protocol that shows how it is asked."""
+
+    name: str
+
+    def example(self, sample: Sample) -> Example:
+        """Return a request for a row."""
+        ...
+
+
+class Welcome:
+    """The page.
+
+    Args:
+        engine: what answers.
+        protocols: the ways to ask; those that explain themselves are shown.
+    """
+
+    def __init__(self, engine: Engine, protocols: Sequence[object]) -> None:
+        self.engine = engine
+        self.protocols = tuple(protocol for protocol in protocols if isinstance(protocol, Explains))
+
+    def routes(self) -> list[Endpoint]:
+        """Return the endpoint."""
+        return [Endpoint("GET", "/", self._page)]
+
+    async def _page(self, request: Request) -> Response:
+        revision = self.engine.current()
+        sample = sample_of(revision.deployment, revision.whole, self.engine.clock.now())
+        address = own_address(request)
+        ask = {}
+        for protocol in self.protocols:
+            example = protocol.example(sample)
+            ask[protocol.name] = {
+                "path": example.path,
+                "body": example.body,
+                "curl": curl_line(address + example.path, example.body),
+            }
+        page = {
+            "deployment": revision.deployment,
+            "revision": revision.number,
+            "models": [_model(live) for live in revision.routes],
+            "ask": ask,
+            "metadata": KEYS,
+            "see": {"/v2": "the Open Inference Protocol", "/-/status": "what runs", "/metrics": "Prometheus"},
+        }
+        return Response(to_json(page))
+
+
+def sample_of(deployment: str, view: View, now: datetime) -> Sample:
+    """Return the first golden row that has a value in every column, or else the first.
+
+    Args:
+        deployment: the deployment's name.
+        view: its routes; of columns that several take, the first route's value counts.
+        now: when the row shall have happened.
+    """
+    row: dict[str, object] = {}
+    for live in reversed(view.routes):
+        rows = live.model.golden.rows
+        full = (one for one in rows if all(one.get(c.name) is not None for c in live.model.bundle.inputs))
+        row.update(next(full, rows[0] if rows else {}))
+    values = {column.name: _plain(column, row.get(column.name)) for column in view.columns}
+    instant = now.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+    return Sample(deployment, view.columns, values, _SUBJECT, instant)
+
+
+def own_address(request: Request) -> str:
+    """Return the address under which a caller reached the server; a strange Host header is not repeated."""
+    host = request.headers.get(b"host", b"").decode("latin-1")
+    return f"http://{host if _PLAIN_HOST.fullmatch(host) else 'localhost'}"
+
+
+def curl_line(url: str, body: object) -> str:
+    """Return a command that posts a body as JSON, quoted for a shell."""
+    return f"curl {shlex.quote(url)} -H 'Content-Type: application/json' -d {shlex.quote(to_json(body).decode())}"
+
+
+def _model(live: LiveRoute) -> dict[str, object]:
+    bundle = live.model.bundle
+    return {
+        "model": live.route.model,
+        "role": live.route.role,
+        "weight": live.route.weight,
+        "target": bundle.target,
+        "classes": bundle.classes,
+        "inputs": [{"name": c.name, "type": c.type, "takes": TAKES[c.type]} for c in bundle.inputs],
+    }
+
+
+def _plain(column: Column, value: object) -> object:
+    """Return a golden value as the column's type spells it: 21.0 is the whole number 21."""
+    return int(value) if column.type == "integer" and isinstance(value, float) and value.is_integer() else value
