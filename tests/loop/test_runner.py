@@ -119,12 +119,15 @@ def test_an_applied_file_that_cannot_be_read_does_not_end_it(applied, said) -> N
     assert [job.kind for job in applied.jobs()] == ["approve"]
 
 
-def test_what_a_turn_could_not_do_is_told_once(rival, said) -> None:
+def test_what_a_turn_could_not_do_is_told_once(
+    rival, said, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rival.sign(2)
     rival.turn()
     rival.stop()
     model = rival.version(2)
     rival.context.deploy._write("aside", None, (Route(model.ref, model.bundle, 1.0),), "begun")
+    monkeypatch.setattr("interlock.deploy.service._READY_S", 0.5)
     with rival.damaged(rival.serving_part(2)):
         run_forever(rival.store, Script(nothing, nothing))
     assert sorted(line.partition(": ")[0] for line in said()) == ["deployment:aside", "monitor:aside"]

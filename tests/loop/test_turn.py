@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from interlock.core.bundles import Route
 from interlock.loop.jobs import Jobs
 from interlock.track.records import Start
@@ -79,13 +81,14 @@ def cause(world) -> str:
     return f"event:{world.validated(1).index}"
 
 
-def test_a_broken_deployment_is_told_and_stops_nothing_else(rival) -> None:
+def test_a_broken_deployment_is_told_and_stops_nothing_else(rival, monkeypatch: pytest.MonkeyPatch) -> None:
     rival.sign(2)
     rival.turn()
     rival.stop()
     wanted(rival, "aside", 2)  # comes before `happy` in every list
     rival.scored(1, rival.draw(9000, 300))
-    with rival.damaged(rival.serving_part(2)):
+    with rival.damaged(rival.serving_part(2)), monkeypatch.context() as patch:
+        patch.setattr("interlock.deploy.service._READY_S", 1.0)  # its server stays up, and unready, for so long
         turn = rival.turn("2026-02-01")
     assert turn.healed == ()
     assert sorted(line.partition(": ")[0] for line in turn.wrong) == ["deployment:aside", "monitor:aside"]

@@ -29,8 +29,9 @@ def raw(server, data: bytes) -> bytes:
 @pytest.fixture(scope="module")
 def tight(live, tmp_path_factory, kinds, tools):
     """A server that takes one prediction at a time and small bodies."""
+    live.shop.deploy(tools.route(live.shop.bundle("customers"), "model:buyer@3"), name="tight")
     server = tools.Server(
-        live.shop, "shop", "--max-concurrent", "1", "--max-body-bytes", "2000", "--allow-host", "My.Org"
+        live.shop, "tight", "--max-concurrent", "1", "--max-body-bytes", "2000", "--allow-host", "My.Org"
     )
     yield server.ready()
     assert server.stop() == 0

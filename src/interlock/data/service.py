@@ -227,26 +227,15 @@ class DataService:
             Invalid: the table breaks the contract, or lacks a column that a role names; nothing is stored.
             Conflict: somebody else changed the contract meanwhile.
         """
-        seen, declaration = self._contract_digest(name), self.declaration(name)
+        seen, declaration, described = self._contract_digest(name), self.declaration(name), profile(frame)
         held = self._contract_of(seen)
-        described = profile(frame)
         if held is None:
             check_roles(name, declaration, frame.columns)
             free = tuple(filter(None, (declaration.id, declaration.time)))
             contract = edited(infer(described, free=free, unique=declaration.id), declaration.columns)
         else:
             contract = held
-        findings = validate(frame, contract)
-        if findings:
-            what = f"{len(findings)} finding{'s' if len(findings) > 1 else ''}"
-            raise Invalid(
-                f"The rows break the contract of dataset {name!r} ({what}); nothing was ingested.",
-                about="dataset_version",
-                hint=f"Mend the file, or edit [data.{name}.columns] in interlock.toml"
-                " if the contract is what is wrong.",
-                findings=findings,
-                dataset=name,
-            )
+        _refuse(name, validate(frame, contract))
         objects = self._store.objects
         draft = DatasetVersion(
             ref="",
@@ -340,3 +329,23 @@ def _parquet(frame: pl.DataFrame) -> bytes:
     sink = io.BytesIO()
     frame.write_parquet(sink, compression="zstd")
     return sink.getvalue()
+
+
+def _refuse(name: str, findings: Sequence[Finding]) -> None:
+    """Raise what is wrong with rows as a version of a dataset; nothing when nothing is.
+
+    Raises:
+        Invalid: there are findings; the hint shows the line that would widen the first range.
+    """
+    if not findings:
+        return
+    what = f"{len(findings)} finding{'s' if len(findings) > 1 else ''}"
+    ranged = next((found.column for found in findings if found.rule == "range"), "COLUMN")
+    raise Invalid(
+        f"The rows break the contract of dataset {name!r} ({what}); nothing was ingested.",
+        about="dataset_version",
+        hint="Mend the file; or, if the contract is what is wrong, widen it in interlock.toml:"
+        f" [data.{name}.columns] {ranged} = {{ range = [LOW, HIGH] }}.",
+        findings=findings,
+        dataset=name,
+    )

@@ -239,9 +239,14 @@ def _cross_check(project: Project, text: str) -> None:
 def _check_names(project: Project, text: str) -> None:
     """Check names, entries of pipelines and ranges of columns: what would be refused only once work has begun."""
     _guard(text, ("project", "name"), lambda: check_name(project.project.name, "project"))
-    tables = {"data": project.data, "pipeline": project.pipeline, "model": project.model}
-    for kind, table in {**tables, "deployment": project.deployment}.items():
-        for name in table:
+    tables: dict[str, list[str]] = {
+        "data": [*project.data],
+        "pipeline": [*project.pipeline],
+        "model": [*project.model],
+        "deployment": [*project.deployment],
+    }
+    for kind, names in tables.items():
+        for name in names:
             _guard(text, (kind, name), lambda name=name, kind=kind: check_name(name, kind))
     for name, pipeline in project.pipeline.items():
         if not _ENTRY.fullmatch(pipeline.entry):

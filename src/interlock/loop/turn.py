@@ -79,11 +79,10 @@ def take_turn(store: Store, project: Project, until: datetime) -> Turn:
 
 
 def _look(context: Context, monitor: str, wrong: list[str]) -> list[WindowReport]:
-    if not context.monitor.is_watching(monitor):
-        return []  # it is set once its deployment has a champion
     reports: list[WindowReport] = []
-    with _noting(f"monitor:{monitor}", wrong):
-        reports = context.monitor.look(monitor, context.until.isoformat())
+    if context.monitor.is_watching(monitor):  # it is set once its deployment has a champion
+        with _noting(f"monitor:{monitor}", wrong):
+            reports += context.monitor.look(monitor, context.until.isoformat())
     return reports
 
 

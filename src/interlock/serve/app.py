@@ -119,9 +119,7 @@ class Application:
             raise refusal(421, "This server does not answer to this host name.", hint="Allow it with --allow-host.")
         found = self._table.find(request.path)
         if found is None:
-            raise NotFound(
-                "There is nothing at this path.", about="path", hint="GET / says what there is, with examples."
-            )
+            raise NotFound("There is nothing at this path.", about="path", hint="GET / shows what there is.")
         request.params = found.params
         endpoint = found.endpoints.get("GET" if request.method == "HEAD" else request.method)
         if endpoint is None:

@@ -1,4 +1,4 @@
-"""Which columns and rows a model cannot work with, found by trying: one column at a time, in a row that is known good."""
+"""Which columns and rows a model cannot work with, found by trying: one column at a time, in a row that works."""
 
 from __future__ import annotations
 

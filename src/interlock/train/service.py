@@ -6,7 +6,7 @@ import io
 import tempfile
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -34,6 +34,8 @@ from interlock.train.records import StepRecord
 from interlock.train.told import told_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interlock.store import Store
     from interlock.train.context import Scalar
 
@@ -91,24 +93,27 @@ class TrainService:
             environment=self._store.objects.put(msgspec.json.encode(environment())),
         )
         run = self._track.start(start)
+        self._conduct(run.id, function, values)
+        self._keep_log(run.id)
+        return self._track.finish(run.id)
+
+    def _conduct(self, run: str, function: Callable[..., Any], values: dict[str, Any]) -> None:
+        """Run the pipeline and keep its model; a run that ends otherwise says so before the error goes on."""
+        recorder = _Recorder(self, self._store, run)
         try:
-            result = run_pipeline(
-                function, values, store=self._store, run_id=run.id, recorder=_Recorder(self, self._store, run.id)
-            )
+            result = run_pipeline(function, values, store=self._store, run_id=run, recorder=recorder)
             if isinstance(result.value, Model):
-                self._keep_model(run.id, result.value)
+                self._keep_model(run, result.value)
         except Error as error:
-            self._end(run.id, "failed", str(error))
+            self._end(run, "failed", str(error))
             raise
         except Exception as error:  # the border of the user's code
             told = told_error(error, self._store.project)
-            self._end(run.id, "failed", told.message, traceback.format_exc())
+            self._end(run, "failed", told.message, traceback.format_exc())
             raise told from error
         except BaseException as error:
-            self._end(run.id, "killed", type(error).__name__)
+            self._end(run, "killed", type(error).__name__)
             raise
-        self._keep_log(run.id)
-        return self._track.finish(run.id)
 
     @operation(Permission.TRACK_READ)
     def steps(self, run: str) -> Steps:

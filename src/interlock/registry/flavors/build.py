@@ -53,16 +53,7 @@ def build_bundle(
     flavor = _flavor_of(estimator)
     folder.mkdir(parents=True, exist_ok=True)
     facts = flavor.save(estimator, inputs, folder)
-    bundle = Bundle(
-        flavor=flavor.name,
-        task="classification",
-        inputs=tuple(facts["inputs"]),
-        target=target,
-        classes=tuple(facts["classes"]),
-        files={**facts["files"], "golden": "golden.json", "evaluation": "evaluation.parquet"},
-        agreement=Agreement(0, 0.0, TOLERANCE, 0),
-        layout=facts["layout"],
-    )
+    bundle = _draft(flavor.name, facts, target)
     _check_labels(bundle, evaluation)
     columns = [column.name for column in bundle.inputs]
     judged, seen = select(evaluation, columns), _spread(select(inputs, columns), TRAINING_ROWS)
@@ -79,6 +70,20 @@ def build_bundle(
     _write(folder / bundle.files["golden"], golden_requests(bundle, judged, pairs["evaluation"][0]))
     _write(folder / "bundle.json", bundle)
     return bundle
+
+
+def _draft(flavor: str, facts: Mapping[str, Any], target: str) -> Bundle:
+    """Return a bundle's record before its two forms were compared."""
+    return Bundle(
+        flavor=flavor,
+        task="classification",
+        inputs=tuple(facts["inputs"]),
+        target=target,
+        classes=tuple(facts["classes"]),
+        files={**facts["files"], "golden": "golden.json", "evaluation": "evaluation.parquet"},
+        agreement=Agreement(0, 0.0, TOLERANCE, 0),
+        layout=facts["layout"],
+    )
 
 
 def _compared(
