@@ -46,3 +46,13 @@ def test_our_own_blocks_come_in_through_the_same_door() -> None:
 def test_an_unknown_name_lists_near_ones() -> None:
     with pytest.raises(NotFound, match="'sklearn'"):
         load("interlock.flavor", "sklean")
+
+
+def test_nobody_slips_in_under_another_s_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "impostor-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: impostor\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[interlock.gate]\nmetric = collections:OrderedDict\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    with pytest.raises(Unavailable, match="impostor, interlock"):
+        load("interlock.gate", "metric")

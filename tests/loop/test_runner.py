@@ -119,9 +119,7 @@ def test_an_applied_file_that_cannot_be_read_does_not_end_it(applied, said) -> N
     assert [job.kind for job in applied.jobs()] == ["approve"]
 
 
-def test_what_a_turn_could_not_do_is_told_once(
-    rival, said, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_turn_could_not_do_is_told_once(rival, said, monkeypatch: pytest.MonkeyPatch) -> None:
     rival.sign(2)
     rival.turn()
     rival.stop()

@@ -137,6 +137,16 @@ def test_a_missing_column_is_named_with_the_nearest_that_came(inputs):
         inputs.prepare({"whole_": [1], "real": [1.0], "text": ["a"], "flag": [True]})
 
 
+def test_all_missing_columns_are_named_with_what_the_model_takes_not_with_what_came(inputs):
+    with pytest.raises(Invalid) as caught:
+        inputs.prepare({"real": [1.0], "colour": ["red"]})
+    said = str(caught.value)
+    assert "3 columns are missing: 'whole', 'text', 'flag'." in said
+    assert "takes whole (whole numbers), real (numbers), text (text), flag (true or false)." in said
+    assert "colour" not in said
+    assert [found.column for found in caught.value.findings] == ["whole", "text", "flag"]
+
+
 def test_columns_of_different_lengths_are_refused(inputs):
     with pytest.raises(Invalid, match="different numbers of rows"):
         inputs.prepare({**GOOD, "real": [1.0]})

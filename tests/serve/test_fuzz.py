@@ -23,7 +23,7 @@ records = st.lists(st.dictionaries(names, values, max_size=5), max_size=3)
 split = st.fixed_dictionaries(
     {"columns": st.lists(names, max_size=4), "data": st.lists(st.lists(values, max_size=4), max_size=3)}
 )
-params = st.fixed_dictionaries({}, optional=dict.fromkeys(("subjects", "occurred_at", "request_id"), values))
+params = st.fixed_dictionaries({}, optional=dict.fromkeys(("subjects", "occurred_at", "request_id", "x"), values))
 bodies = st.fixed_dictionaries(
     {},
     optional={

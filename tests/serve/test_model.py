@@ -59,8 +59,10 @@ def test_an_answer_that_is_no_probability_is_never_given(shop, age):
 
 
 def test_a_missing_number_that_the_model_cannot_do_without_is_the_callers_fault(people):
-    with pytest.raises(Invalid, match="missing"):
-        people.scores({"age": [30], "hours": [None], "income": [1.0]})
+    with pytest.raises(Invalid, match=r"'hours', row 1 \(and 1 more rows\): the value is missing") as caught:
+        people.scores({"age": [30] * 4, "hours": [1.0, None, 2.0, None], "income": [1.0] * 4})
+    (found,) = caught.value.findings
+    assert (found.column, found.rows, found.count) == ("hours", (1, 3), 2)
 
 
 def test_a_category_that_the_graph_rejects_is_the_callers_fault(shop, kinds):
@@ -79,9 +81,10 @@ def test_a_category_that_the_graph_rejects_is_the_callers_fault(shop, kinds):
     digest = shop.bundle("customers", graph=graph, inputs=inputs, rows=[{"city": "Oslo"}])
     model = LoadedModel.load(shop.store.objects, digest)
     assert len(model.scores({"city": ["Oslo", "Lima"]})) == 2
-    with pytest.raises(Invalid, match="cannot work with a value") as caught:
-        model.scores({"city": ["Cairo"]})
-    assert "Cairo" not in str(caught.value)
+    with pytest.raises(Invalid, match="'city', row 2 .*cannot work with") as caught:
+        model.scores({"city": ["Oslo", "Lima", "Cairo", "Oslo", "Rome", "Cairo"]})
+    assert caught.value.findings[0].rows == (2, 4, 5)
+    assert "Cairo" not in str(caught.value.to_problem())
 
 
 def test_a_graph_that_fails_on_its_golden_rows_too_is_at_fault_itself(shop, kinds):

@@ -176,6 +176,13 @@ def _drop(name):
         (_add(name="occurred_at", data=["2026-01-01", "soon"]), "row 1 is not ISO 8601"),
         (_add(name="x", parameters={"binary_data_size": 4}), "binary_data_size"),
         (lambda body: body.update(outputs=[{"name": "logits"}]), "'logits'"),
+        (_add(name="subjects", data=["a", "b"]), "input tensor 'subject'"),
+        (_add(name="timestamp", data=["a", "b"]), "input tensor 'occurred_at'"),
+        (lambda body: body.update(parameters={"subject": "ann"}), "input tensor 'subject'"),
+        (lambda body: body.update(parameters={"occured_at": "2026-01-01"}), "input tensor 'occurred_at'"),
+        (lambda body: body.update(parameters={"request_id": "r"}), "X-Request-Id"),
+        (lambda body: body.update(subject="ann"), "input tensor 'subject'"),
+        (lambda body: body.update(params={"subjects": "ann"}), "Interlock-Subject"),
         (lambda body: body.update(id=7), "id"),
         (lambda body: body.update(id="x" * 201), "200"),
         (lambda body: body.update(parameters={"a": {}}), "parameters"),
@@ -187,6 +194,11 @@ def test_every_bad_input_is_400_with_an_error_sentence(live, body, spoil, says):
     assert response.status_code == 400, response.text
     assert set(response.json()) == {"error"}
     assert says in response.json()["error"]
+
+
+def test_parameters_of_the_protocol_and_of_others_are_let_be(live, body):
+    body["parameters"] = {"sequence_id": 7, "timeout": 9, "versions": "x", "object": "y", "my_flag": True}
+    outputs(live.client.post(INFER, json=body))
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"inputs": 1}', b"[" * 5000])

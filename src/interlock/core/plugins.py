@@ -60,11 +60,16 @@ def load(group: str, name: str) -> Any:
         MissingExtra: it needs a library of an extra that is not installed.
         Unavailable: it is registered and cannot be loaded.
     """
-    points = {point.name: point for point in _points(group)}
-    if name not in points:
-        raise NotFound.named("plugin", name, points, hint=f"It is looked for under {group}; see `interlock plugins`.")
+    found = [point for point in _points(group) if point.name == name]
+    if not found:
+        raise NotFound.named(
+            "plugin", name, names(group), hint=f"It is looked for under {group}; see `interlock plugins`."
+        )
+    if len({point.value for point in found}) > 1:  # nobody may slip in under another's name
+        owners = ", ".join(sorted(str(point.dist.name) for point in found if point.dist))
+        raise Unavailable(f"Plug-in {name!r} of {group} is brought by several packages: {owners}.", about="plugin")
     try:
-        return points[name].load()
+        return found[0].load()
     except Exception as error:  # a plug-in's import may raise anything
         if missing := MissingExtra.behind(error):
             raise missing from error

@@ -44,9 +44,9 @@ _ALSO: Final = {
         ("timestamp", "timestamps", "eventtime", "eventtimestamp", "eventat", "occurred", "happenedat", "datetime"),
         WHEN,
     ),
-    **dict.fromkeys(("requestid", "correlationid", "traceid"), REQUEST_ID),
+    "requestid": REQUEST_ID,
 }
-_NEAR: Final = 0.8
+_NEAR: Final = 0.82
 
 
 def meant(name: str) -> str:

@@ -92,12 +92,8 @@ class Revision:
         if found is None:
             known = {n for n, v in self.views if not v} if (name, "") not in self.views else set()
             label = f"{name}@{version}" if version else name
-            raise NotFound.named(
-                "model",
-                label,
-                known,
-                hint=f"Deployment {self.deployment!r} does not serve it; GET / says what it does.",
-            )
+            hint = f"Deployment {self.deployment!r} does not serve it. GET / shows what it does."
+            raise NotFound.named("model", label, known, hint=hint)
         return found
 
     def headers(self, models: Sequence[str]) -> Headers:

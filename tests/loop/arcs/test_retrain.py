@@ -96,6 +96,31 @@ def test_while_another_one_is_on_trial_none_is_trained(trial) -> None:
     assert trial.versions() == [1, 2]
 
 
+def test_while_another_one_waits_for_a_person_none_is_trained(rival) -> None:
+    rows = rival.draw(20_000, 800, income=-1.5)
+    rival.scored(1, rows)
+    rival.told(rows)
+    rival.context.monitor.look("happy", "2026-02-01")
+    (alarm,) = rival.events("alarm.raised")
+    outcome = retrain(rival.context, "train", alarm, "job:x")
+    assert outcome.reason == "model:happy@2 passed its gates and waits for an approval"
+    assert (outcome.status, rival.versions()) == ("declined", [1, 2])
+
+
+def test_one_that_was_rolled_back_does_not_keep_the_next_one_from_being_made(trial) -> None:
+    people = trial.draw(10_000, 600)
+    trial.scored(1, people.head(450))
+    trial.scored(1, people.tail(150), version=2)
+    trial.told(people)
+    assert "rolled back" in trial.turn("2026-02-01").decisions[0]
+    rows = trial.draw(20_000, 800, income=-1.5)
+    trial.scored(2, rows)
+    trial.told(rows)
+    trial.turn("2026-03-01")
+    assert trial.job("retrain").status == "done", trial.job("retrain").reason
+    assert trial.versions() == [1, 2, 3]
+
+
 def test_an_alarm_about_a_version_that_was_replaced_is_no_news(rival) -> None:
     changed(rival)
     rival.context.monitor.look("happy", "2026-02-01")

@@ -34,7 +34,7 @@ def retrain(context: Context, target: str, cause: Event, job: str) -> Outcome:
     report = context.monitor.report(str(data["report"]))
     if report.model != watched.model:
         return Outcome("declined", f"{report.model} has been replaced by {watched.model}")
-    waiting = _waiting(context, watched.model)
+    waiting = _waiting(context, watched.model, deployment.name, job)
     if waiting:
         return Outcome("declined", f"{waiting} passed its gates and waits for an approval")
     dataset = gather(context, monitor, watched.model, f"event:{cause.index}")
@@ -43,11 +43,17 @@ def retrain(context: Context, target: str, cause: Event, job: str) -> Outcome:
     return Outcome("done", f"{version.ref} from {dataset.rows} rows is {version.stage}: {version.stage_reason}")
 
 
-def _waiting(context: Context, champion: str) -> str:
-    """Return a version newer than the champion that may still be approved or deployed, or ""."""
+def _waiting(context: Context, champion: str, deployment: str, job: str) -> str:
+    """Return a version newer than the champion that may still be approved or deployed, or "".
+
+    One that answered here and was rolled back waits for nothing; what this job made before its worker died is its own.
+    """
     ref = parse(champion, "model")
+    tried = {route.model for revision in context.deploy.revisions(deployment) for route in revision.routes}
+    own = {run.ref for run in context.track.tagged("job", job)}
     newer = [v for v in context.registry.versions(ref.name) if v.version > (ref.version or 0)]
-    return next((v.ref for v in newer if v.stage in {"validated", "approved"}), "")
+    waiting = [v for v in newer if v.stage in {"validated", "approved"} and v.ref not in tried and v.run not in own]
+    return waiting[0].ref if waiting else ""
 
 
 def gather(context: Context, monitor: str, champion: str, cause: str) -> DatasetVersion:
