@@ -35,7 +35,7 @@ def test_it_names_deployment_models_columns_and_target(page):
 
 
 @pytest.mark.parametrize("protocol", ["mlflow", "oip"])
-def test_the_examples_are_answered_with_the_golden_score_and_keep_the_metadata(live, page, protocol):
+def test_the_examples_are_answered_and_keep_the_metadata(live, page, protocol):
     line = shlex.split(page["ask"][protocol]["curl"])
     url, body = line[1], line[line.index("-d") + 1]
     assert url == live.said["url"] + page["ask"][protocol]["path"]
@@ -49,18 +49,18 @@ def test_the_examples_are_answered_with_the_golden_score_and_keep_the_metadata(l
         (key,) = next(t["data"] for t in found["outputs"] if t["name"] == "prediction_id")
     row = live.shop.store.predictions.get(key)
     kind = live.shop.kinds["customers"]
-    assert row.inputs == kind.rows[0]
-    assert row.score == pytest.approx(kind.scores[0], abs=1e-5)
+    assert all(value in [one[name] for one in kind.rows] for name, value in row.inputs.items())
+    assert row.inputs not in kind.rows  # it is about nobody
     assert (row.subject, row.request_id) == ("person-1", "request-1")
     assert row.occurred_at % 1_000_000 == 0
     assert row.occurred_at <= row.at
 
 
-def test_a_golden_row_without_gaps_is_chosen_and_spelt_by_the_columns_types(shop, tools):
+def test_a_row_without_gaps_is_made_and_spelt_by_the_columns_types(shop, tools):
     rows = [{"age": 30, "hours": None, "income": 1.0}, {"age": 40.0, "hours": 2, "income": 1.5}]
     model = LoadedModel.load(shop.store.objects, shop.bundle("people", rows=rows, scores=[0.5, 0.5]))
     sample = sample_of("shop", View([LiveRoute(tools.route("x"), model)]), SystemClock().now())
-    assert json.dumps(sample.row) == '{"age": 40, "hours": 2, "income": 1.5}'
+    assert json.dumps(sample.row) == '{"age": 30, "hours": 2, "income": 1.0}'
     assert sample.occurred_at.endswith("Z")
 
 

@@ -170,13 +170,13 @@ class Story:
     def turn(self, until: datetime) -> None:
         """Take one turn of the loop, and tell what it did."""
         done = self.ws.loop.turn(until.isoformat())
+        for decision in done.decisions:
+            self.screen.line(decision, mark="+")
         self._verdict()
         if any(job.startswith("retrain") and ": done" in job for job in done.jobs):
             self.screen.title("7. Retrain: the alarm starts the pipeline by itself")
         for job in done.jobs:
             self.screen.line(job, mark="+" if ": done" in job else "!")
-        for decision in done.decisions:
-            self.screen.line(decision, mark="+")
 
     def _month(self, month: Month, before: Month | None) -> None:
         """Let a month's people come, then the labels of the month before; take a turn after each."""

@@ -175,7 +175,7 @@ def _speak(store: Store, tx: Transaction, watched: Watched, newest: tuple[str, s
     """Raise an alarm, or close it, when the verdict says something new."""
     said = msgspec.json.decode(watched.episode, type=Episode)
     window, report = newest
-    again = verdict.action == "retrain" and window != said.window
+    again = verdict.action == "retrain" and window > said.window
     if again or (verdict.action, verdict.since) != (said.action, said.since):
         if verdict.action != "keep":
             signal = "drift" if verdict.since else "quality"
@@ -184,7 +184,12 @@ def _speak(store: Store, tx: Transaction, watched: Watched, newest: tuple[str, s
         elif said.action != "keep":
             data = {"window": window, "reason": verdict.reason}
             store.ledger.append(tx, "alarm.closed", f"monitor:{watched.name}", data)
-    changes = {"action": verdict.action, "since": verdict.since, "reason": verdict.reason, "window": window}
+    changes = {
+        "action": verdict.action,
+        "since": verdict.since,
+        "reason": verdict.reason,
+        "window": max(window, said.window),
+    }
     episode = msgspec.structs.replace(said, **changes)
     tx.run("UPDATE monitors SET episode = :e WHERE name = :name", {"e": encode(episode), "name": watched.name})
 

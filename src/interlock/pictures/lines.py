@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from interlock.pictures.markup import Attributes, Markup, element, fragment
 from interlock.pictures.picture import Picture, Table
-from interlock.pictures.scales import LETTER, Across, apart, decimals, px, ticks
+from interlock.pictures.scales import LARGEST, LETTER, Across, apart, decimals, px, ticks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -120,7 +119,7 @@ def line_chart(
 def _finite(series: Series, count: int) -> Series:
     def clean(values: Sequence[float | None]) -> tuple[float | None, ...]:
         padded = [*values[:count], *[None] * (count - len(values))]
-        return tuple(v if v is not None and math.isfinite(v) else None for v in padded)
+        return tuple(v if v is not None and abs(v) <= LARGEST else None for v in padded)  # NaN is not <=
 
     return msgspec.structs.replace(
         series,

@@ -10,6 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LARGEST: Final = 1e150  # beyond it differences and products overflow; nothing that people measure is there
 LETTER: Final = 6.7  # about the mean width of a letter at 12 px, in the widest of the system fonts
 
 

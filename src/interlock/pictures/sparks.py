@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 from interlock.pictures.markup import Attributes, Markup, element, fragment
 from interlock.pictures.picture import Picture, Table
-from interlock.pictures.scales import percent, px
+from interlock.pictures.scales import LARGEST, percent, px
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +24,7 @@ def sparkline(title: str, values: Sequence[float | None]) -> Picture:
         title: what it shows.
         values: the numbers.
     """
-    kept = [v if v is not None and math.isfinite(v) else None for v in values]
+    kept = [v if v is not None and abs(v) <= LARGEST else None for v in values]
     known = [v for v in kept if v is not None]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     span = high - low

@@ -30,7 +30,7 @@ class Sample(msgspec.Struct, frozen=True):
     Attributes:
         deployment: the deployment's name.
         columns: the input columns of all its models.
-        row: a value a column: the first golden row.
+        row: a value a column, from golden rows.
         subject: whom it may be about.
         occurred_at: when it may have happened, ISO 8601.
     """
@@ -100,7 +100,7 @@ class Welcome:
 
 
 def sample_of(deployment: str, view: View, now: datetime) -> Sample:
-    """Return the first golden row that has a value in every column, or else the first.
+    """Return a row made of golden rows, each column's value from another one: sound, and about nobody.
 
     Args:
         deployment: the deployment's name.
@@ -110,8 +110,10 @@ def sample_of(deployment: str, view: View, now: datetime) -> Sample:
     row: dict[str, object] = {}
     for live in reversed(view.routes):
         rows = live.model.golden.rows
-        full = (one for one in rows if all(one.get(c.name) is not None for c in live.model.bundle.inputs))
-        row.update(next(full, rows[0] if rows else {}))
+        for number, column in enumerate(live.model.bundle.inputs):
+            known = [one[column.name] for one in rows if one.get(column.name) is not None]
+            if known:
+                row[column.name] = known[number % len(known)]
     values = {column.name: _plain(column, row.get(column.name)) for column in view.columns}
     instant = now.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
     return Sample(deployment, view.columns, values, _SUBJECT, instant)
