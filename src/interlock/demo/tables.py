@@ -61,7 +61,7 @@ def _events(workspace: Workspace, name: str) -> dict[str, list[str]]:
         elif event.kind == "dataset_version.created" and window != "before":
             found.setdefault(window, []).append(f"{event.subject} ({data['rows']} rows)")
         elif event.kind == "deployment.changed" and window != "before":
-            found.setdefault(window, []).append(str(data["reason"]).split(" on ")[0])
+            found.setdefault(window, []).append(str(data["reason"]).split(" on ")[0].rstrip(":"))
     return found
 
 
