@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import os
 import random
@@ -10,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -140,3 +142,18 @@ def test_commands_named_in_sentences_exist() -> None:
                 break
             named.pop()
         assert named, f"{line} is no command"
+
+
+@pytest.mark.slow
+def test_the_models_own_server_comes_back_and_says_how_to_ask_it(told: tuple[str, Path]) -> None:
+    url = json.loads(run("interlock deploy start employment --json", told[1]))["url"]
+    try:
+        with urllib.request.urlopen(f"{url}/", timeout=10) as answer:
+            welcome = json.loads(answer.read())
+        body = json.dumps(welcome["ask"]["mlflow"]["body"]).encode()
+        request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            (found,) = json.loads(answer.read())["predictions"]
+        assert "score" in run(f"interlock why prediction:{found['prediction_id']}", told[1])
+    finally:
+        run("interlock deploy stop employment", told[1])

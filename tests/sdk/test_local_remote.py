@@ -43,6 +43,17 @@ PIPELINE = """
 def twice(number: int = 1) -> int:
     return 2 * number
 """
+# Operations whose success needs more than this story has; their events are asserted there.
+SHOWN_ELSEWHERE = {
+    "audit.refuse": "audit/test_service.py",
+    "deploy.promote": "deploy/test_service.py",
+    "deploy.rollback": "deploy/test_service.py",
+    "deploy.start": "deploy/test_service.py",
+    "loop.candidate": "loop/arcs/test_candidate.py",
+    "loop.turn": "loop/test_turn.py",
+    "monitor.look": "monitor/test_service.py",
+    "registry.move": "registry/test_service.py",
+}
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -155,6 +166,13 @@ def check_alike(what: str, here: str, there: str) -> None:
         pytest.fail(f"{what} differs:\nlocal  ...{here[start : start + 300]}\nremote ...{there[start : start + 300]}")
 
 
+def test_what_is_shown_elsewhere_is_there() -> None:
+    tests = Path(__file__).parents[1]
+    assert [
+        name for name, place in SHOWN_ELSEWHERE.items() if name.partition(".")[2] not in (tests / place).read_text()
+    ] == []
+
+
 def test_every_operation_has_a_case() -> None:
     missing = sorted(OPERATIONS.keys() - {case.operation for case in CASES})
     assert missing == [], "add them to tests/sdk/cases.py"
@@ -165,6 +183,7 @@ def test_every_operation_has_a_case() -> None:
 def test_story_is_told_alike(served: tuple[Workspace, Workspace, Workspace], files: Path) -> None:
     left, remote, right = sides(served, files)
     right.past = remote.past
+    wrote: dict[str, set[str]] = {}
     for number, case in enumerate(CASES):
         if case.operation not in OPERATIONS:  # of a service that this installation leaves out
             continue
@@ -174,7 +193,17 @@ def test_story_is_told_alike(served: tuple[Workspace, Workspace, Workspace], fil
         assert not re.match(r"Error: .'code': '(server|database)\.", there), f"case {number}, {case.operation}: {there}"
         if OPERATIONS[case.operation].permission.reads_only:
             check_alike(f"case {number}, {case.operation}, read", right.play(case), there)
+        ledger = left.workspace.store.ledger
+        before = ledger.size()
         check_alike(f"case {number}, {case.operation}", left.numbered(left.play(case)), remote.numbered(there))
+        kinds = {event.kind for event in ledger.events(after=before - 1, limit=10_000)}
+        wrote.setdefault(case.operation, set()).update(kinds - {"object.stored"})  # that is the upload before it
+    declared = {name: set(operation.emits) for name, operation in OPERATIONS.items()}
+    undeclared = {name: kinds - declared[name] for name, kinds in wrote.items() if not kinds <= declared[name]}
+    assert undeclared == {}, "these events are written and not declared: mend `emits`"
+    own = {name for name in wrote if not name.startswith("notes.")}
+    silent = {name for name in own if declared[name] and not wrote[name]}
+    assert silent <= set(SHOWN_ELSEWHERE), "these operations change something and no test made them write an event"
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -57,6 +57,12 @@ class Story:
             f"{version.ref}: {version.rows} rows, {len(version.columns)} columns, digest {version.digest[:16]}",
             mark="+",
         )
+        told = {column.name: column for column in self.ws.data.profile(version.ref).columns}
+        say(
+            f"its profile: {sum(c.nulls for c in told.values())} empty cells; AGEP {told['AGEP'].minimum:g} to"
+            f" {told['AGEP'].maximum:g}, mean {told['AGEP'].mean:.1f}; SCHL {told['SCHL'].distinct} codes; employed"
+            f" {told['employed'].mean:.1%}"
+        )
         say(
             f"its contract: {len(contract.columns)} columns;"
             f" for instance AGEP {age.kind} in {age.minimum:g}..{age.maximum:g}"

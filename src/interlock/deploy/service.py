@@ -76,7 +76,10 @@ class DeployService:
         self._registry = RegistryService(store)
         self._target = ProcessTarget(store.root, store.clock)
 
-    @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed", "deployment.refused", "alias.moved"))
+    @operation(
+        Permission.DEPLOY_WRITE,
+        emits=("deployment.changed", "deployment.refused", "model_version.moved", "alias.moved"),
+    )
     def deploy(self, name: str, model: str, canary: float = 0.0) -> Deployment:
         """Give a version the traffic of a deployment, after its golden requests passed in a fresh process.
 
@@ -111,7 +114,7 @@ class DeployService:
         routes = (Route(version.ref, version.bundle, 1.0),)
         return self._change(name, held, routes, f"{version.ref} takes all the traffic")
 
-    @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed", "alias.moved"))
+    @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed", "model_version.moved", "alias.moved"))
     def promote(self, name: str, reason: str = "by hand") -> Deployment:
         """Give the challenger of a deployment all of the traffic.
 
@@ -128,7 +131,7 @@ class DeployService:
             raise Conflict(f"Deployment {name!r} has no challenger.", about="deployment")
         return self._change(name, held, (Route(challenger.model, challenger.bundle, 1.0),), f"promoted: {reason}")
 
-    @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed", "alias.moved"))
+    @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed", "model_version.moved", "alias.moved"))
     def rollback(self, name: str, reason: str = "by hand") -> Deployment:
         """Take the challenger's traffic away; without one, go back to the champion before this.
 

@@ -22,16 +22,32 @@ if TYPE_CHECKING:
 
 Changes = list[Change]
 JobList = list[Job]
+_CANDIDATE = (
+    "experiment.created",
+    "run.started",
+    "run.logged",
+    "run.artifact_logged",
+    "run.finished",
+    "model_version.created",
+    "model_version.moved",
+    "gate.passed",
+    "gate.failed",
+)
+_APPLY = ("project.applied", "contract.set", "dataset_version.created", "policy.set", "monitor.set")
 _TURN = (
+    *_CANDIDATE,
     "window.evaluated",
     "alarm.raised",
     "alarm.closed",
     "monitor.set",
     "job.queued",
     "job.finished",
-    "deployment.changed",
-    "model_version.moved",
     "dataset_version.created",
+    "contract.set",
+    "approval.given",
+    "alias.moved",
+    "deployment.changed",
+    "deployment.refused",
 )
 
 
@@ -48,7 +64,7 @@ class LoopService:
         """Show what `apply` would do."""
         return plan(self._store, read_project(self._store.project))
 
-    @operation(Permission.LOOP_RUN, emits=("project.applied",))
+    @operation(Permission.LOOP_RUN, emits=_APPLY)
     def apply(self) -> Changes:
         """Make the workspace what interlock.toml says; doing it again does nothing."""
         return apply(self._store, read_project(self._store.project))
@@ -70,7 +86,7 @@ class LoopService:
             raise Invalid(f"{until!r} is no instant.", about="loop", hint="Write for example 2017-02-01.") from None
         return take_turn(self._store, self._project(), at)
 
-    @operation(Permission.LOOP_RUN, emits=("run.started", "model_version.created", "model_version.moved"))
+    @operation(Permission.LOOP_RUN, emits=_CANDIDATE)
     def candidate(self, pipeline: str, args: dict[str, str] | None = None) -> ModelVersion:
         """Run a pipeline, register what it made, and let the gates judge it.
 

@@ -7,6 +7,8 @@ import pytest
 from interlock.deploy.process import ProcessTarget
 from interlock.loop.arcs.deploy import deploy
 
+GOLDEN = ", its golden requests having passed in a fresh process"
+
 
 def approval(world, version: int):
     moved = world.events("model_version.moved", subject=f"model:happy@{version}")
@@ -16,14 +18,18 @@ def approval(world, version: int):
 def test_the_first_version_takes_all_the_traffic(serving) -> None:
     assert serving.routes() == [(1, 1.0)]
     job = serving.job("deploy")
-    assert (job.status, job.target, job.reason) == ("done", "happy", "model:happy@1 takes 100% of deployment:happy")
+    assert (job.status, job.target, job.reason) == (
+        "done",
+        "happy",
+        "model:happy@1 takes 100% of deployment:happy" + GOLDEN,
+    )
     assert serving.version(1).aliases == ("champion",)
     assert serving.context.monitor.show("happy").model == "model:happy@1"
 
 
 def test_the_next_one_is_a_canary_of_the_share_that_the_file_says(trial) -> None:
     assert trial.routes() == [(1, 0.8), (2, 0.2)]
-    assert trial.job("deploy").reason == "model:happy@2 takes 20% of deployment:happy"
+    assert trial.job("deploy").reason == "model:happy@2 takes 20% of deployment:happy" + GOLDEN
     assert [trial.version(number).stage for number in (1, 2)] == ["deployed", "deployed"]
     assert trial.context.monitor.show("happy").model == "model:happy@1"
 

@@ -25,7 +25,8 @@ def deploy(context: Context, target: str, cause: Event, job: str) -> Outcome:
         return Outcome("done", f"{version.ref} takes {held.weight:.0%} of deployment:{target}")
     share = context.project.deployment[target].rollout.share if routes else 0.0
     context.deploy.deploy(target, version.ref, canary=share)
-    return Outcome("done", f"{version.ref} takes {share or 1:.0%} of deployment:{target}")
+    taken = f"{version.ref} takes {share or 1:.0%} of deployment:{target}"
+    return Outcome("done", f"{taken}, its golden requests having passed in a fresh process")
 
 
 def _routes(context: Context, deployment: str) -> tuple[Route, ...]:
