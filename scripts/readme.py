@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,9 @@ BEGIN, END = "<!-- demo: begin -->\n", "<!-- demo: end -->"
 def demo_output(folder: Path) -> str:
     """Return what `interlock demo` prints when it tells its story in a folder; the folder's parents are left out."""
     command = [sys.executable, "-m", "interlock", "demo", "--folder", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder.parent)
+    # With `interlock` on the path, as after `source .venv/bin/activate`; without it the demo says to do that first.
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder.parent, env=environ)
     if done.returncode:
         raise SystemExit(f"the demo failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
     return done.stdout.replace(str(folder), folder.name).strip() + "\n"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,3 +85,22 @@ def test_what_it_says_to_look_at_are_commands(command: Command, folder: Path) ->
         done = command(*words[:2], "--help", services=SERVICES)
         assert done.code == 0, line
         assert all(word in done.out for word in words if word.startswith("--")), line
+
+
+def test_a_second_demo_in_the_same_folder_is_told_so(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    command = [sys.executable, "-m", "interlock", "demo", "--folder", str(folder), "--people", "50"]
+    with (tmp_path / "out.txt").open("wb") as out:
+        first = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        lock = folder / ".interlock" / "demo.lock"
+        deadline = time.monotonic() + 60
+        while not lock.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert second.returncode == 4
+        assert "Another demo is at work" in second.stderr
+    finally:
+        first.terminate()
+        first.wait(60)
+    assert first.returncode == 130

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
+import os
+import shutil
+import signal
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.core.errors import EXTRAS, MissingExtra, NotFound
+from interlock.core.errors import EXTRAS, Conflict, MissingExtra, NotFound
 from interlock.demo.layout import lay_out
 from interlock.demo.people import PEOPLE
 from interlock.demo.screen import Screen
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from interlock.demo.story import Story
     from interlock.sdk import Workspace
@@ -33,7 +39,7 @@ def run_demo(folder: Path, people: int = PEOPLE) -> None:
         people: how many people come in a month.
 
     Raises:
-        Conflict: the folder holds something else.
+        Conflict: the folder holds something else, or another demo is at work there.
         MissingExtra: a library that the demo needs is not installed.
     """
     _check_installed()
@@ -46,7 +52,7 @@ def run_demo(folder: Path, people: int = PEOPLE) -> None:
     from interlock.demo.story import Story
     from interlock.sdk import Workspace
 
-    with Workspace.open(folder) as workspace:
+    with Workspace.open(folder) as workspace, _alone(folder):
         story = Story(workspace, folder, screen, people)
         try:
             _tell(story)
@@ -57,8 +63,35 @@ def run_demo(folder: Path, people: int = PEOPLE) -> None:
                 _stop(workspace)
                 raise
     screen.title(f"Done in {time.monotonic() - began:.0f} s. The workspace stays in {folder}. Look around:")
-    for command in LOOK:
+    for command in (*_activation(), *LOOK):
         screen.line(f"$ {command.format(folder=folder)}")
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other demos out of a folder, and let the end by SIGTERM be as orderly as that by Ctrl-C.
+
+    Raises:
+        Conflict: another demo is at work there; two would send everybody twice.
+    """
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with (folder / ".interlock" / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(
+                f"Another demo is at work in {folder}.",
+                about="demo",
+                hint="Wait for it, or name another with --folder.",
+            ) from None
+        before = signal.signal(signal.SIGTERM, end)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _tell(story: Story) -> None:
@@ -87,6 +120,14 @@ def _check_installed() -> None:
     for module, extra in EXTRAS.items():
         if extra != "terminal" and importlib.util.find_spec(module) is None:
             raise MissingExtra.named("demo", module)
+
+
+def _activation() -> list[str]:
+    """Return what makes `interlock` a command in this shell, when it is none yet."""
+    script = Path(sys.prefix, "bin", "activate")
+    if shutil.which("interlock") or not script.exists():
+        return []
+    return [f"source {os.path.relpath(script)}"]
 
 
 LOOK = (
