@@ -105,6 +105,13 @@ def test_calm_windows_are_evaluated_once_and_again_when_labels_come(
     assert abs(again[0].realised.value - first[0].estimated.value) < 0.1
     assert monitor.windows("happy") == again
     assert store.ledger.events(kinds=("alarm.raised",)) == []
+    flipped = people.head(300).with_columns(happy=1 - pl.col("happy"))
+    monitor.label("happy", world.labels(flipped))  # a correction: as many labels, another truth
+    corrected = monitor.look("happy", "2026-02-01")
+    assert corrected[0].looks == 3
+    assert corrected[0].realised is not None
+    assert corrected[0].realised.value < 0.5
+    assert corrected[0].verdict.action == "retrain"
 
 
 def test_drift_waits_for_labels_and_harm_retrains(

@@ -61,6 +61,7 @@ def evaluate(
         model=subject.model,
         predictions=rows.height,
         labels=labelled.height,
+        positives=int(labelled[plan.target].sum()),
         severity=severity_of(drifts),
         drifts=tuple(drifts),
         estimated=estimated_auc(reference, scores),

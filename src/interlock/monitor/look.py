@@ -78,9 +78,9 @@ def look(store: Store, watched: Watched, frame: pl.DataFrame, until: datetime) -
             continue
         rows = _between(mine, start, end)
         known = held.get((to_micros(start), watched.model))
-        counts = (rows.height, rows.height - rows[plan.target].null_count())
-        if known and (known["predictions"], known["labels"]) == counts:
-            reports.append(read_report(store, known["report"]))
+        held_report = read_report(store, known["report"]) if known else None
+        if held_report and _same(held_report, rows, plan.target):
+            reports.append(held_report)
             continue
         looks = (known["looks"] if known else 0) + 1
         fresh.append(evaluate(Subject(watched.model, plan, reference), rows, (start, end), period, looks))
@@ -219,6 +219,12 @@ def _standard(plan: MonitorPlan, reference: Reference) -> Standard:
         brier=reference.brier,
         brier_se=reference.brier_se,
     )
+
+
+def _same(report: WindowReport, rows: pl.DataFrame, target: str) -> bool:
+    """Return whether a report was made of as many predictions, labels and positives as there are now."""
+    labels = rows[target].drop_nulls()
+    return (report.predictions, report.labels, report.positives) == (rows.height, len(labels), int(labels.sum()))
 
 
 def _between(frame: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:

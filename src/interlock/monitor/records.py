@@ -61,6 +61,7 @@ class WindowReport(msgspec.Struct, frozen=True, kw_only=True):
         model: the version whose predictions these are.
         predictions: how many there are.
         labels: for how many of them the truth is known.
+        positives: for how many of these it is 1.
         severity: the worst severity of its columns.
         drifts: every column, the score first.
         estimated: ROC AUC to expect, before labels.
@@ -89,6 +90,7 @@ class WindowReport(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     predictions: int
     labels: int
+    positives: int = 0
     severity: Severity
     drifts: tuple[ColumnDrift, ...]
     estimated: Interval | None
