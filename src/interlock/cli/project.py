@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +14,8 @@ from interlock.cli.commands import common
 from interlock.cli.derive import parameters_of, values_of
 from interlock.cli.session import note, open_workspace, said, show
 from interlock.cli.template import TEMPLATE
-from interlock.core.errors import Conflict, Invalid, NotFound
+from interlock.core.errors import Conflict, Invalid
+from interlock.demo.layout import example_source
 from interlock.sdk.catalog import Catalog
 from interlock.sdk.places import FOLDER, PROJECT_FILE, is_address
 
@@ -135,7 +135,7 @@ def _make_project(folder: Path) -> list[str]:
 
 def _copy_example(name: str, folder: Path) -> list[str]:
     """Copy an example's files; all of them or, where one would replace a different file, none."""
-    source = _example(name)
+    source = example_source(name)
     files = {path.relative_to(source): path for path in _files(source)}
     for relative, path in files.items():
         target = folder / relative
@@ -151,18 +151,6 @@ def _copy_example(name: str, folder: Path) -> list[str]:
         (folder / relative).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(files[relative], folder / relative)
     return [relative.as_posix() for relative in made]
-
-
-def _example(name: str) -> Path:
-    """Return the folder of an example: in the installed package, or beside `src` in a checkout."""
-    package = Path(str(resources.files("interlock")))
-    known = {}
-    for shelf in (package.parent.parent / "examples", package / "examples"):
-        if shelf.is_dir():
-            known.update({path.name: path for path in shelf.iterdir() if (path / PROJECT_FILE).is_file()})
-    if name not in known:
-        raise NotFound.named("example", name, known)
-    return known[name]
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -12,16 +12,19 @@ EXAMPLE = "employment"
 
 
 def example_source(name: str = EXAMPLE) -> Path:
-    """Return the folder of an example: inside the installed package, or in the repository it was installed from.
+    """Return the folder of an example: in the installed package, or beside `src` in a checkout.
 
     Raises:
         NotFound: there is no such example.
     """
     package = Path(str(resources.files("interlock")))
-    for folder in (package / "examples" / name, package.parents[1] / "examples" / name):
-        if (folder / "interlock.toml").is_file():
-            return folder
-    raise NotFound.named("example", name, [EXAMPLE])
+    known = {}
+    for shelf in (package.parents[1] / "examples", package / "examples"):
+        if shelf.is_dir():
+            known.update({path.name: path for path in shelf.iterdir() if (path / "interlock.toml").is_file()})
+    if name not in known:
+        raise NotFound.named("example", name, known)
+    return known[name]
 
 
 def lay_out(target: Path, name: str = EXAMPLE) -> bool:
