@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from interlock.core.errors import Conflict, Error, Invalid, NotFound
 from interlock.core.files import StoredFile
+from interlock.core.ids import new_id
 from interlock.data.contract import ColumnEdit
 from interlock.data.records import Declaration
 from interlock.data.service import DataService
@@ -29,12 +31,10 @@ def data(store: Store) -> DataService:
 
 
 def put(store: Store, name: str, content: bytes) -> StoredFile:
-    return StoredFile(name, store.objects.put(content), len(content))
+    return StoredFile(name, *store.uploads.put(io.BytesIO(content), new_id()))
 
 
 def parquet(store: Store, frame: pl.DataFrame, name: str = "people.parquet") -> StoredFile:
-    import io
-
     sink = io.BytesIO()
     frame.write_parquet(sink)
     return put(store, name, sink.getvalue())
@@ -100,16 +100,18 @@ def test_files_that_are_no_tables_are_refused_and_nothing_is_stored(
         data.ingest("people", [put(store, name, content)])
     assert store.database.all("SELECT * FROM datasets") == []
     assert store.ledger.size() == 0
+    assert list(store.objects.digests()) == []
 
 
 def test_a_broken_contract_names_columns_and_rows_and_changes_nothing(store: Store, data: DataService) -> None:
     data.ingest("people", [parquet(store, FRAME)])
-    before = store.ledger.size()
+    before, objects = store.ledger.size(), list(store.objects.digests())
     with pytest.raises(Invalid, match="break the contract") as caught:
         data.ingest("people", [parquet(store, FRAME.with_columns(age=pl.Series([18, 400, 54])))])
     assert caught.value.code == "dataset_version.invalid"
     assert [(f.column, f.rows) for f in caught.value.findings] == [("age", (1,))]
     assert store.ledger.size() == before
+    assert list(store.objects.digests()) == objects
     assert len(data.versions("people")) == 1
     found = data.validate("people", [parquet(store, FRAME.with_columns(age=pl.Series([18, 400, 54])))])
     assert found == list(caught.value.findings)

@@ -108,6 +108,7 @@ class NotesService:
             tx.run("INSERT INTO notes (id, title, at, body) VALUES (:id, :title, :at, :body)", row)
             self._store.ledger.append(tx, "experiment.created", f"experiment:{note.id}", {"name": title}, actor)
 
+        self._store.uploads.keep(file.digest for file in note.files)
         self._store.database.write(change)
         return note
 
@@ -182,7 +183,7 @@ class NotesService:
         Args:
             file: the file.
         """
-        return len(self._store.objects.get(file.digest))
+        return self._store.uploads.size(file.digest) or 0
 
     @operation(Permission.TRACK_READ)
     def proofread(self, titles: list[str]) -> list[Finding]:

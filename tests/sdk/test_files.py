@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from notes_service import SERVICES
 
-from interlock.core.actor import acting_as
 from interlock.core.errors import Invalid, NotFound
 from interlock.core.files import StoredFile
+from interlock.core.ids import new_id
 from interlock.sdk.catalog import Catalog
-from interlock.sdk.files import check_files, is_file_type, open_file, send_files, store_file
+from interlock.sdk.files import check_files, is_file_type, open_file, receive_file, send_files
 from interlock.store import Store, create_store
 
 ADD = Catalog(SERVICES).operation("notes", "add")
@@ -43,7 +43,9 @@ def test_which_types_are_files(kind: Any, expected: bool) -> None:
     assert is_file_type(kind) is expected
 
 
-def test_paths_are_stored_where_files_are_wanted_and_nowhere_else() -> None:
+def test_paths_are_sent_where_files_are_wanted_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stored = StoredFile("x", "0" * 64, 1)
     asked: list[Path] = []
 
@@ -51,6 +53,9 @@ def test_paths_are_stored_where_files_are_wanted_and_nowhere_else() -> None:
         asked.append(path)
         return stored
 
+    for name in ("one", "two"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
     given = {"title": "a/b", "files": ("one", Path("two"), stored), "cover": None, "tags": ["t"]}
     assert send_files(ADD, given, put) == {"title": "a/b", "files": [stored] * 3, "cover": None, "tags": ["t"]}
     assert asked == [Path("one"), Path("two")]
@@ -79,27 +84,24 @@ def test_folders_and_unreadable_files_are_named(tmp_path: Path) -> None:
             open_file(locked)
 
 
-def test_new_bytes_are_an_event_of_their_author_and_known_bytes_are_none(store: Store) -> None:
-    with acting_as("user:ann"):
-        first = store_file(store, io.BytesIO(b"abc"), "a.csv")
-    second = store_file(store, io.BytesIO(b"abc"), "b.csv")
-    assert (first.digest, first.size_bytes, first.name) == (second.digest, 3, "a.csv")
-    (event,) = store.ledger.events()
-    assert (event.kind, event.actor, event.subject) == ("object.stored", "user:ann", f"data:{first.digest}")
+def test_no_file_is_sent_when_one_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "one").touch()
+    with pytest.raises(NotFound):
+        send_files(ADD, {"title": "a", "files": [tmp_path / "one", tmp_path / "two"]}, lambda _: pytest.fail("sent"))
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b", "a\nb", "\x7f", "x" * 256])
 def test_names_that_no_file_has(store: Store, name: str) -> None:
     with pytest.raises(Invalid):
-        store_file(store, io.BytesIO(b"abc"), name)
-    assert list(store.objects.digests()) == []
+        receive_file(store, io.BytesIO(b"abc"), name, new_id())
+    assert not store.uploads.root.exists()
     digest = store.objects.put(b"abc")
     with pytest.raises(Invalid):
         check_files(store, [StoredFile(name, digest, 3)])
 
 
 def test_stored_files_are_what_they_claim(store: Store) -> None:
-    file = store_file(store, io.BytesIO(b"abc"), "a.csv")
+    file = receive_file(store, io.BytesIO(b"abc"), "a.csv", new_id())
     check_files(store, {"a": [file, (file,)], "b": 3})
     with pytest.raises(Invalid, match="has 3 bytes, not 4"):
         check_files(store, StoredFile("a.csv", file.digest, 4))

@@ -16,6 +16,7 @@ from notes_service import SERVICES
 
 from interlock.core.actor import acting_as
 from interlock.core.errors import Corrupt, Error, Invalid, Unavailable
+from interlock.core.ids import new_id
 from interlock.sdk import remote
 from interlock.sdk.catalog import Catalog
 from interlock.sdk.remote import RemoteBackend
@@ -288,9 +289,9 @@ def test_an_upload_that_the_server_stored_wrongly(fake: Fake, client: RemoteBack
     wrong = b'{"name": "a", "digest": "00", "size_bytes": 3}'
     fake.answers = [say(200, wrong, "application/json"), say(200, b"{}", "application/json")]
     with pytest.raises(Corrupt):
-        client.put(tmp_path / "a")
+        client.put(tmp_path / "a", new_id())
     with pytest.raises(Error, match="no stored file"):
-        client.put(tmp_path / "a")
+        client.put(tmp_path / "a", new_id())
 
 
 def test_a_file_that_changes_is_sent_as_long_as_it_was_or_not_at_all(tmp_path: Path) -> None:

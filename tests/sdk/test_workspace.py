@@ -71,6 +71,7 @@ def test_files_go_in_and_come_out(workspace: Workspace, tmp_path: Path) -> None:
     source.write_bytes(b"a,b\n" * 1000)
     stored = workspace.upload(source)
     assert (stored.name, stored.size_bytes) == ("people.csv", 4000)
+    workspace.notes.add("a", [stored])
     assert workspace.read(stored.digest) == source.read_bytes()
     workspace.save(stored.digest, tmp_path / "copy.csv")
     assert (tmp_path / "copy.csv").read_bytes() == source.read_bytes()
@@ -80,12 +81,24 @@ def test_files_go_in_and_come_out(workspace: Workspace, tmp_path: Path) -> None:
 def test_an_upload_that_is_refused_by_the_call_is_not_made(
     workspace: Workspace, local: Workspace, tmp_path: Path
 ) -> None:
-    (tmp_path / "people.csv").touch()
+    (tmp_path / "people.csv").write_text("a")
     with pytest.raises(Invalid, match="no argument"):
         workspace.notes.add("a", [tmp_path / "people.csv"], stras=3)
     with pytest.raises(Invalid, match="no argument"):
         workspace.call("notes", "add", {"title": "a", "files": [tmp_path / "people.csv"], "stras": 3})
+    assert not local.store.uploads.root.exists()
+
+
+def test_of_a_refused_file_nothing_stays(workspace: Workspace, local: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("a")
+    with pytest.raises(Invalid, match="stars"):
+        workspace.notes.add("a", [tmp_path / "people.csv"], stars=9)
     assert list(local.store.objects.digests()) == []
+    assert list(local.store.uploads.root.iterdir()) == []
+    assert local.store.ledger.events() == []
+    workspace.notes.add("a", [tmp_path / "people.csv"])
+    assert len(list(local.store.objects.digests())) == 1
+    assert list(local.store.uploads.root.iterdir()) == []
 
 
 def test_objects_that_cannot_be_had(workspace: Workspace, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from interlock.core.errors import Invalid
+from interlock.core.ids import new_id
 from interlock.sdk.catalog import Catalog
 from interlock.sdk.workspace import Workspace
 from interlock.server import app as app_module
@@ -134,21 +135,25 @@ def test_large_bodies_are_refused_announced_or_not(workspace: Workspace) -> None
         for body in (b" " * 101, pieces()):
             assert client.post("/api/v1/notes/count", content=body, headers=JSON).status_code == 413
         for body in (b" " * 101, pieces()):
-            assert client.put("/api/v1/objects?name=x", content=body).status_code == 413
-        assert client.put("/api/v1/objects?name=x", content=b" " * 100).status_code == 200
-        assert list(workspace.store.objects.digests()) == [hashlib.sha256(b" " * 100).hexdigest()]
-        assert list((workspace.store.root / "objects/incoming").iterdir()) == []
+            assert client.put("/api/v1/uploads?name=x", content=body).status_code == 413
+        assert client.put("/api/v1/uploads?name=x", content=b" " * 100).status_code == 200
+        assert [file.name for file in workspace.store.uploads.root.rglob("*") if file.is_file()] == [
+            hashlib.sha256(b" " * 100).hexdigest()
+        ]
 
 
-def test_objects_are_stored_once_and_recorded_once(client: TestClient, workspace: Workspace) -> None:
+def test_an_upload_is_no_object_before_an_operation_keeps_it(client: TestClient, workspace: Workspace) -> None:
     data = b"some bytes" * 1000
     digest = hashlib.sha256(data).hexdigest()
+    call = {"Interlock-Call": new_id()}
     for name in ("a.csv", "b \u00e4.csv"):
-        response = client.put("/api/v1/objects", params={"name": name}, content=data)
+        response = client.put("/api/v1/uploads", params={"name": name}, content=data, headers=call)
         assert response.json() == {"name": name, "digest": digest, "size_bytes": len(data)}
-    (event,) = workspace.store.ledger.events(kinds=["object.stored"])
-    assert event.data == {"digest": digest, "size_bytes": len(data)}
-    assert event.subject == f"data:{digest}"
+    assert workspace.store.ledger.events() == []
+    assert client.get(f"/api/v1/objects/{digest}").status_code == 404
+    body = {"title": "a", "files": [response.json()]}
+    assert client.post("/api/v1/notes/add", json=body, headers=call).status_code == 200
+    assert list(workspace.store.uploads.root.iterdir()) == []
     fetched = client.get(f"/api/v1/objects/{digest}")
     assert fetched.content == data
     assert fetched.headers["content-type"] == "application/octet-stream"
@@ -158,9 +163,9 @@ def test_objects_are_stored_once_and_recorded_once(client: TestClient, workspace
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "..\\x", "a\x00b", "a\nb", "x" * 256])
 def test_names_with_folders_in_them_are_refused(client: TestClient, workspace: Workspace, name: str) -> None:
-    response = client.put("/api/v1/objects", params={"name": name}, content=b"x")
+    response = client.put("/api/v1/uploads", params={"name": name}, content=b"x")
     assert response.status_code == 422
-    assert list(workspace.store.objects.digests()) == []
+    assert not workspace.store.uploads.root.exists()
 
 
 def test_a_large_object_is_streamed_and_leaves_no_copy(client: TestClient, workspace: Workspace) -> None:

@@ -77,22 +77,23 @@ def test_own_port_is_the_sockets(connection: http.client.HTTPConnection) -> None
 
 def test_an_upload_in_pieces_of_unknown_length(connection: http.client.HTTPConnection, workspace: Workspace) -> None:
     pieces = [os.urandom(70_000) for _ in range(50)]
-    response, body = ask(connection, "PUT", "/api/v1/objects?name=x.bin", iter(pieces))
+    response, body = ask(connection, "PUT", "/api/v1/uploads?name=x.bin", iter(pieces))
     data = b"".join(pieces)
     assert response.status == 200
     assert json.loads(body) == {"name": "x.bin", "digest": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
-    assert workspace.read(json.loads(body)["digest"]) == data
+    (file,) = workspace.store.uploads.root.glob("*/*")
+    assert file.read_bytes() == data
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(workspace: Workspace) -> None:
     with serving(workspace) as address:
         host, _, port = address.removeprefix("http://").partition(":")
         with socket.create_connection((host, int(port))) as sock:
-            head = f"PUT /api/v1/objects?name=x HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 1000000\r\n\r\n"
+            head = f"PUT /api/v1/uploads?name=x HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 1000000\r\n\r\n"
             sock.sendall(head.encode() + b"x" * 100_000)
     # The server ended, and with it what the client began.
     assert list(workspace.store.objects.digests()) == []
-    assert list((workspace.store.root / "objects/incoming").iterdir()) == []
+    assert list(workspace.store.uploads.root.glob("*/*")) == []
     assert workspace.store.ledger.events() == []
 
 

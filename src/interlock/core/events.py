@@ -51,7 +51,6 @@ def _table(*kinds: EventKind) -> dict[str, EventKind]:
 
 KINDS: Final = _table(
     EventKind("project.applied", "pipeline", ("digest", "changes"), "The workspace was made what interlock.toml says."),
-    EventKind("object.stored", "data", ("digest", "size_bytes"), "A client stored a file."),
     EventKind(
         "dataset_version.created", "data", ("digest", "rows", "sources", "contract"), "A dataset version was stored."
     ),

@@ -1,4 +1,4 @@
-"""Files as operations see them: a name and a digest, the bytes being in the object store already."""
+"""Files as operations see them: a name and a digest, the bytes waiting to be kept or refused."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class StoredFile(msgspec.Struct, frozen=True):
-    """A file whose bytes rest in the object store.
+    """A file whose bytes are an object, or an upload that an operation may keep.
 
-    A `Workspace` accepts a path of the caller's machine wherever an operation takes one of these, and stores
-    (or sends) its bytes first; so the operation itself never opens a path that a client named.
+    A `Workspace` accepts a path of the caller's machine wherever an operation takes one of these, and sends its bytes
+    first; so the operation itself never opens a path that a client named.
 
     Attributes:
         name: the file's name, without folders.

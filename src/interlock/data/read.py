@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     import polars as pl
 
     from interlock.core.files import StoredFile
-    from interlock.core.ports import ObjectStore
     from interlock.data.contract import Contract
+    from interlock.store.uploads import Uploads
 
 
 def read_files(
-    objects: ObjectStore, files: Sequence[StoredFile], where: str, contract: Contract | None
+    uploads: Uploads, files: Sequence[StoredFile], where: str, contract: Contract | None
 ) -> pl.DataFrame:
     """Return the rows of files, one after the other, that satisfy a condition.
 
     Args:
-        objects: where the files' bytes are.
+        uploads: where the files' bytes are.
         files: Parquet or CSV.
         where: a condition such as "age > 20", or "".
         contract: types untyped text; None: its values do.
@@ -43,7 +43,7 @@ def read_files(
     with tempfile.TemporaryDirectory(prefix="interlock-") as folder:
         for file in files:
             path = Path(folder) / "table"
-            objects.fetch(file.digest, path)
+            uploads.fetch(file.digest, path)
             frames.append(_shaped(*read_table(path, file.name), contract))
     try:
         frame = pl.concat(frames, how="vertical_relaxed")

@@ -84,7 +84,7 @@ class DataService:
             Invalid: a file cannot be read, or breaks the contract; `findings` name columns and rows; nothing is stored.
         """
         check_name(name, "dataset")
-        frame = read_files(self._store.objects, files, where, self._contract(name))
+        frame = read_files(self._store.uploads, files, where, self._contract(name))
         return self.add(name, frame, sources=tuple(files), where=where)
 
     @operation(Permission.DATA_READ)
@@ -101,7 +101,7 @@ class DataService:
             Invalid: a file cannot be read at all.
         """
         contract = self.contract(name)
-        return validate(read_files(self._store.objects, files, where, contract), contract)
+        return validate(read_files(self._store.uploads, files, where, contract), contract)
 
     @operation(Permission.DATA_READ)
     def list(self) -> Datasets:
@@ -236,6 +236,7 @@ class DataService:
         else:
             contract = held
         _refuse(name, validate(frame, contract))
+        self._store.uploads.keep(source.digest for source in sources)
         objects = self._store.objects
         draft = DatasetVersion(
             ref="",

@@ -12,6 +12,7 @@ from interlock.core.canonical import digest
 from interlock.core.clock import to_micros
 from interlock.core.errors import Invalid, NotFound
 from interlock.core.files import StoredFile
+from interlock.core.ids import new_id
 from interlock.data.records import Declaration
 from interlock.data.service import DataService
 from interlock.monitor.records import MonitorPlan
@@ -135,9 +136,14 @@ def _data_steps(store: Store, data: DataService, name: str, table: Data) -> Iter
     )
 
     def ingest() -> None:
-        for path in files:
-            store.objects.put(path)
-        data.ingest(name, list(sources), table.where)
+        call = new_id()
+        try:
+            for path in files:
+                with path.open("rb") as source:
+                    store.uploads.put(source, call)
+            data.ingest(name, list(sources), table.where)
+        finally:
+            store.uploads.release(call)
 
     yield change, ingest
 

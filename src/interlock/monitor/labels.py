@@ -37,7 +37,7 @@ def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> 
 
     with tempfile.TemporaryDirectory(prefix="interlock-") as folder:
         path = Path(folder) / "labels"
-        store.objects.fetch(file.digest, path)
+        store.uploads.fetch(file.digest, path)
         frame, _ = read_table(path, file.name)
     key = _key(frame, plan)
     for column in (key or plan.id or BY_PREDICTION, plan.target):

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """Runs operations and keeps objects."""
+    """Runs operations, and takes and gives bytes."""
 
     location: str
 
-    def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Any:
-        """Return what an operation returns."""
+    def call(self, operation: Operation, arguments: Mapping[str, Any], call: str = "") -> Any:
+        """Return what an operation returns; when it ends, the files sent for this call go, but for what it kept."""
         ...
 
-    def put(self, path: Path) -> StoredFile:
-        """Return a file of the caller's machine, stored."""
+    def put(self, path: Path, call: str) -> StoredFile:
+        """Return a file of the caller's machine, sent for the call of this id (a ULID)."""
         ...
 
     def read(self, digest: str) -> bytes:

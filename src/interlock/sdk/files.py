@@ -1,4 +1,4 @@
-"""Files on their way in: a path of the caller becomes a `StoredFile`, whose bytes rest in the object store."""
+"""Files on their way in: a path of the caller becomes a `StoredFile`, whose bytes wait for the operation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from interlock.core.actor import current_actor
 from interlock.core.errors import Invalid, NotFound
 from interlock.core.files import StoredFile
 
@@ -33,9 +32,15 @@ def send_files(operation: Operation, arguments: Mapping[str, Any], put: Callable
     Args:
         operation: whose arguments they are.
         arguments: the arguments by name.
-        put: stores one file.
+        put: sends one file.
+
+    Raises:
+        NotFound: one file is not there; none is sent then.
+        Invalid: one is a folder, or may not be read; none is sent then.
     """
     files = {parameter.name for parameter in operation.parameters if is_file_type(parameter.type)}
+    for name in files & arguments.keys():
+        _send(arguments[name], _look)
     return {name: _send(value, put) if name in files else value for name, value in arguments.items()}
 
 
@@ -47,6 +52,12 @@ def _send(value: Any, put: Callable[[Path], StoredFile]) -> Any:
     if isinstance(value, dict) and not value.keys() & {"digest"}:
         return {name: _send(item, put) for name, item in value.items()}
     return value
+
+
+def _look(path: Path) -> StoredFile:
+    """Return what stands for a file that is there, before any is sent."""
+    open_file(path).close()
+    return StoredFile(path.name, "", 0)
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -80,28 +91,21 @@ def _neighbours(path: Path) -> str:
     return NotFound.named("file", path.name, names).hint
 
 
-def store_file(store: Store, source: Path | BinaryIO, name: str) -> StoredFile:
-    """Return a stored file, whose bytes are on disk, and in the ledger if they were not here before.
+def receive_file(store: Store, source: BinaryIO, name: str, call: str) -> StoredFile:
+    """Return a file whose bytes wait among the uploads.
 
     Args:
-        store: where it is kept.
-        source: a path, or the stream of the bytes.
+        store: where they wait.
+        source: the stream of the bytes.
         name: the file's name, without folders.
+        call: the id of the call that it belongs to.
 
     Raises:
         Invalid: the name cannot be a file's.
     """
     if not _is_file_name(name):
         raise Invalid(f"{name!r} cannot be the name of a file.", about="file", hint="Give it without its folders.")
-    digest = store.objects.put(source)
-    size = store.objects.size(digest)
-    if size is None:
-        raise NotFound.named("object", digest)
-    subject = f"data:{digest}"
-    data = {"digest": digest, "size_bytes": size}
-    if not store.ledger.events(kinds=("object.stored",), subject=subject, limit=1):
-        actor = current_actor()  # here: the change runs in the writer's thread
-        store.database.write(lambda tx: store.ledger.append(tx, "object.stored", subject, data, actor))
+    digest, size = store.uploads.put(source, call)
     return StoredFile(name, digest, size)
 
 
@@ -113,7 +117,7 @@ def check_files(store: Store, value: Any) -> None:
         Invalid: one has another size.
     """
     if isinstance(value, StoredFile):
-        size = store.objects.size(value.digest)
+        size = store.uploads.size(value.digest)
         if size is None:
             raise NotFound.named("object", value.digest, hint=f"Send {value.name!r} first.")
         if size != value.size_bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from interlock.core.errors import MissingExtra
 from interlock.sdk import arguments as wire
-from interlock.sdk.files import check_files, open_file, store_file
+from interlock.sdk.files import check_files, open_file, receive_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,35 +34,43 @@ class LocalBackend:
         self._services: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Any:
+    def call(self, operation: Operation, arguments: Mapping[str, Any], call: str = "") -> Any:
         """Return what an operation returns; its arguments are checked as a server would check them."""
-        return self.run(operation, wire.decode(wire.encode(operation, arguments)))
+        return self.run(operation, wire.decode(wire.encode(operation, arguments)), call)
 
-    def run(self, operation: Operation, plain: Mapping[str, Any]) -> Any:
+    def run(self, operation: Operation, plain: Mapping[str, Any], call: str = "") -> Any:
         """Return what an operation returns for plain, unchecked values, such as a decoded request.
+
+        Args:
+            operation: what is run.
+            plain: its arguments by name.
+            call: the id under which its files were sent; what it does not keep of them is gone afterwards.
 
         Raises:
             MissingExtra: the operation needs a library of an extra that is not installed.
             Error: whatever the operation raises.
         """
-        ready = wire.typed(operation, plain)
-        for value in ready.values():
-            check_files(self.store, value)
         try:
+            ready = wire.typed(operation, plain)
+            for value in ready.values():
+                check_files(self.store, value)
             return getattr(self._service(operation.service), operation.name)(**ready)
         except ModuleNotFoundError as error:  # the border of a core install: every heavy import is behind it
             if missing := MissingExtra.behind(error):
                 raise missing from error
             raise
+        finally:
+            if call:
+                self.store.uploads.release(call)
 
-    def put(self, path: Path) -> StoredFile:
-        """Return a file, stored."""
+    def put(self, path: Path, call: str) -> StoredFile:
+        """Return a file, which waits for its call."""
         with open_file(path) as source:
-            return store_file(self.store, source, path.name)
+            return receive_file(self.store, source, path.name, call)
 
-    def put_stream(self, name: str, source: BinaryIO) -> StoredFile:
-        """Return a stream of bytes as a file of this name, stored."""
-        return store_file(self.store, source, name)
+    def put_stream(self, name: str, source: BinaryIO, call: str) -> StoredFile:
+        """Return a stream of bytes as a file of this name, which waits for its call."""
+        return receive_file(self.store, source, name, call)
 
     def read(self, digest: str) -> bytes:
         """Return the bytes of an object, checked."""

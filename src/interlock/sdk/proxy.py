@@ -6,6 +6,7 @@ import difflib
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from interlock.core.ids import new_id
 from interlock.sdk.arguments import bind, title
 from interlock.sdk.files import send_files
 
@@ -60,4 +61,6 @@ def _method(operation: Operation, function: Callable[..., Any], backend: Backend
 
 def run(operation: Operation, arguments: dict[str, Any], backend: Backend) -> Any:
     """Return what an operation returns, after its files are sent; the names of its arguments are checked already."""
-    return backend.call(operation, send_files(operation, arguments, backend.put))
+    call = new_id()
+    sent = send_files(operation, arguments, lambda path: backend.put(path, call))
+    return backend.call(operation, sent, call)

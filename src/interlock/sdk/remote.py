@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MSGPACK: Final = "application/msgpack"
+CALL: Final = "Interlock-Call"  # the id that binds files to the operation that they are sent for
 _PROBLEM: Final = "application/problem+json"
 _PAUSES_S: Final = (0.1, 0.4)  # before the second and the third try of a reading call
 _CHUNK: Final = 1 << 20
@@ -50,11 +51,11 @@ class RemoteBackend:
         self._read_s = read_s
         self._write_s = write_s
 
-    def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Any:
+    def call(self, operation: Operation, arguments: Mapping[str, Any], call: str = "") -> Any:
         """Return what an operation returns."""
         body = wire.encode(operation, arguments)
         path = f"/api/v1/{operation.service}/{operation.name}"
-        headers = {"Content-Type": MSGPACK, "Accept": MSGPACK}
+        headers = {"Content-Type": MSGPACK, "Accept": MSGPACK, **({CALL: call} if call else {})}
 
         def ask(timeout_s: float) -> bytes:
             with self._answer("POST", path, body, headers, timeout_s) as response:
@@ -66,13 +67,13 @@ class RemoteBackend:
         except msgspec.MsgspecError as error:
             raise self._not_ours(f"an answer that is no result of {wire.title(operation)} ({error})") from None
 
-    def put(self, path: Path) -> StoredFile:
-        """Return a file of this machine, stored by the server."""
+    def put(self, path: Path, call: str) -> StoredFile:
+        """Return a file of this machine, which waits at the server for its call."""
         with open_file(path) as source:
             size = os.fstat(source.fileno()).st_size
             reader = _Counting(source, size, path.name)
-            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-            target = "/api/v1/objects?" + urlencode({"name": path.name})
+            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size), CALL: call}
+            target = "/api/v1/uploads?" + urlencode({"name": path.name})
             with self._answer("PUT", target, reader, headers, self._write_s) as response:  # type: ignore[arg-type]
                 answer = response.read()
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from interlock.core.errors import Error, Invalid
 from interlock.core.files import is_digest
+from interlock.core.ids import new_id
 from interlock.sdk.arguments import check_names
 from interlock.sdk.catalog import Catalog
 from interlock.sdk.local import LocalBackend
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 class Workspace:
     """All services of one workspace, as attributes: `workspace.data.ingest("people", ["people.csv"])`.
 
-    Wherever an operation takes a `StoredFile`, a path of this machine may be given; its bytes are stored (or sent)
-    first. Use it as a context manager, or `close` it.
+    Wherever an operation takes a `StoredFile`, a path of this machine may be given; its bytes are sent first, and kept
+    only if the operation keeps them. Use it as a context manager, or `close` it.
 
     Args:
         backend: the folder or server behind it.
@@ -126,13 +127,13 @@ class Workspace:
         return run(found, dict(arguments), self.backend)
 
     def upload(self, path: str | os.PathLike[str]) -> StoredFile:
-        """Return a file of this machine, stored.
+        """Return a file of this machine, sent: for a day it can be given to operations, which may keep it.
 
         Raises:
             NotFound: there is no such file.
             Invalid: it is a folder, or may not be read.
         """
-        return self.backend.put(Path(path))
+        return self.backend.put(Path(path), new_id())
 
     def read(self, digest: str) -> bytes:
         """Return the bytes of an object, checked against its digest.

@@ -30,7 +30,7 @@ PERMISSIONS: Final[Mapping[tuple[str, str], Permission | None]] = {
     ("GET", "/"): Permission.LEDGER_READ,
     ("GET", "/health"): None,
     ("GET", "/api/v1/openapi.json"): None,
-    ("PUT", "/api/v1/objects"): Permission.DATA_WRITE,
+    ("PUT", "/api/v1/uploads"): Permission.DATA_WRITE,
     ("GET", "/api/v1/objects/{digest}"): Permission.DATA_READ,
 }
 
@@ -71,7 +71,7 @@ def create_app(
         ("GET", "/"): api.page,
         ("GET", "/health"): api.health,
         ("GET", "/api/v1/openapi.json"): api.openapi,
-        ("PUT", "/api/v1/objects"): api.put_object,
+        ("PUT", "/api/v1/uploads"): api.put_upload,
         ("GET", "/api/v1/objects/{digest}"): api.get_object,
     }
     own = [Route(path, guarded(endpoint), methods=[method]) for (method, path), endpoint in endpoints.items()]

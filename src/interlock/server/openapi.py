@@ -129,17 +129,23 @@ def _problem() -> dict[str, Any]:
 
 _STORED_FILE: Final = {_JSON: {"schema": {"$ref": _REF.format(name="StoredFile")}}}
 _OTHER_PATHS: Final[dict[str, Any]] = {
-    "/api/v1/objects": {
+    "/api/v1/uploads": {
         "put": {
-            "operationId": "objects.put",
-            "summary": "Store a file: its bytes are the body.",
+            "operationId": "uploads.put",
+            "summary": "Send a file (its bytes are the body) for an operation, which may keep it.",
             "x-interlock-permission": "data.write",
-            "x-interlock-emits": ["object.stored"],
             "parameters": [
-                {"name": "name", "in": "query", "description": "The file's name.", "schema": {"type": "string"}}
+                {"name": "name", "in": "query", "description": "The file's name.", "schema": {"type": "string"}},
+                {
+                    "name": "Interlock-Call",
+                    "in": "header",
+                    "description": "A ULID: the operation that is called under it has the file, which goes when it"
+                    " ends. Without one the file waits for a day.",
+                    "schema": {"type": "string"},
+                },
             ],
             "requestBody": {"required": True, "content": {_BYTES: {}}},
-            "responses": {"200": {"description": "The stored file.", "content": _STORED_FILE}, **_errors({})},
+            "responses": {"200": {"description": "The file, for operations.", "content": _STORED_FILE}, **_errors({})},
         }
     },
     "/api/v1/objects/{digest}": {

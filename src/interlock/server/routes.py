@@ -1,4 +1,4 @@
-"""The routes of the API: operations, objects, health, the description of all, and the page."""
+"""The routes of the API: operations, uploads, objects, health, the description of all, and the page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from interlock.core.operations import Operation
     from interlock.sdk.workspace import Workspace
     from interlock.server.guard import Access
 
@@ -69,15 +68,22 @@ class Api:
         form = bodies.form(request)
         body = await bodies.read(request, self._limits.arguments)
         wants_msgpack = request.headers.get("accept") == bodies.MSGPACK
-        answer = await self._as_actor(request, lambda: self._run(found, body, form, wants_msgpack=wants_msgpack))
+        call = request.headers.get("interlock-call", "")
+
+        def run() -> bytes:
+            result = self._backend.run(found, bodies.decode(body, form), call)
+            return msgspec.msgpack.encode(result) if wants_msgpack else msgspec.json.encode(result)
+
+        answer = await self._as_actor(request, run)
         return Response(answer, media_type=bodies.MSGPACK if wants_msgpack else bodies.JSON)
 
-    async def put_object(self, request: Request) -> Response:
-        """Store a file: `PUT /api/v1/objects?name=NAME`, its bytes being the body."""
+    async def put_upload(self, request: Request) -> Response:
+        """Take a file for an operation: `PUT /api/v1/uploads?name=NAME`, its bytes being the body."""
         bodies.check_length(request, self._limits.file)
         stream = cast("BinaryIO", bodies.BodyStream(request, self._limits.file))
         name = request.query_params.get("name", "file")
-        stored = await self._as_actor(request, lambda: self._backend.put_stream(name, stream))
+        call = request.headers.get("interlock-call") or new_id()
+        stored = await self._as_actor(request, lambda: self._backend.put_stream(name, stream, call))
         return Response(msgspec.json.encode(stored), media_type=bodies.JSON)
 
     async def get_object(self, request: Request) -> Response:
@@ -117,10 +123,6 @@ class Api:
         )
         text = await self._in_thread(lambda: page.render(self.workspace))
         return HTMLResponse(text, headers={"Content-Security-Policy": policy})
-
-    def _run(self, operation: Operation, body: bytes, form: str, *, wants_msgpack: bool) -> bytes:
-        result = self._backend.run(operation, bodies.decode(body, form))
-        return msgspec.msgpack.encode(result) if wants_msgpack else msgspec.json.encode(result)
 
     async def _as_actor(self, request: Request, work: Callable[[], T]) -> T:
         peer = request.client.host if request.client else "unknown"

@@ -6,6 +6,7 @@ and get their name by a rename that is synced too; so an object is whole or not 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -67,17 +68,14 @@ class FolderObjects:
             NotFound: it is not here.
             Corrupt: its bytes have changed.
         """
-        checker = hashlib.sha256()
         try:
             with self._path(digest).open("rb") as source, target.open("wb") as sink:
-                while chunk := source.read(_CHUNK):
-                    checker.update(chunk)
-                    sink.write(chunk)
+                found = copy_and_hash(source, sink)
         except FileNotFoundError as error:
             if error.filename == str(target):
                 raise
             raise NotFound.named("object", digest) from None
-        if checker.hexdigest() != digest:
+        if found != digest:
             target.unlink()
             raise _changed(digest)
 
@@ -100,31 +98,50 @@ class FolderObjects:
         return self.root / digest[:2] / digest[2:]
 
     def _write(self, source: BinaryIO) -> str:
-        checker = hashlib.sha256()
-        handle, name = tempfile.mkstemp(dir=self._incoming)
-        try:
-            with os.fdopen(handle, "wb") as sink:
-                while chunk := source.read(_CHUNK):
-                    checker.update(chunk)
-                    sink.write(chunk)
-                sink.flush()
-                os.fsync(sink.fileno())
-            digest = checker.hexdigest()
-            target = self._path(digest)
-            if not target.parent.exists():
-                target.parent.mkdir(exist_ok=True)
-                sync_folder(self.root)
-            Path(name).chmod(0o444)
-            Path(name).replace(target)
-        except BaseException as error:
-            Path(name).unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.errno in _NO_ROOM:
-                raise Unavailable(
-                    f"The object cannot be stored: {error.strerror}.", about="object", hint="Make room on the disk."
-                ) from None
-            raise
+        with making_room():
+            handle, name = tempfile.mkstemp(dir=self._incoming)
+            try:
+                with os.fdopen(handle, "wb") as sink:
+                    digest = copy_and_hash(source, sink)
+                    sink.flush()
+                    os.fsync(sink.fileno())
+                target = self._path(digest)
+                if not target.parent.exists():
+                    target.parent.mkdir(exist_ok=True)
+                    sync_folder(self.root)
+                Path(name).chmod(0o444)
+                Path(name).replace(target)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
         sync_folder(target.parent)
         return digest
+
+
+def copy_and_hash(source: BinaryIO, sink: BinaryIO) -> str:
+    """Return the SHA-256 of a stream's bytes, which are copied to another."""
+    checker = hashlib.sha256()
+    while chunk := source.read(_CHUNK):
+        checker.update(chunk)
+        sink.write(chunk)
+    return checker.hexdigest()
+
+
+@contextlib.contextmanager
+def making_room() -> Iterator[None]:
+    """Say that the disk is full in the words of our errors.
+
+    Raises:
+        Unavailable: it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise Unavailable(
+                f"The object cannot be stored: {error.strerror}.", about="object", hint="Make room on the disk."
+            ) from None
+        raise
 
 
 def sync_folder(path: Path) -> None:

@@ -16,6 +16,7 @@ from interlock.store.objects import FolderObjects, sync_folder
 from interlock.store.predictions import PredictionLog
 from interlock.store.series import Series
 from interlock.store.sqlite import SqliteDatabase
+from interlock.store.uploads import Uploads
 
 if TYPE_CHECKING:
     from interlock.core.ports import Database, ObjectStore
@@ -39,6 +40,7 @@ class Store:
         project: the folder beside it, with interlock.toml and the user's code.
         database: entities, events, the queue.
         objects: bytes by digest.
+        uploads: bytes of clients, until an operation keeps them.
         ledger: every event, provable.
         series: metric points.
         predictions: the prediction log.
@@ -52,6 +54,7 @@ class Store:
         self.identity = _identity(root)
         self.database: Database = SqliteDatabase(root / "interlock.db")
         self.objects: ObjectStore = FolderObjects(root / "objects")
+        self.uploads = Uploads(root / "uploads", self.objects)
         self.ledger = Ledger(self.database, self.clock, root / "keys", f"interlock/{self.identity.id.lower()}")
         self.series = Series(self.database)
         self.predictions = PredictionLog(root / "predictions")

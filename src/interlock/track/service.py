@@ -126,14 +126,14 @@ class TrackService:
             file: the file.
 
         Raises:
+            NotFound: there is no such run.
             Invalid: the path leaves the run's folder.
         """
-        ident = self._ident(run)
+        ident = self.run(run).id
         if not is_safe_path(path):
             raise Invalid(f"{path!r} is no path inside a run.", about="artifact", hint="Use plain relative parts.")
-        size = self._store.objects.size(file.digest)
-        if size is None:
-            raise NotFound.named("object", file.digest)
+        self._store.uploads.keep([file.digest])
+        size = file.size_bytes
 
         def change(tx: Transaction) -> None:
             tx.run(

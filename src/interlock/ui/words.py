@@ -21,7 +21,6 @@ _FEW: Final = 3
 # What is worth telling of each kind of event, beside its subject.
 _TOLD: Final = {
     "project.applied": "{changes}",
-    "object.stored": "{size_bytes} bytes",
     "dataset_version.created": "{rows} rows",
     "contract.set": "{columns} columns",
     "experiment.created": "{name}",
