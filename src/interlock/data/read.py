@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from interlock.store.uploads import Uploads
 
 
-def read_files(
-    uploads: Uploads, files: Sequence[StoredFile], where: str, contract: Contract | None
-) -> pl.DataFrame:
+def read_files(uploads: Uploads, files: Sequence[StoredFile], where: str, contract: Contract | None) -> pl.DataFrame:
     """Return the rows of files, one after the other, that satisfy a condition.
 
     Args:
