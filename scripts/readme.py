@@ -1,4 +1,7 @@
-"""Clone, `make demo`, and put its output into README.md, between the marks. `tests/docs/test_readme.py` compares the two."""
+"""Clone, `make demo`, and put its output into README.md, between the marks.
+
+`tests/docs/test_readme.py` compares the two.
+"""
 
 from __future__ import annotations
 

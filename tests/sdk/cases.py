@@ -49,6 +49,11 @@ class Case(NamedTuple):
     arguments: dict[str, Any] | Callable[[Past], dict[str, Any]] | None = None
 
 
+def answers(past: Past, people: str, month: int, deployment: str = "d", model: str = "m@1") -> dict[str, Any]:
+    """Return the arguments that let a version answer for the people of a file."""
+    return {"people": past.folder / people, "deployment": deployment, "model": model, "month": month}
+
+
 CASES: list[Case] = [
     # notes: the example service of these tests
     Case("notes.add", lambda past: {"title": "first", "files": [past.folder / "people.csv"]}),
@@ -213,6 +218,15 @@ CASES: list[Case] = [
     Case("registry.model", {"model": "m"}),
     Case("registry.models"),
     Case("registry.bundle", {"version": "m@1"}),
+    Case(  # a second version, of a run whose environment is known
+        "registry.register",
+        lambda past: {
+            "model": "m",
+            "run": past.last("train.run").id,
+            "bundle": past.bundle,
+            "data": ["data:people@1"],
+        },
+    ),
     # audit
     Case("audit.check", {"version": "m@1"}),
     Case("audit.policy", {"model": "m"}),
@@ -231,6 +245,11 @@ CASES: list[Case] = [
     Case("audit.refuse", {"version": "m@9", "reason": "no"}),
     Case("audit.approve", {"version": "m@1", "note": "fine"}),
     Case("registry.approvals", {"version": "m@1"}),
+    Case("audit.check", {"version": "m@2"}),
+    Case("audit.refuse", {"version": "m@2", "reason": "not before it is explained"}),
+    Case("audit.approve", {"version": "m@2"}),
+    Case("audit.check", {"version": "m@2"}),
+    Case("audit.approve", {"version": "m@2", "note": "it is"}),
     # deploy
     Case("deploy.show", {"name": "d"}),
     Case("deploy.deploy", {"name": "d", "model": "m@1", "canary": 0.5}),
@@ -243,6 +262,16 @@ CASES: list[Case] = [
     Case("deploy.rollback", {"name": "d"}),
     Case("deploy.start", {"name": "d"}),
     Case("deploy.start", {"name": "e"}),
+    Case("deploy.deploy", {"name": "d", "model": "m@2", "canary": 0.25}),
+    Case("deploy.rollback", {"name": "d", "reason": "no gain"}),
+    Case("deploy.deploy", {"name": "d", "model": "m@2", "canary": 0.5}),
+    Case("deploy.promote", {"name": "d", "reason": "as good"}),
+    Case("deploy.rollback", {"name": "d", "reason": "worse after all"}),
+    Case("deploy.rollback", {"name": "d"}),
+    Case("deploy.revisions", {"name": "d"}),
+    Case("deploy.stop", {"name": "d"}),
+    Case("deploy.start", {"name": "d"}),
+    Case("registry.model", {"model": "m"}),
     # monitor
     Case("monitor.set", {"name": "d", "plan": {"deployment": "d", "id": "person", "target": "employed"}}),
     Case("monitor.set", {"name": "d", "plan": {"deployment": "d", "id": "p", "target": "t", "window": "often"}}),
@@ -255,10 +284,23 @@ CASES: list[Case] = [
     Case("monitor.look", {"name": "d", "until": "some day"}),
     Case("monitor.show", {"name": "d"}),
     Case("monitor.show", {"name": "e"}),
+    Case("monitor.replay", {"name": "d", "model": "m@1"}),
+    # monitor, with answers: a calm month, then one of other people; then their labels; then two calm months
+    Case("notes.answer", lambda past: answers(past, "people.csv", 1)),
+    Case("notes.answer", lambda past: answers(past, "older.csv", 2)),
+    Case("monitor.look", {"name": "d", "until": "2026-03-01"}),
+    Case("monitor.look", {"name": "d", "until": "2026-03-01"}),
+    Case("monitor.label", lambda past: {"name": "d", "file": past.folder / "older.csv"}),
+    Case("monitor.look", {"name": "d", "until": "2026-03-01"}),
+    Case("monitor.show", {"name": "d"}),
+    Case("notes.answer", lambda past: answers(past, "people.csv", 3)),
+    Case("notes.answer", lambda past: answers(past, "people.csv", 4)),
+    Case("monitor.look", {"name": "d", "until": "2026-05-01"}),
     Case("monitor.monitors"),
     Case("monitor.windows", {"name": "d"}),
+    Case("monitor.prediction", lambda past: {"id": past.last("notes.answer")[0]}),
     Case("monitor.prediction", {"id": "01ARZ3NDEKTSV4RRFFQ69G5FAV"}),
-    Case("monitor.replay", {"name": "d", "model": "m@1"}),
+    Case("monitor.replay", {"name": "d", "model": "m@2", "until": "2026-03-01"}),
     # loop
     Case("loop.turn"),
     Case("loop.plan"),
@@ -267,6 +309,19 @@ CASES: list[Case] = [
     Case("loop.turn", {"until": "2026-03-02"}),
     Case("loop.turn", {"until": "some day"}),
     Case("loop.candidate", {"pipeline": "tarin"}),
+    Case("loop.jobs"),
+    # loop, all the way round: a model is trained, approved and deployed; the world changes; it is replaced
+    Case("loop.candidate", {"pipeline": "train", "args": {"people": "data:people@1"}}),
+    Case("train.steps", lambda past: {"run": past.last("loop.candidate").run}),
+    Case("audit.approve", {"version": "grown@1"}),
+    Case("loop.turn"),
+    Case("notes.answer", lambda past: answers(past, "older.csv", 2, "g", "grown@1")),
+    Case("monitor.label", lambda past: {"name": "g", "file": past.folder / "older.csv"}),
+    Case("loop.turn", {"until": "2026-03-02"}),
+    Case("loop.turn", {"until": "2026-03-02"}),
+    Case("loop.why", lambda past: {"ref": f"prediction:{past.last('notes.answer')[0]}"}),
+    Case("loop.why", {"ref": "model:grown@challenger"}),
+    Case("deploy.stop", {"name": "g"}),
     Case("loop.jobs"),
     Case("loop.jobs", {"limit": 1}),
     Case("loop.why", {"ref": "model:m@1"}),
@@ -277,6 +332,8 @@ CASES: list[Case] = [
     Case("deploy.show", {"name": "d"}),
     Case("audit.refuse", {"version": "m@1", "reason": "after all"}),
     Case("registry.move", {"version": "m@1", "stage": "retired", "reason": "old"}),
+    Case("registry.move", {"version": "m@2", "stage": "retired", "reason": "old"}),
     Case("loop.status"),
+    Case("ledger.events", {"limit": 10_000}),  # everything that was written down
     Case("ledger.verify"),
 ]

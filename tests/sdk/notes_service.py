@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+import tempfile
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -170,6 +172,58 @@ class NotesService:
             version: a number or a name.
         """
         return {"value": value, "numbers": numbers, "pairs": pairs, "version": version}
+
+    @operation(Permission.TRACK_WRITE, emits=("experiment.created",))
+    def answer(self, people: StoredFile, deployment: str, model: str, month: int) -> list[str]:
+        """Let a version answer for people, one a minute; this is logged as the data plane logs it.
+
+        Args:
+            people: CSV with the columns that the version reads, and `person`.
+            deployment: where it answers.
+            model: the version.
+            month: of 2026; its first minute is when the first one is asked about.
+        """
+        import polars as pl
+
+        from interlock.monitor.replay import score_rows
+        from interlock.registry.service import RegistryService
+        from interlock.store.predictions import Prediction, PredictionWriter
+
+        registry = RegistryService(self._store)
+        version = registry.version(model)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "people.csv"
+            self._store.uploads.fetch(people.digest, path)
+            rows = pl.read_csv(path)
+        read = [column.name for column in registry.read_bundle(version.bundle).inputs]
+        scores = score_rows(registry, version.bundle, rows)
+        start = datetime(2026, month, 1, tzinfo=UTC)
+        made = [
+            Prediction(
+                id=new_id(),
+                at=to_micros(self._store.clock.now()),
+                occurred_at=to_micros(start + timedelta(minutes=number)),
+                deployment=deployment,
+                model=version.ref,
+                bundle=version.bundle,
+                revision=1,
+                request_id=f"{month}-{number}",
+                row=0,
+                subject=str(row["person"]),
+                inputs={column: row[column] for column in read},
+                score=float(scores[number]),
+                label=int(scores[number] >= 0.5),
+                route="champion",
+            )
+            for number, row in enumerate(rows.iter_rows(named=True))
+        ]
+        writer = PredictionWriter(self._store.predictions.folder)
+        writer.append(made).result(10)
+        writer.close()
+        told = {"name": f"{deployment} in month {month}"}
+        ledger, subject = self._store.ledger, f"experiment:{made[0].id}"
+        self._store.database.write(lambda tx: ledger.append(tx, "experiment.created", subject, told, current_actor()))
+        return [prediction.id for prediction in made]
 
     @operation(Permission.TRACK_READ)
     def limits(self) -> list[float]:
