@@ -67,12 +67,36 @@ class ObjectStore(Protocol):
         """Write the bytes of an object to a file."""
         ...
 
+    def open(self, digest: str) -> BinaryIO:
+        """Return an object as a file that can seek; whoever reads it checks it."""
+        ...
+
     def size(self, digest: str) -> int | None:
         """Return how many bytes an object has, or None when it is not here."""
         ...
 
+    def hold(self, digest: str) -> bool:
+        """Return whether an object is here; if so, no collection removes it for a day, so that it can be named."""
+        ...
+
     def digests(self) -> Iterable[str]:
         """Return the digests of all objects here."""
+        ...
+
+
+class Removable(Protocol):
+    """An object store from which a collection may remove what nothing names."""
+
+    def age(self, digest: str) -> float | None:
+        """Return when an object was last put or held (seconds since 1970), or None when it is not here."""
+        ...
+
+    def remove(self, digest: str, before: float) -> bool:
+        """Return whether an object was removed: not one that was put or held since `before`."""
+        ...
+
+    def sweep(self, before: float) -> None:
+        """Clear away what calls that broke off before then have left."""
         ...
 
 

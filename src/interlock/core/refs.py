@@ -19,7 +19,20 @@ from interlock.core.errors import Invalid
 VERSIONED: Final = frozenset({"data", "model"})
 PATHED: Final = frozenset({"run", "data", "model"})
 KINDS: Final = frozenset(
-    {"data", "model", "run", "experiment", "pipeline", "deployment", "monitor", "prediction", "job", "event", "alarm"}
+    {
+        "alarm",
+        "data",
+        "deployment",
+        "event",
+        "experiment",
+        "job",
+        "logged_model",
+        "model",
+        "monitor",
+        "pipeline",
+        "prediction",
+        "run",
+    }
 )
 LATEST: Final = "latest"
 _NAME: Final = re.compile(r"[^\s/:@\x00-\x1f\x7f](?:[^/:@\x00-\x1f\x7f]{0,248}[^\s/:@\x00-\x1f\x7f])?\Z")

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from interlock.core.errors import Error, Invalid, NotFound
 from interlock.core.operations import Permission
 from interlock.server.guard import Access, Guard
+from interlock.server.mlflow.app import MlflowApp
 from interlock.server.problems import Refusal, request_id, respond
 from interlock.server.routes import Api, Limits, guarded
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 # Routes that are no operations, and what a caller must be allowed; None is open to everybody who reaches the server.
 PERMISSIONS: Final[Mapping[tuple[str, str], Permission | None]] = {
     ("GET", "/"): Permission.LEDGER_READ,
-    ("GET", "/health"): None,
     ("GET", "/api/v1/openapi.json"): None,
     ("PUT", "/api/v1/uploads"): Permission.DATA_WRITE,
     ("GET", "/api/v1/objects/{digest}"): Permission.DATA_READ,
@@ -69,7 +69,6 @@ def create_app(
 
     endpoints: dict[tuple[str, str], Any] = {
         ("GET", "/"): api.page,
-        ("GET", "/health"): api.health,
         ("GET", "/api/v1/openapi.json"): api.openapi,
         ("PUT", "/api/v1/uploads"): api.put_upload,
         ("GET", "/api/v1/objects/{digest}"): api.get_object,
@@ -82,7 +81,7 @@ def create_app(
         exception_handlers={HTTPException: refuse, Exception: refuse},
     )
     app.router.redirect_slashes = False
-    return Guard(app, access)
+    return Guard(MlflowApp(workspace, access, api.pool, app), access)
 
 
 def _routing_error(request: Request, error: Exception) -> Exception:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -12,6 +12,8 @@ from interlock.core.errors import Invalid, Unavailable
 from interlock.server.problems import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.requests import Request
 
 JSON: Final = "application/json"
@@ -91,17 +93,26 @@ def too_large(most: int) -> Refusal:
     return Refusal(413, error, {"Connection": "close"})
 
 
+class Streaming(Protocol):
+    """A request whose body comes in pieces."""
+
+    def stream(self) -> AsyncIterator[bytes]:
+        """Yield the pieces."""
+        ...
+
+
 class BodyStream(io.RawIOBase):
     """A request's body as a file that a worker thread reads while the event loop receives it.
 
     Args:
         request: whose body it is.
         most: the largest size that is taken, in bytes.
+        loop: where it is received; None for the loop that runs here.
     """
 
-    def __init__(self, request: Request, most: int) -> None:
+    def __init__(self, request: Streaming, most: int, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._pieces = request.stream()
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop or asyncio.get_running_loop()
         self._most = most
         self._taken = 0
 

@@ -56,11 +56,11 @@ class Api:
         self._access = access
         self._limits = limits
         # Threads that stay: the database keeps a connection for each.
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="interlock-operation")
+        self.pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="interlock-operation")
 
     def close(self) -> None:
         """Let the operations that run finish, and take no more."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.pool.shutdown(wait=True, cancel_futures=True)
 
     async def operation(self, request: Request) -> Response:
         """Run an operation: `POST /api/v1/<service>/<operation>`."""
@@ -99,11 +99,6 @@ class Api:
         headers["Content-Length"] = str(size)
         return StreamingResponse(self._pieces(file), headers=headers, media_type="application/octet-stream")
 
-    async def health(self, _: Request) -> Response:
-        """Answer 200 if the database does."""
-        await self._in_thread(lambda: self._backend.store.database.one("SELECT 1"))
-        return Response(b'{"status":"ok"}', media_type=bodies.JSON)
-
     async def openapi(self, _: Request) -> Response:
         """Answer with the OpenAPI description."""
         return Response(await self._in_thread(lambda: self._description), media_type=bodies.JSON)
@@ -135,7 +130,7 @@ class Api:
         return await self._in_thread(run)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
 
     @functools.cached_property
     def _description(self) -> bytes:

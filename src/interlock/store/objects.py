@@ -40,7 +40,7 @@ class FolderObjects:
         """
         if isinstance(source, bytes):
             found = hashlib.sha256(source).hexdigest()
-            return found if self.size(found) is not None else self._write(io.BytesIO(source))
+            return found if self.hold(found) else self._write(io.BytesIO(source))
         if isinstance(source, Path):
             with source.open("rb") as file:
                 return self._write(file)
@@ -58,7 +58,7 @@ class FolderObjects:
         except FileNotFoundError:
             raise NotFound.named("object", digest) from None
         if hashlib.sha256(data).hexdigest() != digest:
-            raise _changed(digest)
+            raise changed(digest)
         return data
 
     def fetch(self, digest: str, target: Path) -> None:
@@ -77,12 +77,66 @@ class FolderObjects:
             raise NotFound.named("object", digest) from None
         if found != digest:
             target.unlink()
-            raise _changed(digest)
+            raise changed(digest)
+
+    def open(self, digest: str) -> BinaryIO:
+        """Return an object as a file, for those who check it as they read it.
+
+        Raises:
+            NotFound: it is not here.
+        """
+        try:
+            return self._path(digest).open("rb")
+        except FileNotFoundError:
+            raise NotFound.named("object", digest) from None
 
     def size(self, digest: str) -> int | None:
         """Return how many bytes an object has, or None when it is not here."""
         try:
             return self._path(digest).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def hold(self, digest: str) -> bool:
+        """Return whether an object is here; if so, no collection removes it for a day, so that it can be named."""
+        try:
+            os.utime(self._path(digest))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def remove(self, digest: str, before: float) -> bool:
+        """Return whether an object was removed: not one that was put or held since `before` (seconds since 1970).
+
+        It is moved aside before its age is looked at: whoever holds it meanwhile either made it young, and it goes
+        back, or finds it missing and writes it again.
+        """
+        path = self._path(digest)
+        aside = self._incoming / f"removed.{digest}"
+        try:
+            path.replace(aside)
+            if aside.stat().st_mtime >= before:
+                aside.replace(path)
+                return False
+            aside.unlink()
+        except FileNotFoundError:  # it was not here, or somebody else collects too
+            return False
+        return True
+
+    def sweep(self, before: float) -> None:
+        """Clear away what broken-off calls left: half-written bytes, and a removal that was not decided."""
+        for path in self._incoming.iterdir():
+            digest = path.name.removeprefix("removed.")
+            with contextlib.suppress(FileNotFoundError):
+                if digest != path.name:
+                    path.replace(self._path(digest))
+                elif path.stat().st_mtime < before:
+                    path.unlink()
+
+    def age(self, digest: str) -> float | None:
+        """Return when an object was last put or held (seconds since 1970), or None when it is not here."""
+        try:
+            return self._path(digest).stat().st_mtime
         except FileNotFoundError:
             return None
 
@@ -153,7 +207,8 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def _changed(digest: str) -> Corrupt:
+def changed(digest: str) -> Corrupt:
+    """Return the error that says that an object is not what its name says."""
     return Corrupt(
         f"Object {digest} has changed on disk: its bytes no longer have this digest.",
         about="object",

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import operator
+from array import array
 from bisect import bisect_left, bisect_right
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from interlock.core.canonical import digest
 from interlock.core.errors import Corrupt, Invalid
-from interlock.store.segments import Points, join, read_summary, unpack
+from interlock.store import inbox
+from interlock.store.inbox import distinct
+from interlock.store.segments import MAX_POINTS, Points, join, pack, rank, read_summary, unpack
 
 if TYPE_CHECKING:
     from interlock.core.ports import Database, Transaction
 
 _BIGGEST = (1 << 63) - 1
+_MANY = 500  # values in one IN list
 _ADD = (
     "INSERT INTO metric_segments (run, key, first_step, digest, last_step, points, low, high, data)"
     " VALUES (:run, :key, :first_step, :digest, :last_step, :points, :low, :high, :data)"
@@ -22,7 +28,8 @@ _ADD = (
 )
 # The greatest (step, at, value) wins whatever the order in which segments come, so that a replay changes nothing.
 _LATEST = (
-    "INSERT INTO metric_latest (run, key, step, at, value) VALUES (:run, :key, :step, :at, :value)"
+    "INSERT INTO metric_latest (run, key, step, at, value, experiment)"
+    " VALUES (:run, :key, :step, :at, :value, :experiment)"
     " ON CONFLICT (run, key) DO UPDATE SET step = excluded.step, at = excluded.at, value = excluded.value"
     " WHERE excluded.step > metric_latest.step OR (excluded.step = metric_latest.step"
     " AND (excluded.at > metric_latest.at OR (excluded.at = metric_latest.at AND excluded.value IS NOT NULL"
@@ -58,7 +65,7 @@ class Series:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def append(self, tx: Transaction, run: str, key: str, segment: bytes) -> str:
+    def append(self, tx: Transaction, run: str, key: str, segment: bytes, experiment: str = "") -> str:
         """Return the digest of a segment, which belongs to the run's metric `key` when `tx` commits.
 
         The same bytes may come again: they are kept once.
@@ -68,6 +75,7 @@ class Series:
             run: the run's id.
             key: the metric's name.
             segment: what `segments.pack` returned.
+            experiment: the id of the run's experiment, among whose runs searches compare.
 
         Raises:
             Invalid: the bytes are no segment, or were changed on the way.
@@ -83,8 +91,51 @@ class Series:
         row |= {"first_step": seen.first_step, "last_step": seen.last_step, "points": seen.points}
         tx.run(_ADD, row | {"low": _known(seen.low), "high": _known(seen.high)})
         latest = {"step": seen.last_step, "at": seen.latest_at, "value": _known(seen.latest_value)}
-        tx.run(_LATEST, {"run": run, "key": key} | latest)
+        tx.run(_LATEST, {"run": run, "key": key, "experiment": experiment} | latest)
         return name
+
+    def put(self, tx: Transaction, run: str, batch: bytes) -> None:
+        """Keep points of several metrics (`inbox.pack_batch`) until `fold` packs them; reads see them at once.
+
+        Cost: one row, however many points and metrics.
+        """
+        inbox.put(tx, run, batch)
+
+    def fold(self, tx: Transaction, run: str, experiment: str) -> list[str]:
+        """Pack what waits of a run; return the digests of the segments it became.
+
+        Cost: two rows a metric; what `append` costs for each.
+        """
+        digests = []
+        for key, points in inbox.waiting(tx, run).items():
+            for start in range(0, len(points), MAX_POINTS):
+                part = points[start : start + MAX_POINTS]
+                digests.append(self.append(tx, run, key, pack(*zip(*part, strict=True)), experiment))
+        if digests:
+            inbox.clear(tx, run)
+        return digests
+
+    def merge(self, tx: Transaction, run: str, experiment: str) -> list[str]:
+        """Make the many small segments of a run few; return the digests of the new ones.
+
+        Cost: reads and writes every metric of the run that has more than one segment.
+        """
+        rows = tx.all(
+            "SELECT key FROM metric_segments WHERE run = :run GROUP BY key HAVING count(*) > 1 ORDER BY key",
+            {"run": run},
+        )
+        merged = []
+        for row in rows:
+            at = {"run": run, "key": row["key"]}
+            held = tx.all("SELECT digest, data FROM metric_segments WHERE run = :run AND key = :key", at)
+            points = distinct([point for part in held for point in _unpack(part, run, row["key"])])
+            if len(held) <= -(-len(points) // MAX_POINTS):
+                continue
+            tx.run("DELETE FROM metric_segments WHERE run = :run AND key = :key", at)
+            for start in range(0, len(points), MAX_POINTS):
+                segment = pack(*zip(*points[start : start + MAX_POINTS], strict=True))
+                merged.append(self.append(tx, run, row["key"], segment, experiment))
+        return merged
 
     def segments(self, run: str, key: str, first_step: int | None = None, last_step: int | None = None) -> list[bytes]:
         """Return the segments that hold steps of a range, as they came: for whoever unpacks them elsewhere."""
@@ -102,18 +153,45 @@ class Series:
         Raises:
             Corrupt: stored bytes are not what was written.
         """
-        rows = self._rows(run, key, first_step, last_step)
-        return _within(join([_unpack(row, run, key) for row in rows]), first_step, last_step)
+        parts = [_unpack(row, run, key) for row in self._rows(run, key, first_step, last_step)]
+        if fresh := inbox.waiting(self._database, run).get(key):
+            parts.append(_columns(fresh))
+        return _within(_once(join(parts)) if len(parts) > 1 else join(parts), first_step, last_step)
 
     def latest(self, run: str) -> dict[str, LatestValue]:
         """Return the latest value of each metric of a run, by name."""
-        rows = self._database.all("SELECT * FROM metric_latest WHERE run = :run ORDER BY key", {"run": run})
-        return {row["key"]: LatestValue(row["step"], row["at"], _value(row["value"])) for row in rows}
+        return self.latest_of([run]).get(run, {})
+
+    def latest_of(self, runs: list[str]) -> dict[str, dict[str, LatestValue]]:
+        """Return the latest values of many runs, by run and name; runs without metrics are left out.
+
+        Cost: two queries for each 500 runs, and one more for each run whose points are not packed yet.
+        """
+        found: dict[str, dict[str, LatestValue]] = {}
+        for start in range(0, len(runs), _MANY):
+            values = {f"r{number}": run for number, run in enumerate(runs[start : start + _MANY])}
+            named = f"run IN ({', '.join(f':{name}' for name in values)})"
+            query = f"SELECT run, key, step, at, value FROM metric_latest WHERE {named} ORDER BY run, key"  # noqa: S608 - our names
+            for row in self._database.all(query, values):
+                latest = LatestValue(row["step"], row["at"], _value(row["value"]))
+                found.setdefault(row["run"], {})[row["key"]] = latest
+            for row in self._database.all(f"SELECT DISTINCT run FROM metric_inbox WHERE {named}", values):  # noqa: S608
+                self._overlay(row["run"], found.setdefault(row["run"], {}))
+        return found
+
+    def _overlay(self, run: str, found: dict[str, LatestValue]) -> None:
+        """Add what waits of a run to its latest values."""
+        for key, points in inbox.waiting(self._database, run).items():
+            newest, held = LatestValue(*points[-1]), found.get(key)
+            if held is None or _rank(newest) > _rank(held):
+                found[key] = newest
+        ordered = sorted(found.items())
+        found.clear()
+        found.update(ordered)
 
     def keys(self, run: str) -> list[str]:
         """Return the names of a run's metrics, sorted."""
-        rows = self._database.all("SELECT key FROM metric_latest WHERE run = :run ORDER BY key", {"run": run})
-        return [row["key"] for row in rows]
+        return list(self.latest(run))
 
     def _rows(self, run: str, key: str, first_step: int | None, last_step: int | None) -> list[dict[str, Any]]:
         first = -_BIGGEST - 1 if first_step is None else first_step
@@ -133,6 +211,22 @@ def _unpack(row: dict[str, Any], run: str, key: str) -> Points:
             key=key,
             digest=row["digest"],
         ) from None
+
+
+def _columns(points: list[inbox.Point]) -> Points:
+    steps, ats, values = zip(*points, strict=True)
+    return Points(array("q", steps), array("q", ats), array("d", values))
+
+
+def _once(points: Points) -> Points:
+    """Return joined points without those that came twice."""
+    if all(map(operator.lt, points.steps, islice(points.steps, 1, None))):
+        return points
+    return _columns(distinct(list(points)))
+
+
+def _rank(point: LatestValue) -> tuple[int, tuple[int, bool, float]]:
+    return point.step, rank(point.at, point.value)
 
 
 def _within(points: Points, first_step: int | None, last_step: int | None) -> Points:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 import msgspec
 
 from interlock.core.files import StoredFile
 
-Status = Literal["running", "finished", "failed", "killed"]
+Status = Literal["running", "scheduled", "finished", "failed", "killed"]
+ENDED: Final = frozenset({"finished", "failed", "killed"})
 
 
 class Experiment(msgspec.Struct, frozen=True):
-    """A name under which runs are compared."""
+    """A name under which runs are compared.
+
+    Attributes:
+        lifecycle: active or deleted.
+        tags: its tags.
+    """
+
+    TABLE: ClassVar = ("id", "name", "runs", "lifecycle", "created_at")
 
     id: str
     name: str
     runs: int
     created_at: datetime
+    lifecycle: Literal["active", "deleted"] = "active"
+    tags: dict[str, str] = {}
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -56,6 +66,8 @@ class Run(msgspec.Struct, frozen=True):
     artifacts: tuple[StoredFile, ...]
     started_at: datetime
     ended_at: datetime | None
+    parent: str = ""
+    lifecycle: Literal["active", "deleted"] = "active"
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -68,7 +80,13 @@ class Metric(msgspec.Struct, frozen=True):
 
 
 class Start(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is known when a run starts."""
+    """What is known when a run starts.
+
+    Attributes:
+        id: a ULID that its maker chose, so that the start can be sent again; "" for a new one.
+        parent: the id of the run that it is nested in, or "".
+        started_at: when it began, if that was before now.
+    """
 
     experiment: str
     name: str = ""
@@ -78,3 +96,26 @@ class Start(msgspec.Struct, frozen=True, omit_defaults=True):
     cause: str = ""
     code: str = ""
     environment: str = ""
+    id: str = ""
+    parent: str = ""
+    started_at: datetime | None = None
+
+
+class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a writer sends of a run; the same number of the same writer again is nothing new.
+
+    Attributes:
+        writer: who sends, such as a ULID of its process.
+        number: counts the writer's deliveries.
+        segments: packed points (`interlock.store.segments.pack`) by metric.
+        params: values by name.
+        tags: values by name.
+        log: text that the run printed since the last delivery.
+    """
+
+    writer: str
+    number: int
+    segments: dict[str, bytes] = {}
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    log: str = ""

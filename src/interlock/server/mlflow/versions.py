@@ -1,0 +1,280 @@
+"""Model versions on the wire.
+
+A version pins the bytes of its files when it is made: what clients download is read from that pin, so that a file which
+a run replaces later does not change a version. Sources outside the server are kept as texts, *unpinned*.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+import msgspec
+
+from interlock.core.clock import to_micros
+from interlock.core.errors import NotFound
+from interlock.core.operations import Permission
+from interlock.core.refs import parse
+from interlock.registry.pins import read as read_pins
+from interlock.server.mlflow import checks
+from interlock.server.mlflow.adapter import ROOT, Adapter, present, tag_list
+from interlock.server.mlflow.artifacts import find_owner
+from interlock.server.mlflow.experiments import Tag
+from interlock.server.mlflow.routing import route
+from interlock.server.mlflow.wire import invalid, number
+from interlock.store.manifests import Entry, put_entries
+from interlock.track.logged_models import model_row
+from interlock.track.runs import run_row
+
+if TYPE_CHECKING:
+    from interlock.registry.records import ModelVersion
+
+READ, WRITE = Permission.REGISTRY_READ, Permission.REGISTRY_WRITE
+
+
+class Create(msgspec.Struct):
+    """A version to be made."""
+
+    name: str = ""
+    source: str = ""
+    run_id: str = ""
+    run_link: str = ""
+    description: str = ""
+    model_id: str = ""
+    tags: list[Tag] = []
+
+
+class VersionId(msgspec.Struct):
+    """Names a version."""
+
+    name: str = ""
+    version: str = ""
+
+    @property
+    def number(self) -> int:
+        """The version's number.
+
+        Raises:
+            Refused: it is none.
+        """
+        checks.required(name=self.name, version=self.version)
+        return version_number(self.version)
+
+
+class Describe(VersionId):
+    """A new description."""
+
+    description: str = ""
+
+
+class SetTag(VersionId):
+    """A tag of a version."""
+
+    key: str = ""
+    value: str = ""
+
+
+class Transition(VersionId):
+    """A new label, the protocol's stage."""
+
+    stage: str = ""
+    archive_existing_versions: bool = False
+
+
+@route("POST", "model-versions/create", WRITE)
+def create(adapter: Adapter, ask: Create) -> dict[str, Any]:
+    """Make the next version of a model."""
+    checks.required(name=ask.name, source=ask.source)
+    adapter.registry.models.get(adapter.database, ask.name)
+    bundle, run, origin = resolve(adapter, ask.source)
+    if ask.run_id:
+        run_row(adapter.database, ask.run_id)
+    draft = adapter.registry.versions.draft(
+        ask.name,
+        source=ask.source,
+        location="" if bundle else ask.source,
+        bundle=bundle,
+        run=ask.run_id or run,
+        origin=ask.model_id or origin,
+        run_link=ask.run_link,
+        description=ask.description,
+        tags={tag.key: tag.value for tag in ask.tags},
+    )
+    made = adapter.database.write(lambda tx: adapter.registry.versions.create(tx, draft))
+    return {"model_version": shown_version(made, adapter)}
+
+
+@route("GET", "model-versions/get", READ)
+def get(adapter: Adapter, ask: VersionId) -> dict[str, Any]:
+    """Show a version."""
+    return {"model_version": shown_version(_version(adapter, ask), adapter)}
+
+
+@route("GET", "model-versions/get-download-uri", READ)
+def download_uri(adapter: Adapter, ask: VersionId) -> dict[str, Any]:
+    """Answer where a version's files are."""
+    return {"artifact_uri": files_uri(_version(adapter, ask))}
+
+
+@route("PATCH", "model-versions/update", WRITE)
+def describe(adapter: Adapter, ask: Describe) -> dict[str, Any]:
+    """Describe a version."""
+    number_ = ask.number
+    made = adapter.database.write(
+        lambda tx: adapter.registry.versions.describe(tx, ask.name, number_, description=ask.description)
+    )
+    return {"model_version": shown_version(made)}
+
+
+@route("DELETE", "model-versions/delete", WRITE)
+def delete(adapter: Adapter, ask: VersionId) -> None:
+    """Put a version away; its number is never given again."""
+    number_ = ask.number
+    adapter.database.write(lambda tx: adapter.registry.versions.archive(tx, ask.name, number_, "deleted by a client"))
+
+
+@route("POST", "model-versions/set-tag", WRITE)
+def set_tag(adapter: Adapter, ask: SetTag) -> None:
+    """Tag a version."""
+    number_ = ask.number
+    checks.key(ask.key, "Tag")
+    adapter.database.write(lambda tx: adapter.registry.versions.tag(tx, ask.name, number_, {ask.key: ask.value}))
+
+
+@route("DELETE", "model-versions/delete-tag", WRITE)
+def delete_tag(adapter: Adapter, ask: SetTag) -> None:
+    """Take a tag of a version away."""
+    number_ = ask.number
+    adapter.database.write(lambda tx: adapter.registry.versions.untag(tx, ask.name, number_, [ask.key]))
+
+
+@route("POST", "model-versions/transition-stage", WRITE)
+def transition(adapter: Adapter, ask: Transition) -> dict[str, Any]:
+    """Give a version another label; it has no consequence for what is deployed."""
+    number_ = ask.number
+    checks.required(stage=ask.stage)
+    labels = {"none": "None", "staging": "Staging", "production": "Production", "archived": "Archived"}
+    if ask.stage.lower() not in labels:
+        raise invalid(f"Invalid Model Version stage: {ask.stage}. Value must be one of {', '.join(labels.values())}.")
+    made = adapter.database.write(
+        lambda tx: adapter.registry.versions.label(
+            tx, ask.name, number_, labels[ask.stage.lower()], archive_existing=ask.archive_existing_versions
+        )
+    )
+    return {"model_version": shown_version(made)}
+
+
+def resolve(adapter: Adapter, source: str) -> tuple[str, str, str]:
+    """Return the digest of the manifest of a source's files ("" for one outside), its run and its logged model.
+
+    Raises:
+        NotFound: it names a run, a logged model or a version that is not there, or a place without files.
+        Refused: it is a place on somebody's machine.
+    """
+    scheme = urlsplit(source).scheme
+    if scheme == "models":
+        name = source.removeprefix("models:").lstrip("/")
+        if name.startswith("m-") and "/" not in name:
+            row = model_row(adapter.database, name)
+            return _pinned(adapter, name, "", source), row["run"], name
+        copied = _named(adapter, source)
+        return copied.bundle, copied.run.removeprefix("run:"), copied.origin
+    if scheme == "runs":
+        ref = parse(source, "run")
+        run_row(adapter.database, ref.name)
+        return _run_files(adapter, ref.name, ref.path, source)
+    if scheme == "mlflow-artifacts":
+        owner = find_owner(adapter, unquote(urlsplit(source).path))
+        if owner.kind == "run":
+            return _run_files(adapter, owner.id, owner.path, source)
+        return _pinned(adapter, owner.id, owner.path, source), "", owner.id if owner.kind == "logged_model" else ""
+    if scheme in {"", "file"}:
+        raise invalid(
+            f"Invalid model version source: '{source}'. A place on a machine's disk cannot be followed; log the model"
+            " first and name it as runs:/RUN/path or models:/m-ID."
+        )
+    return "", "", ""
+
+
+def _run_files(adapter: Adapter, run: str, path: str, source: str) -> tuple[str, str, str]:
+    """Return the files of a run's folder, for which a logged model of this name may stand (clients since 3.0)."""
+    if adapter.tracker.artifacts.all(run, path):
+        return _pinned(adapter, run, path, source), run, ""
+    row = adapter.database.one(
+        "SELECT id FROM logged_models WHERE run = :run AND name = :name AND lifecycle = 'active'"
+        " ORDER BY created_at DESC LIMIT 1",
+        {"run": run, "name": path},
+    )
+    if row is None:
+        raise NotFound(f"Run {run} has no files under {path!r}.", about="artifact", hint="Log the model first.")
+    return _pinned(adapter, row["id"], "", source), run, row["id"]
+
+
+def _pinned(adapter: Adapter, owner: str, path: str, source: str) -> str:
+    files = adapter.tracker.artifacts.all(owner, path)
+    below = f"{path}/" if path else ""
+    if not files:
+        return put_entries(adapter.store.objects, [])
+    entries = [Entry(file.name.removeprefix(below) or source, file.size_bytes, file.digest) for file in files]
+    return put_entries(adapter.store.objects, entries)
+
+
+def _named(adapter: Adapter, source: str) -> ModelVersion:
+    ref = parse(source, "model")
+    if ref.version is not None:
+        return adapter.registry.versions.get(adapter.database, ref.name, ref.version)
+    if ref.alias and ref.alias != "latest":
+        return adapter.registry.aliases.get(adapter.database, ref.name, ref.alias)
+    newest = adapter.registry.versions.newest(adapter.database, ref.name)
+    if newest is None:
+        raise NotFound.named("model_version", source)
+    return newest
+
+
+def version_number(text: str) -> int:
+    """Return a version's number.
+
+    Raises:
+        Refused: the text is none.
+    """
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise invalid(f"Model version must be an integer, got '{text}'.")
+    return int(text)
+
+
+def _version(adapter: Adapter, ask: VersionId) -> ModelVersion:
+    return adapter.registry.versions.get(adapter.database, ask.name, ask.number)
+
+
+def files_uri(version: ModelVersion) -> str:
+    """Return where clients find a version's files: in the registry if they are pinned, else where its source says."""
+    if not version.bundle:
+        return version.location or version.source
+    return f"{ROOT}/registry/{quote(version.model)}/{version.version}"
+
+
+def shown_version(version: ModelVersion, adapter: Adapter | None = None) -> dict[str, Any]:
+    """Return a version as the protocol has it; with the adapter given, params and metrics of what it rests on too."""
+    more: dict[str, Any] = {}
+    if adapter is not None and version.pins:
+        pins = read_pins(adapter.store.objects, version.pins)
+        more["model_params"] = [{"name": name, "value": value} for name, value in pins.params.items()]
+        more["model_metrics"] = [{"key": key, "value": number(float(value))} for key, value in pins.metrics.items()]
+    return present(
+        name=version.model,
+        version=str(version.version),
+        creation_timestamp=to_micros(version.created_at) // 1000,
+        last_updated_timestamp=to_micros(version.updated_at or version.created_at) // 1000,
+        user_id=version.owner,
+        current_stage=version.label,
+        description=version.description,
+        source=version.source,
+        run_id=version.run.removeprefix("run:"),
+        status=version.status,
+        status_message=version.status_reason,
+        tags=tag_list(version.tags),
+        run_link=version.run_link,
+        aliases=[*version.aliases],
+        model_id=version.origin,
+        **more,
+    )

@@ -1,0 +1,237 @@
+"""Logged models: what a run saves as a model, before anybody registers it."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from interlock.core.clock import to_micros
+from interlock.core.errors import Conflict, Invalid, NotFound
+from interlock.store.series import LatestValue
+from interlock.track.experiments import (
+    Lifecycle,
+    among,
+    check_active,
+    drop_pair,
+    experiment_row,
+    pairs,
+    set_pairs,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from interlock.core.ports import Reader, Row, Transaction
+    from interlock.store import Store
+
+ModelStatus = Literal["pending", "ready", "upload_failed"]
+
+
+class ModelMetric(msgspec.Struct, frozen=True):
+    """The latest value of a metric of a logged model, on a dataset if it names one, logged by a run."""
+
+    key: str
+    latest: LatestValue
+    run: str = ""
+    dataset_name: str = ""
+    dataset_digest: str = ""
+
+
+class LoggedModelFacts(msgspec.Struct, frozen=True):
+    """A logged model as it is stored; instants in microseconds since 1970 UTC."""
+
+    id: str
+    experiment: str
+    name: str
+    type: str
+    run: str
+    status: ModelStatus
+    status_message: str
+    lifecycle: Lifecycle
+    created_at: int
+    updated_at: int
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: tuple[ModelMetric, ...]
+
+
+class LoggedModels:
+    """The logged models of a workspace.
+
+    Args:
+        store: what the workspace remembers.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def create(  # what a client says of it, all at once
+        self,
+        tx: Transaction,
+        experiment: str,
+        name: str,
+        type: str,
+        run: str,
+        pairs: tuple[Mapping[str, str], Mapping[str, str]],
+    ) -> str:
+        """Return the id of a new logged model, which is pending until it is finalized.
+
+        Args:
+            tx: the transaction.
+            experiment: the id of its experiment.
+            name: what it is called.
+            type: what its maker says it is, such as a library.
+            run: the id of the run that made it, or "".
+            pairs: its params and its tags.
+
+        Raises:
+            NotFound: there is no such experiment.
+            Conflict: the experiment is deleted.
+            Invalid: the name cannot be one.
+        """
+        check_active(experiment_row(tx, experiment), "experiment", experiment)
+        if not name or any(letter in name for letter in "/:.%\"'"):
+            raise Invalid(
+                f"{name!r} cannot be the name of a logged model.",
+                about="logged_model",
+                hint="Use a name without any of / : . % \" '.",
+            )
+        ident, at = f"m-{secrets.token_hex(16)}", to_micros(self._store.clock.now())
+        tx.run(
+            "INSERT INTO logged_models (id, experiment, name, type, run, status, status_message, lifecycle, created_at,"
+            " updated_at) VALUES (:id, :experiment, :name, :type, :run, 'pending', '', 'active', :at, :at)",
+            {"id": ident, "experiment": experiment, "name": name, "type": type, "run": run, "at": at},
+        )
+        params, tags = pairs
+        set_pairs(tx, "logged_model_params", "model", ident, params)
+        set_pairs(tx, "logged_model_tags", "model", ident, tags)
+        data = {"experiment": experiment, "run": run, "name": name}
+        self._store.ledger.append(tx, "logged_model.created", f"logged_model:{ident}", data)
+        return ident
+
+    def change(
+        self,
+        tx: Transaction,
+        ident: str,
+        *,
+        status: ModelStatus | None = None,
+        lifecycle: Lifecycle | None = None,
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        untag: Iterable[str] = (),
+    ) -> None:
+        """Finalize, tag, delete or restore a logged model, or add params to it.
+
+        Raises:
+            NotFound: there is none, or it has no such tag.
+            Conflict: it is deleted, or a param is there with another value.
+        """
+        row = model_row(tx, ident)
+        changes: dict[str, Any] = {}
+        if lifecycle is None:
+            check_active(row, "logged model", ident)
+        elif lifecycle != row["lifecycle"]:
+            tx.run("UPDATE logged_models SET lifecycle = :to WHERE id = :id", {"to": lifecycle, "id": ident})
+            changes["lifecycle"] = lifecycle
+        if status is not None and status != row["status"]:
+            tx.run("UPDATE logged_models SET status = :to WHERE id = :id", {"to": status, "id": ident})
+            changes["status"] = status
+        if params:
+            self._add_params(tx, ident, params)
+            changes["params"] = dict(params)
+        if tags:
+            set_pairs(tx, "logged_model_tags", "model", ident, tags)
+            changes["tags"] = dict(tags)
+        for tag in untag:
+            drop_pair(tx, "logged_model_tags", "model", ident, tag)
+            changes.setdefault("untag", []).append(tag)
+        if changes:
+            at = to_micros(self._store.clock.now())
+            tx.run("UPDATE logged_models SET updated_at = :at WHERE id = :id", {"at": at, "id": ident})
+            self._store.ledger.append(tx, "logged_model.changed", f"logged_model:{ident}", {"changes": changes})
+
+    def log_metric(self, tx: Transaction, model: str, metric: ModelMetric) -> None:
+        """Take a metric's point as its latest when it is: the highest step, then instant, then value."""
+        tx.run(
+            _LATEST,
+            {
+                "model": model,
+                "key": metric.key,
+                "dataset_name": metric.dataset_name,
+                "dataset_digest": metric.dataset_digest,
+                "run": metric.run,
+                "step": metric.latest.step,
+                "at": metric.latest.at,
+                "value": None if math.isnan(metric.latest.value) else metric.latest.value,
+            },
+        )
+
+    def get(self, ident: str) -> LoggedModelFacts:
+        """Return a logged model.
+
+        Raises:
+            NotFound: there is none.
+        """
+        (found,) = self.load([model_row(self._store.database, ident)])
+        return found
+
+    def load(self, rows: list[Row]) -> list[LoggedModelFacts]:
+        """Return rows of the table as logged models, in the same order."""
+        database: Reader = self._store.database
+        idents = [row["id"] for row in rows]
+        params = pairs(database, "logged_model_params", "model", idents)
+        tags = pairs(database, "logged_model_tags", "model", idents)
+        metrics: dict[str, list[ModelMetric]] = {}
+        for row in among(
+            database, "SELECT * FROM logged_model_metrics WHERE model IN", idents, "ORDER BY model, key, dataset_name"
+        ):
+            value = float("nan") if row["value"] is None else row["value"]
+            latest = LatestValue(row["step"], row["at"], value)
+            metrics.setdefault(row["model"], []).append(
+                ModelMetric(row["key"], latest, row["run"], row["dataset_name"], row["dataset_digest"])
+            )
+        fields = (name for name in LoggedModelFacts.__struct_fields__ if name not in {"params", "tags", "metrics"})
+        names = tuple(fields)
+        return [
+            LoggedModelFacts(
+                **{name: row[name] for name in names},
+                params=params.get(row["id"], {}),
+                tags=tags.get(row["id"], {}),
+                metrics=tuple(metrics.get(row["id"], ())),
+            )
+            for row in rows
+        ]
+
+    def _add_params(self, tx: Transaction, ident: str, params: Mapping[str, str]) -> None:
+        held = pairs(tx, "logged_model_params", "model", [ident]).get(ident, {})
+        for name, value in params.items():
+            if held.get(name, value) != value:
+                raise Conflict(f"Param {name!r} of logged model {ident} is {held[name]!r} already.", about="param")
+        set_pairs(tx, "logged_model_params", "model", ident, params)
+
+
+_LATEST = (
+    "INSERT INTO logged_model_metrics (model, key, dataset_name, dataset_digest, run, step, at, value)"
+    " VALUES (:model, :key, :dataset_name, :dataset_digest, :run, :step, :at, :value)"
+    " ON CONFLICT (model, key, dataset_name, dataset_digest, run) DO UPDATE"
+    " SET step = excluded.step, at = excluded.at, value = excluded.value"
+    " WHERE excluded.step > logged_model_metrics.step OR (excluded.step = logged_model_metrics.step"
+    " AND (excluded.at > logged_model_metrics.at OR (excluded.at = logged_model_metrics.at"
+    " AND excluded.value IS NOT NULL AND (logged_model_metrics.value IS NULL"
+    " OR excluded.value > logged_model_metrics.value))))"
+)
+
+
+def model_row(reader: Reader, ident: str) -> Row:
+    """Return a logged model's row.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = reader.one("SELECT * FROM logged_models WHERE id = :id", {"id": ident})
+    if row is None:
+        raise NotFound.named("logged_model", ident)
+    return row
