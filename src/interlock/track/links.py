@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from interlock.core.ports import Reader, Transaction
     from interlock.store import Store
 
+CONTEXT: Final = "mlflow.data.context"
 LinkKind = Literal["dataset", "model", "output"]
 
 
@@ -74,15 +75,16 @@ class Links:
                     },
                 )
             tx.run(
-                "INSERT INTO run_links (run, kind, name, digest, step, tags)"
-                " VALUES (:run, :kind, :name, :digest, :step, :tags) ON CONFLICT (run, kind, name, digest)"
-                " DO UPDATE SET step = excluded.step, tags = excluded.tags",
+                "INSERT INTO run_links (run, kind, name, digest, step, context, tags)"
+                " VALUES (:run, :kind, :name, :digest, :step, :context, :tags) ON CONFLICT (run, kind, name, digest)"
+                " DO UPDATE SET step = excluded.step, context = excluded.context, tags = excluded.tags",
                 {
                     "run": run,
                     "kind": link.kind,
                     "name": link.name,
                     "digest": link.digest,
                     "step": link.step,
+                    "context": link.tags.get(CONTEXT, ""),
                     "tags": canonical(link.tags).decode(),
                 },
             )
@@ -115,14 +117,12 @@ class Links:
         database: Reader = self._store.database
         rows = among(
             database,
-            "SELECT DISTINCT r.experiment, l.name, l.digest, l.tags FROM run_links l JOIN runs r ON r.id = l.run"
+            "SELECT DISTINCT r.experiment, l.name, l.digest, l.context FROM run_links l JOIN runs r ON r.id = l.run"
             " WHERE l.kind = 'dataset' AND r.experiment IN",
             experiments,
             f"ORDER BY r.experiment, l.name, l.digest LIMIT {int(limit)}",
         )
-        return [
-            (row["experiment"], row["name"], row["digest"], _tags(row).get("mlflow.data.context", "")) for row in rows
-        ]
+        return [(row["experiment"], row["name"], row["digest"], row["context"]) for row in rows]
 
 
 def _link(row: dict[str, Any]) -> Link:

@@ -16,6 +16,7 @@ from interlock.server.mlflow import (  # noqa: F401 - each says its routes when 
     metrics,
     registered_models,
     runs,
+    searches,
     system,
     versions,
 )

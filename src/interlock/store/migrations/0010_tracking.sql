@@ -51,13 +51,15 @@ CREATE TABLE seen_datasets (
     record BYTEA NOT NULL,
     PRIMARY KEY (experiment, name, digest)
 );
--- `kind` is dataset, model or output; `name` and `digest` are a dataset's, `name` alone a logged model's id.
+-- `kind` is dataset, model or output; `name` and `digest` are a dataset's, `name` alone a logged model's id;
+-- `context` is what a dataset was read for (`mlflow.data.context` among the tags).
 CREATE TABLE run_links (
     run TEXT NOT NULL,
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
     digest TEXT NOT NULL,
     step BIGINT NOT NULL,
+    context TEXT NOT NULL,
     tags TEXT NOT NULL,
     PRIMARY KEY (run, kind, name, digest)
 );

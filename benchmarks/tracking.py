@@ -1,0 +1,424 @@
+"""Tracking: our server beside MLflow's and FastTrackML's, the same requests over HTTP, one after the other in one run.
+
+Peers are installed from the registry into environments of their own (.venv-peers) the first time. Each server has a
+fresh SQLite store on disk; requests are made ahead and sent over keep-alive sockets; CPU seconds are those of the
+server's whole process tree. Usage: benchmarks/tracking.py [--only ours,mlflow,fasttrackml] [--quick] [--work a,b]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PEERS = ROOT / ".venv-peers"
+VERSIONS = {"mlflow": "mlflow==3.17.2", "fasttrackml": "fasttrackml==0.6.0"}
+API = "/api/2.0/mlflow/"
+
+
+class Server:
+    """A tracking server in a process of its own, over a fresh store."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started_s = 0.0
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        began = time.perf_counter()
+        with (self.folder / "log.txt").open("wb") as log:
+            self.process = subprocess.Popen(
+                self._command(), cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+            )
+        while True:
+            with contextlib.suppress(OSError):
+                if urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5).status == 200:
+                    break
+            if self.process.poll() is not None or time.perf_counter() - began > 60:
+                raise SystemExit(f"{self.name} does not start:\n{(self.folder / 'log.txt').read_text()[-2000:]}")
+            time.sleep(0.01)
+        self.started_s = time.perf_counter() - began
+
+    def _command(self) -> list[str]:
+        port = str(self.port)
+        if self.name == "ours":
+            project = self.folder / "project"
+            project.mkdir()
+            subprocess.run([sys.executable, "-m", "interlock", "init"], check=True, capture_output=True, cwd=project)
+            return [sys.executable, "-m", "interlock", "--workspace", str(project), "up", "--port", port]
+        if self.name == "mlflow":
+            store = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
+            artifacts = ["--artifacts-destination", f"{self.folder}/artifacts", "--workers", "1"]
+            return [str(peer("mlflow") / "bin/mlflow"), "server", *store, *artifacts, "--port", port]
+        database = ["-d", f"sqlite://{self.folder}/fml.db", "--default-artifact-root", f"{self.folder}/artifacts"]
+        return [str(peer("fasttrackml") / "bin/fml"), "server", *database, "-a", f"127.0.0.1:{port}"]
+
+    def stop(self) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+    def tree(self) -> list[int]:
+        assert self.process is not None
+        found = [self.process.pid]
+        for pid in found:
+            with contextlib.suppress(OSError):
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    found += [int(child) for child in (task / "children").read_text().split()]
+        return found
+
+    def cpu_s(self) -> float:
+        total = 0
+        for pid in self.tree():
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                total += sum(map(int, fields[11:15]))
+        return total / os.sysconf("SC_CLK_TCK")
+
+    def memory_mb(self) -> float:
+        total = 0
+        for pid in self.tree():
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                    total += int(line.split()[1]) if line.startswith("Pss:") else 0
+        return total / 1024
+
+
+def peer(name: str) -> Path:
+    """Return a peer's environment, which is made if it is missing."""
+    folder = PEERS / name
+    if not (folder / "ready").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        subprocess.run([folder / "bin/python", "-m", "pip", "install", "--quiet", VERSIONS[name]], check=True)
+        (folder / "ready").touch()
+    return folder
+
+
+class Client:
+    """A keep-alive connection that sends requests made ahead."""
+
+    def __init__(self, port: int) -> None:
+        self.host = f"127.0.0.1:{port}"
+        self.sock = socket.create_connection(("127.0.0.1", port))
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = self.sock.makefile("rb")
+
+    def request(self, method: str, path: str, body: bytes = b"") -> bytes:
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n"
+        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    def send(self, raw: bytes) -> bytes:
+        self.sock.sendall(raw)
+        status = self.file.readline()
+        length, chunked = 0, False
+        while (line := self.file.readline()) not in {b"\r\n", b""}:
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+            chunked = chunked or (name.lower() == b"transfer-encoding" and b"chunked" in value.lower())
+        body = self._chunks() if chunked else self.file.read(length)
+        if b" 200 " not in status:
+            raise SystemExit(f"{status!r} {body[:300]!r}")
+        return body
+
+    def _chunks(self) -> bytes:
+        parts = []
+        while size := int(self.file.readline().split(b";")[0], 16):
+            parts.append(self.file.read(size))
+            self.file.readline()
+        self.file.readline()
+        return b"".join(parts)
+
+    def post(self, route: str, **values: Any) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.send(self.request("POST", API + route, json.dumps(values).encode())))
+        return found
+
+    def experiment(self) -> str:
+        return str(self.post("experiments/create", name=f"e{time.time_ns()}")["experiment_id"])
+
+    def run(self, experiment: str) -> str:
+        made = self.post("runs/create", experiment_id=experiment, start_time=int(time.time() * 1000))
+        return str(made["run"]["info"]["run_id"])
+
+
+class Figures(dict[str, float]):
+    """What one server showed of one work: rates and times by name."""
+
+
+def drive(server: Server, clients: int, make: Callable[[Client, int], list[bytes]]) -> tuple[float, float, int]:
+    """Return wall seconds, CPU seconds of the server and the count of requests that several clients sent at once."""
+    connections = [Client(server.port) for _ in range(clients)]
+    work = [make(connection, number) for number, connection in enumerate(connections)]
+    barrier = threading.Barrier(clients + 1)
+
+    def send(connection: Client, raws: list[bytes]) -> None:
+        barrier.wait()
+        for raw in raws:
+            connection.send(raw)
+
+    threads = [threading.Thread(target=send, args=pair) for pair in zip(connections, work, strict=True)]
+    for thread in threads:
+        thread.start()
+    barrier.wait()
+    cpu, began = server.cpu_s(), time.perf_counter()
+    for thread in threads:
+        thread.join()
+    return time.perf_counter() - began, server.cpu_s() - cpu, sum(map(len, work))
+
+
+def batches(keys: int, count: int) -> Callable[[Client, int], list[bytes]]:
+    def make(client: Client, number: int) -> list[bytes]:
+        run = client.run(client.experiment())
+        raws = []
+        for batch in range(count):
+            metrics = [
+                {"key": f"m{i % keys}", "value": i * 0.37 + batch, "timestamp": 1_700_000_000_000 + i, "step": batch * 1000 + i // keys}
+                for i in range(1000)
+            ]
+            body = json.dumps({"run_id": run, "metrics": metrics}).encode()
+            raws.append(client.request("POST", API + "runs/log-batch", body))
+        return raws
+
+    return make
+
+
+def singles(count: int) -> Callable[[Client, int], list[bytes]]:
+    def make(client: Client, number: int) -> list[bytes]:
+        run = client.run(client.experiment())
+        bodies = (
+            {"run_id": run, "key": "loss", "value": 1 / (i + 1), "timestamp": 1_700_000_000_000 + i, "step": i}
+            for i in range(count)
+        )
+        return [client.request("POST", API + "runs/log-metric", json.dumps(body).encode()) for body in bodies]
+
+    return make
+
+
+def work_batches(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]:
+    for keys in (10, 1000):
+        for clients in (1, 4):
+            count = (4 if quick else 20) if server.name != "ours" else (40 if quick else 200)
+            wall, cpu, requests = drive(server, clients, batches(keys, count // (4 if keys == 1000 else 1) or 1))
+            points = requests * 1000
+            yield f"log-batch, 1000 points of {keys} metrics, {clients} clients", points / wall, "points/s"
+            yield f"  the same, by the server's CPU, {clients} clients", points / max(cpu, 0.01), "points/CPU-s"
+
+
+def work_singles(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]:
+    for clients in (1, 4, 16):
+        count = {"ours": 400, "fasttrackml": 200, "mlflow": 40}[server.name] // (4 if quick else 1)
+        wall, cpu, requests = drive(server, clients, singles(count))
+        yield f"log-metric, {clients} clients", requests / wall, "requests/s"
+        yield f"  CPU, {clients} clients", cpu / requests * 1e6, "us/request"
+
+
+def work_cycle(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]:
+    """Create a run, 5 params and 5 metrics one by one, finish: 12 requests."""
+    for clients in (1, 4):
+        count = {"ours": 40, "fasttrackml": 20, "mlflow": 4}[server.name]
+        experiment = Client(server.port).experiment()
+        done = []
+
+        def cycle() -> None:
+            client = Client(server.port)
+            for _ in range(count):
+                run = client.run(experiment)
+                for i in range(5):
+                    client.post("runs/log-parameter", run_id=run, key=f"p{i}", value=str(i))
+                for i in range(5):
+                    client.post("runs/log-metric", run_id=run, key=f"m{i}", value=i / 3, timestamp=1_700_000_000_000, step=0)
+                client.post("runs/update", run_id=run, status="FINISHED", end_time=1_700_000_001_000)
+                done.append(run)
+
+        threads = [threading.Thread(target=cycle) for _ in range(clients)]
+        cpu, began = server.cpu_s(), time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        wall = time.perf_counter() - began
+        yield f"run with 5 params and 5 metrics, {clients} clients", len(done) / wall, "runs/s"
+        yield f"  CPU, {clients} clients", (server.cpu_s() - cpu) / len(done) * 1e3, "ms/run"
+        done.clear()
+
+
+def fill(client: Client, experiment: str, runs: int) -> None:
+    for number in range(runs):
+        run = client.run(experiment)
+        metrics = [
+            {"key": f"m{i}", "value": (number * 7919 * (i + 1) % 10_007) / 10_007, "timestamp": 1_700_000_000_000, "step": 0}
+            for i in range(10)
+        ]
+        params = [{"key": f"p{i}", "value": str(number % (10 + i))} for i in range(10)]
+        client.post("runs/log-batch", run_id=run, metrics=metrics, params=params)
+        client.post("runs/update", run_id=run, status="FINISHED", end_time=1_700_000_001_000)
+
+
+def work_search(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]:
+    sizes = (300,) if quick else (2000,) if server.name == "mlflow" else (10_000, 100_000) if server.name == "ours" else (10_000,)
+    client = Client(server.port)
+    experiment, held = client.experiment(), 0
+    for size in sizes:
+        step = -(-(size - held) // 4)
+        threads = [threading.Thread(target=fill, args=(Client(server.port), experiment, step)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        held = size
+        ask = {
+            "experiment_ids": [experiment],
+            "filter": "metrics.m1 > 0.3",
+            "order_by": ["metrics.m2 DESC"],
+            "max_results": 100,
+        }
+        raw = client.request("POST", API + "runs/search", json.dumps(ask).encode())
+        client.send(raw)
+        times = []
+        for _ in range(10):
+            began = time.perf_counter()
+            answer = client.send(raw)
+            times.append(time.perf_counter() - began)
+        found = json.loads(answer)["runs"]
+        assert len(found) == 100, len(found)
+        yield f"search, first 100 of {size:,} runs", statistics.median(times) * 1e3, "ms"
+
+
+def work_history(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]:
+    client = Client(server.port)
+    run = client.run(client.experiment())
+    points = 5_000 if quick else 100_000
+    for start in range(0, points, 1000):
+        metrics = [
+            {"key": "walk", "value": (i * 7919 % 10_007) * 0.1, "timestamp": 1_700_000_000_000 + i * 1000, "step": i}
+            for i in range(start, start + 1000)
+        ]
+        client.post("runs/log-batch", run_id=run, metrics=metrics)
+    began, token, found = time.perf_counter(), "", 0
+    while True:
+        ask = f"{API}metrics/get-history?run_id={run}&metric_key=walk&max_results=25000"
+        answer = json.loads(client.send(client.request("GET", ask + (f"&page_token={token}" if token else ""))))
+        found += len(answer.get("metrics", []))
+        token = answer.get("next_page_token", "")
+        if not token:
+            break
+    assert found == points, found
+    yield f"history of {points:,} points, in pages", (time.perf_counter() - began) * 1e3, "ms"
+
+
+def work_artifact(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]:
+    if server.name == "fasttrackml":  # it has no proxy for uploads
+        return
+    client = Client(server.port)
+    experiment = client.experiment()
+    run = client.run(experiment)
+    size = (20 if quick else 200) << 20
+    data = os.urandom(1 << 20) * (size >> 20)
+    source, copied = server.folder / "source", server.folder / "copy"
+    source.write_bytes(data)
+    began = time.perf_counter()
+    with source.open("rb") as read, copied.open("wb") as write:
+        checker = hashlib.sha256()
+        while piece := read.read(1 << 20):
+            checker.update(piece)
+            write.write(piece)
+        write.flush()
+        os.fsync(write.fileno())
+    plain = time.perf_counter() - began
+    path = f"/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/big.bin"
+    before = server.memory_mb()
+    peak = [before]
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.02):
+            peak.append(server.memory_mb())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    began = time.perf_counter()
+    client.send(client.request("PUT", path, data))
+    up = time.perf_counter() - began
+    began = time.perf_counter()
+    body = client.send(client.request("GET", path))
+    down = time.perf_counter() - began
+    stop.set()
+    watcher.join()
+    assert body == data
+    yield f"artifact of {size >> 20} MB up, of a plain copy with SHA-256 and sync", plain / up, "x"
+    yield f"artifact of {size >> 20} MB down, of the same copy", plain / down, "x"
+    yield "  memory above idle at most", max(peak) - before, "MB"
+
+
+WORK = {
+    "batches": work_batches,
+    "singles": work_singles,
+    "cycle": work_cycle,
+    "search": work_search,
+    "history": work_history,
+    "artifact": work_artifact,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="ours,fasttrackml,mlflow")
+    parser.add_argument("--work", default=",".join(WORK))
+    parser.add_argument("--quick", action="store_true")
+    asked = parser.parse_args()
+    print(f"Python {platform.python_version()}, {', '.join(VERSIONS.values())}, load {os.getloadavg()[0]:.1f}")
+    table: dict[str, dict[str, float]] = {}
+    units: dict[str, str] = {}
+    names = asked.only.split(",")
+    for name in names:
+        for work in asked.work.split(","):
+            folder = Path(tempfile.mkdtemp(prefix=f"bench-{name}-"))
+            server = Server(name, folder)
+            server.start()
+            try:
+                if work == "batches":
+                    table.setdefault("start to first answer", {})[name] = server.started_s
+                    units["start to first answer"] = "s"
+                    time.sleep(1)
+                    table.setdefault("memory idle (proportional)", {})[name] = server.memory_mb()
+                    units["memory idle (proportional)"] = "MB"
+                for row, value, unit in WORK[work](server, asked.quick):
+                    table.setdefault(row, {})[name] = value
+                    units[row] = unit
+            finally:
+                server.stop()
+                shutil.rmtree(folder, ignore_errors=True)
+    width = max(map(len, table))
+    print(f"{'':{width}}  {'unit':>12}  " + "  ".join(f"{name:>12}" for name in names))
+    for row, values in table.items():
+        cells = "  ".join(f"{values[name]:12,.3g}" if name in values else f"{'-':>12}" for name in names)
+        print(f"{row:{width}}  {units[row]:>12}  {cells}")
+
+
+if __name__ == "__main__":
+    main()
