@@ -41,6 +41,9 @@ VERBS: Final[Mapping[str, Verb]] = {
     "init": Verb("interlock.cli.project:init", "Make a workspace in this folder."),
     "plan": Verb("loop.plan", "Show what `apply` would change."),
     "apply": Verb("interlock.cli.project:apply", "Make the workspace what interlock.toml says."),
+    "run": Verb("interlock.cli.runs:run", "Run an unmodified script and record it."),
+    "sync": Verb("interlock.cli.runs:sync", "Send what was recorded while the workspace was away."),
+    "runs": Verb("interlock.cli.history:runs", "Look at runs: list, compare, draw, delete, export."),
     "up": Verb("interlock.cli.up:up", "Serve the workspace and keep the loop turning."),
     "status": Verb("loop.status", "Show what is live, what waits, and what is wrong."),
     "why": Verb("loop.why", "Walk from an answer back to data, code, environment and approvals."),
@@ -139,8 +142,12 @@ def run(args: Sequence[str] | None = None, services: Mapping[str, Service] = SER
     except (KeyboardInterrupt, click.exceptions.Abort):
         return _INTERRUPTED
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        if not _wants_json(args):
+            error.show()
+            return error.exit_code
+        from interlock.cli.faults import report_usage
+
+        return report_usage(error)
     except Exception as error:
         from interlock.cli.faults import report
 
@@ -149,6 +156,12 @@ def run(args: Sequence[str] | None = None, services: Mapping[str, Service] = SER
             raise
         return exit_code
     return code if isinstance(code, int) else 0
+
+
+def _wants_json(args: Sequence[str] | None) -> bool:
+    """Return whether words ask for JSON; where they cannot be read, click has not told us."""
+    words = list(sys.argv[1:] if args is None else args)
+    return "--json" in words[: words.index("--")] if "--" in words else "--json" in words
 
 
 def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: ARG001 - click's signature

@@ -35,6 +35,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "onnx": "train",
     "onnxruntime": "serve",
     "prometheus_client": "serve",
+    "resvg_py": "pictures",
     "rich": "terminal",
 }
 """The extra that brings each heavy library."""

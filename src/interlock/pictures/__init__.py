@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from interlock.pictures.curves import Curve, curve_chart
 from interlock.pictures.lines import Level, Mark, Series, line_chart
 from interlock.pictures.markup import Markup, element, fragment
 from interlock.pictures.picture import Picture, Table
+from interlock.pictures.png import to_png
 from interlock.pictures.rings import Station, ring
 from interlock.pictures.sparks import share_bar, sparkline
 from interlock.pictures.strips import Heat, heat_strip
@@ -12,6 +14,7 @@ from interlock.pictures.styles import STYLE
 
 __all__ = [
     "STYLE",
+    "Curve",
     "Heat",
     "Level",
     "Mark",
@@ -20,6 +23,7 @@ __all__ = [
     "Series",
     "Station",
     "Table",
+    "curve_chart",
     "element",
     "fragment",
     "heat_strip",
@@ -27,4 +31,5 @@ __all__ = [
     "ring",
     "share_bar",
     "sparkline",
+    "to_png",
 ]

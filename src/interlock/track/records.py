@@ -70,6 +70,13 @@ class Run(msgspec.Struct, frozen=True):
     lifecycle: Literal["active", "deleted"] = "active"
 
 
+class RunPage(msgspec.Struct, frozen=True):
+    """Runs that a search found, and the token of the next page; "" after the last."""
+
+    runs: tuple[Run, ...]
+    next_page_token: str
+
+
 class Metric(msgspec.Struct, frozen=True):
     """Points of one metric: `steps`, `ats` and `values` are parallel."""
 

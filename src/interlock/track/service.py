@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from interlock.core.clock import from_micros, to_micros
-from interlock.core.errors import NotFound
+from interlock.core.errors import Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.core.operations import Permission, operation
 from interlock.core.refs import check_name, parse
+from interlock.track.compare import Comparison, compare
 from interlock.track.experiments import pairs
-from interlock.track.records import Delivery, Experiment, Metric, Run, Start, Status
-from interlock.track.runs import run_row
+from interlock.track.records import Delivery, Experiment, Metric, Run, RunPage, Start, Status
+from interlock.track.runs import rows_of, run_row
+from interlock.track.search import Query, View, search_runs
 from interlock.track.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -209,6 +211,56 @@ class TrackService:
             {"experiment": experiment, "status": status, "limit": limit},
         )
         return self._records(rows)
+
+    @operation(Permission.TRACK_READ)
+    def search(
+        self,
+        filter: str = "",
+        experiments: list[str] | None = None,
+        order_by: list[str] | None = None,
+        limit: int = 100,
+        page_token: str = "",
+        deleted: bool = False,
+    ) -> RunPage:
+        """Find runs, page by page, in the grammar of docs/reference/search.md.
+
+        Args:
+            filter: such as "metrics.auc > 0.8 and (params.depth > 3 or tags.kind = 'tree')".
+            experiments: names of experiments; without any, all active ones.
+            order_by: such as "metrics.auc DESC"; newest first without it.
+            limit: how many a page has at most.
+            page_token: where the page begins: what the last page came with.
+            deleted: deleted runs instead of active ones.
+
+        Raises:
+            NotFound: there is no such experiment.
+            Invalid: the filter, the order or the token is not sound; the message points at the place.
+        """
+        database = self._store.database
+        if experiments:
+            idents = [self._tracker.experiments.named(name).id for name in experiments]
+        else:
+            idents = [row["id"] for row in database.all("SELECT id FROM experiments WHERE lifecycle = 'active'")]
+        view: View = "deleted" if deleted else "active"
+        page = search_runs(self._tracker, idents, Query(filter, tuple(order_by or ()), view, limit, page_token))
+        rows = rows_of(database, [row["id"] for row in page.rows])
+        return RunPage(tuple(self._records(rows)), page.next_token)
+
+    @operation(Permission.TRACK_READ)
+    def compare(self, runs: list[str], everything: bool = False) -> Comparison:
+        """Show what differs between runs: params, newest metrics, tags, code, data, environment, files.
+
+        Args:
+            runs: two or more.
+            everything: what is the same too.
+
+        Raises:
+            NotFound: there is no such run.
+            Invalid: fewer than two are named.
+        """
+        if len(runs) < 2:
+            raise Invalid("Name two runs or more.", about="run")
+        return compare([self.run(run) for run in runs], everything=everything)
 
     @operation(Permission.TRACK_READ)
     def experiments(self) -> Experiments:

@@ -1,0 +1,184 @@
+"""`interlock runs`: look at runs, compare and draw them, put them away, take them out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from interlock.cli.commands import Near, common
+from interlock.cli.session import note, open_workspace, said, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from interlock.sdk.services import Service
+    from interlock.sdk.workspace import Workspace
+
+_RUN = "A run: its id or reference, or its name (the newest of that name)."
+
+
+def runs(services: Mapping[str, Service]) -> click.Command:
+    """Return the group of commands about runs."""
+    group = Near("runs", help="Look at runs: list, compare, draw, delete, export.", params=common())
+
+    def add(name: str, work: Callable[..., Any], text: str, *params: click.Parameter) -> None:
+        def call(**words: Any) -> Any:
+            with open_workspace(services) as workspace:
+                return work(workspace, **words)
+
+        group.add_command(click.Command(name, callback=call, params=[*params, *common()], help=text))
+
+    one = click.Argument(["run"], help=_RUN)
+    many = click.Argument(["run"], nargs=-1, required=True, help=_RUN)
+    add(
+        "ls",
+        _ls,
+        "List runs, newest first, or those that a filter finds.",
+        click.Argument(["experiment"], nargs=-1, help="Only runs of these experiments."),
+        click.Option(["--filter"], default="", help='Such as "metrics.auc > 0.8 and params.depth > 3".'),
+        click.Option(["--order-by"], multiple=True, metavar="TERM", help='Such as "metrics.auc DESC".'),
+        click.Option(["--limit"], default=50, show_default=True, help="At most so many."),
+        click.Option(["--page-token"], default="", help="Where the page begins: what the last page came with."),
+        click.Option(["--deleted"], is_flag=True, help="Deleted runs instead of active ones."),
+    )
+    add("show", _show, "Show one run.", one)
+    add(
+        "compare",
+        _compare,
+        "Show what differs between runs, and draw their curves.",
+        many,
+        click.Option(["--all", "everything"], is_flag=True, help="Show what is the same too."),
+        click.Option(["--plot"], metavar="FILE", help="Draw a metric's curves into this .svg or .png."),
+        click.Option(["--metric"], default="", help="Which metric to draw [default: the first with curves]."),
+    )
+    add(
+        "diff",
+        _diff,
+        "Show what changed from one run to another: facts, code, packages.",
+        click.Argument(["old"], help=_RUN),
+        click.Argument(["new"], help=_RUN),
+    )
+    grep = click.Option(["--grep", "contains"], default="", metavar="TEXT", help="Only lines that hold this text.")
+    add("logs", _logs, "Print what a run printed.", one, grep)
+    add("rm", _rm, "Delete runs; `restore` brings them back.", many)
+    add("restore", _restore, "Restore runs that were deleted.", many)
+    add(
+        "export",
+        _export,
+        "Write runs to a .csv (a row a run), a .json (all facts), or a folder (all facts, curves and files).",
+        many,
+        click.Option(["--output", "-o"], required=True, metavar="PATH", help="Where to write; must not be there yet."),
+    )
+    return group
+
+
+def find(workspace: Workspace, run: str) -> str:
+    """Return the id of a run that a person named by id, reference or name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    from interlock.core.errors import NotFound
+    from interlock.core.ids import is_ulid
+
+    bare = run.removeprefix("run:").removeprefix("runs:/")
+    if is_ulid(bare.upper()):
+        return bare.upper()
+    quoted = bare.replace("\\", "\\\\").replace("'", "\\'")
+    page = workspace.track.search(filter=f"attributes.run_name = '{quoted}'", limit=1)
+    if not page.runs:
+        raise NotFound(f"There is no run {run!r}.", about="run", hint="`interlock runs ls` lists them.")
+    return page.runs[0].id
+
+
+def _ls(workspace: Workspace, **words: Any) -> None:
+    page = workspace.track.search(
+        filter=words["filter"],
+        experiments=list(words["experiment"]),
+        order_by=list(words["order_by"]),
+        limit=words["limit"],
+        page_token=words["page_token"],
+        deleted=words["deleted"],
+    )
+    if said("json"):
+        show(page)
+        return
+    show([_line(run) for run in page.runs])
+    if page.next_page_token:
+        note(f"There are more: --page-token {page.next_page_token}")
+
+
+def _line(run: Any) -> dict[str, Any]:
+    """Return a run as a row of a table, its few first metrics with it."""
+    took = (run.ended_at - run.started_at).total_seconds() if run.ended_at else None
+    return {
+        "run": run.ref,
+        "name": run.name,
+        "experiment": run.experiment,
+        "status": run.status,
+        "started": run.started_at,
+        "seconds": took,
+        "metrics": run.metrics,
+        "params": run.params,
+    }
+
+
+def _show(workspace: Workspace, run: str) -> None:
+    show(workspace.track.run(find(workspace, run)))
+
+
+def _compare(workspace: Workspace, run: Sequence[str], everything: bool, plot: str | None, metric: str) -> None:
+    idents = [find(workspace, one) for one in run]
+    compared = workspace.track.compare(idents, everything=everything)
+    if said("json"):
+        show(compared)
+    else:
+        names = _apart(compared.names, compared.runs)
+        rows = [
+            {"part": found.part, "name": found.name, **dict(zip(names, found.values, strict=True))}
+            for found in compared.differences
+        ]
+        show(rows)
+        note(f"{compared.same} facts are the same in all {len(idents)} runs.")
+    if plot:
+        from interlock.cli.drawing import draw
+
+        draw(workspace, idents, metric, plot)
+
+
+def _apart(names: Sequence[str], refs: Sequence[str]) -> list[str]:
+    """Return titles of columns: names, with the end of the id where two are alike."""
+    return [name if names.count(name) == 1 else f"{name} {ref[-6:]}" for name, ref in zip(names, refs, strict=True)]
+
+
+def _diff(workspace: Workspace, old: str, new: str) -> None:
+    from interlock.cli.differences import changes
+
+    compared = workspace.track.compare([find(workspace, old), find(workspace, new)])
+    if said("json"):
+        show(compared)
+        return
+    for line in changes(workspace, compared):
+        click.echo(line)
+
+
+def _logs(workspace: Workspace, run: str, contains: str) -> None:
+    show(workspace.track.logs(find(workspace, run), contains))
+
+
+def _rm(workspace: Workspace, run: Sequence[str]) -> None:
+    done = [workspace.track.delete(find(workspace, one)) for one in run]
+    show([_line(one) for one in done])
+    note(f"Deleted; `interlock runs restore {' '.join(one.ref for one in done)}` brings them back.")
+
+
+def _restore(workspace: Workspace, run: Sequence[str]) -> None:
+    show([_line(workspace.track.restore(find(workspace, one))) for one in run])
+
+
+def _export(workspace: Workspace, run: Sequence[str], output: str) -> None:
+    from interlock.cli.exporting import export
+
+    written = export(workspace, [find(workspace, one) for one in run], output)
+    show({"runs": len(run), "files": written, "output": output})
