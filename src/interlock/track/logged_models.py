@@ -76,6 +76,7 @@ class LoggedModels:
         type: str,
         run: str,
         pairs: tuple[Mapping[str, str], Mapping[str, str]],
+        ident: str = "",
     ) -> str:
         """Return the id of a new logged model, which is pending until it is finalized.
 
@@ -86,6 +87,7 @@ class LoggedModels:
             type: what its maker says it is, such as a library.
             run: the id of the run that made it, or "".
             pairs: its params and its tags.
+            ident: the id it had elsewhere; "" for a new one.
 
         Raises:
             NotFound: there is no such experiment.
@@ -99,7 +101,7 @@ class LoggedModels:
                 about="logged_model",
                 hint="Use a name without any of / : . % \" '.",
             )
-        ident, at = f"m-{secrets.token_hex(16)}", to_micros(self._store.clock.now())
+        ident, at = ident or f"m-{secrets.token_hex(16)}", to_micros(self._store.clock.now())
         tx.run(
             "INSERT INTO logged_models (id, experiment, name, type, run, status, status_message, lifecycle, created_at,"
             " updated_at) VALUES (:id, :experiment, :name, :type, :run, 'pending', '', 'active', :at, :at)",
@@ -139,12 +141,10 @@ class LoggedModels:
         if status is not None and status != row["status"]:
             tx.run("UPDATE logged_models SET status = :to WHERE id = :id", {"to": status, "id": ident})
             changes["status"] = status
-        if params:
-            self._add_params(tx, ident, params)
-            changes["params"] = dict(params)
-        if tags:
-            set_pairs(tx, "logged_model_tags", "model", ident, tags)
-            changes["tags"] = dict(tags)
+        if params and (added := self._add_params(tx, ident, params)):
+            changes["params"] = added
+        if tags and (fresh := set_pairs(tx, "logged_model_tags", "model", ident, tags)):
+            changes["tags"] = fresh
         for tag in untag:
             drop_pair(tx, "logged_model_tags", "model", ident, tag)
             changes.setdefault("untag", []).append(tag)
@@ -205,12 +205,12 @@ class LoggedModels:
             for row in rows
         ]
 
-    def _add_params(self, tx: Transaction, ident: str, params: Mapping[str, str]) -> None:
+    def _add_params(self, tx: Transaction, ident: str, params: Mapping[str, str]) -> dict[str, str]:
         held = pairs(tx, "logged_model_params", "model", [ident]).get(ident, {})
         for name, value in params.items():
             if held.get(name, value) != value:
                 raise Conflict(f"Param {name!r} of logged model {ident} is {held[name]!r} already.", about="param")
-        set_pairs(tx, "logged_model_params", "model", ident, params)
+        return set_pairs(tx, "logged_model_params", "model", ident, params)
 
 
 _LATEST = (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from interlock.core.clock import to_micros
 from interlock.core.errors import Conflict, Invalid, NotFound
-from interlock.core.ids import is_ulid, new_id
+from interlock.core.ids import new_id
 from interlock.store.series import LatestValue
 from interlock.track.experiments import (
     Experiments,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 PARENT_TAG: Final = "mlflow.parentRunId"
 NAME_TAG: Final = "mlflow.runName"
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}\Z")  # ULIDs of ours, ids of stores that were taken over
 
 
 class RunFacts(msgspec.Struct, frozen=True):
@@ -100,8 +102,9 @@ class Runs:
                 "parent": start.parent or start.tags.get(PARENT_TAG, ""),
             },
         )
+        nested = {PARENT_TAG: start.parent} if start.parent else {}
         set_pairs(tx, "run_params", "run", run, start.params)
-        set_pairs(tx, "run_tags", "run", run, start.tags)
+        set_pairs(tx, "run_tags", "run", run, {**start.tags, **nested})
         data = {
             "experiment": start.experiment or experiment,
             "name": name,
@@ -127,13 +130,14 @@ class Runs:
                     about="param",
                     hint="Params never change; log a tag, or start another run.",
                 )
-        fresh = {name: value for name, value in params.items() if name not in held}
-        set_pairs(tx, "run_params", "run", run, fresh)
-        set_pairs(tx, "run_tags", "run", run, tags)
-        if name := tags.get(NAME_TAG, ""):
+        new_params = set_pairs(tx, "run_params", "run", run, params)
+        new_tags = set_pairs(tx, "run_tags", "run", run, tags)
+        if name := new_tags.get(NAME_TAG, ""):
             tx.run("UPDATE runs SET name = :name WHERE id = :id", {"name": name, "id": run})
-        if fresh or tags:
-            data = {"params": fresh, "tags": dict(tags), "segments": []}
+        if PARENT_TAG in new_tags:
+            _set_parent(tx, run, new_tags[PARENT_TAG])
+        if new_params or new_tags:
+            data = {"params": new_params, "tags": new_tags, "segments": []}
             self._store.ledger.append(tx, "run.logged", f"run:{run}", data)
 
     def finish(self, tx: Transaction, run: str, status: Status, reason: str, ended_at: int) -> None:
@@ -174,6 +178,8 @@ class Runs:
             changes["status"] = status
         if untag:
             drop_pair(tx, "run_tags", "run", run, untag)
+            if untag == PARENT_TAG:
+                _set_parent(tx, run, "")
             changes["untag"] = [untag]
         if changes:
             self._store.ledger.append(tx, "run.changed", f"run:{run}", {"changes": changes})
@@ -215,14 +221,18 @@ class Runs:
         """Return the id of a run to be made; None when it is here already."""
         if not start.id:
             return new_id()
-        if not is_ulid(start.id):
-            raise Invalid(f"{start.id!r} is no id of a run: a ULID is wanted.", about="run")
+        if not _ID.match(start.id):
+            raise Invalid(f"{start.id!r} is no id of a run: letters, digits, _ and - are.", about="run")
         held = tx.one("SELECT experiment FROM runs WHERE id = :id", {"id": start.id})
         if held is None:
             return start.id
         if held["experiment"] != experiment:
             raise Conflict(f"There is a run {start.id} in another experiment.", about="run")
         return None
+
+
+def _set_parent(tx: Transaction, run: str, parent: str) -> None:
+    tx.run("UPDATE runs SET parent = :parent WHERE id = :id", {"parent": parent, "id": run})
 
 
 def run_row(reader: Reader, run: str) -> Row:

@@ -1,0 +1,8 @@
+"""MLflow's stores: what we take over from them, and folders that MLflow reads."""
+
+from __future__ import annotations
+
+from interlock.bridges.mlflow.importing import Importer, Report
+from interlock.bridges.mlflow.opening import open_source
+
+__all__ = ["Importer", "Report", "open_source"]
