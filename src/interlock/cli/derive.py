@@ -10,6 +10,7 @@ import msgspec
 
 from interlock.cli.commands import Near, common
 from interlock.cli.faults import EXIT_CODES
+from interlock.cli.gates import judges, show_judged, tell_edits
 from interlock.cli.session import open_workspace, show
 from interlock.cli.values import Shape, read, shape
 from interlock.core.errors import Corrupt, Finding, Invalid
@@ -104,7 +105,12 @@ def _command(operation: Operation, services: Mapping[str, Service], called: str 
     def run(**words: Any) -> None:
         arguments = values_of(operation, words)
         with open_workspace(services) as workspace:
+            if judges(operation):
+                tell_edits(workspace)
             result = workspace.call(operation.service, operation.name, arguments)
+            if judges(operation):
+                show_judged(workspace, result)
+                return
         show(result)
         if operation.returns == list[Finding] and result:  # what was looked for is wrong: scripts shall notice
             click.get_current_context().exit(EXIT_CODES[Invalid])

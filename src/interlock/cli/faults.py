@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,7 @@ EXIT_CODES: Final[Mapping[type[errors.Error], int]] = {
     errors.Corrupt: 9,
 }
 _ROWS_SHOWN: Final = 5
+_LINE: Final = re.compile(r"\bline \d")  # people find a cell by the line of its file, not by the number of its row
 
 
 def report(error: Exception, *, as_json: bool) -> int | None:
@@ -47,6 +49,16 @@ def report(error: Exception, *, as_json: bool) -> int | None:
     else:
         click.echo(_text(error), err=True)
     return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
+
+
+def report_usage(error: click.ClickException) -> int:
+    """Print words that are no command as a problem document to stderr, and return the exit code."""
+    context = getattr(error, "ctx", None)
+    hint = f"See `{context.command_path} --help`." if context is not None else ""
+    message = error.format_message()
+    found = errors.Invalid(message if message.endswith(("?", ".")) else f"{message}.", about="usage", hint=hint)
+    report(found, as_json=True)
+    return error.exit_code
 
 
 def _text(error: errors.Error) -> str:
@@ -71,11 +83,11 @@ def _colored() -> bool:
 
 def _finding(finding: errors.Finding) -> str:
     place = [f"{finding.column}"] if finding.column else []
-    if finding.rows:
+    if finding.rows and not _LINE.search(finding.message):
         shown = ", ".join(str(row) for row in finding.rows[:_ROWS_SHOWN])
         more = max(finding.count, len(finding.rows)) - min(len(finding.rows), _ROWS_SHOWN)
-        place.append(f"rows {shown}" + (f" and {more} more" if more else ""))
+        place.append(f"row{'s' * (finding.count > 1)} {shown}" + (f" and {more} more" if more else ""))
     elif finding.count:
-        place.append(f"{finding.count} rows")
+        place.append(f"{finding.count} row{'s' * (finding.count > 1)}")
     where = f" ({', '.join(place)})" if place else ""
     return clean(f"- {finding.rule}{where}: {finding.message}")

@@ -45,6 +45,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "sync": Verb("interlock.cli.runs:sync", "Send what was recorded while the workspace was away."),
     "runs": Verb("interlock.cli.history:runs", "Look at runs: list, compare, draw, delete, export."),
     "import": Verb("interlock.cli.moving:take_over", "Take over what another tool holds, such as an MLflow store."),
+    "export": Verb("interlock.cli.moving:give", "Write everything as folders that another tool loads."),
     "up": Verb("interlock.cli.up:up", "Serve the workspace and keep the loop turning."),
     "status": Verb("loop.status", "Show what is live, what waits, and what is wrong."),
     "why": Verb("loop.why", "Walk from an answer back to data, code, environment and approvals."),

@@ -1,4 +1,4 @@
-"""`interlock import`: take over what another tool holds."""
+"""`interlock import` and `interlock export`: take over what another tool holds, and give it what it reads."""
 
 from __future__ import annotations
 
@@ -60,3 +60,22 @@ def _mlflow(services: Mapping[str, Service], address: str, artifacts: str | None
             note(f"Left: {line}")
         note("Both sides are equal." if report.complete else "Not all could be taken over; see above.")
     return 0 if report.complete else _INCOMPLETE
+
+
+def give(services: Mapping[str, Service]) -> click.Command:
+    """Return the group of tools for which everything can be written."""
+
+    def mlflow(**words: Any) -> None:
+        from pathlib import Path
+
+        from interlock.bridges.mlflow import Exporter
+
+        with open_workspace(services) as workspace:
+            counts = Exporter(workspace.store, Path(words["folder"]), note).run()
+        show(counts)
+        note(f"MLflow reads it: MLFLOW_ALLOW_FILE_STORE=true MLFLOW_TRACKING_URI={words['folder']}/mlruns")
+
+    folder = click.Argument(["folder"], help="Where to write; must not be there yet.")
+    text = "Write all runs and models as folders that MLflow loads."
+    command = click.Command("mlflow", callback=mlflow, params=[folder, *common()], help=text)
+    return Near("export", help="Write everything for another tool.", commands=[command], params=common())

@@ -84,10 +84,12 @@ def apply(services: Mapping[str, Service]) -> click.Command:
         with open_workspace(services) as workspace:
             planned = workspace.call("loop", "plan", _shared(plan, arguments))
             if not said("json"):
+                note("Plan:")
                 show(planned or "Nothing to change: the workspace is what interlock.toml says.")
             result = workspace.call("loop", "apply", arguments)
         if said("json") or result != planned:
             show(result)
+        note("Applied.")
 
     text = f"{found.summary} The plan is shown first."
     return click.Command("apply", callback=run, params=parameters_of(found), help=text)

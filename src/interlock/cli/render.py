@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from interlock.core.errors import Finding
 from interlock.core.files import is_digest
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ def _nested(value: Any, *, inside: bool = True) -> str:
     """
     if isinstance(value, msgspec.Struct) and "__str__" in vars(type(value)):
         return clean(str(value))
+    if isinstance(value, list | tuple) and value and isinstance(value[0], Finding):
+        return "; ".join(clean(found.message.rstrip(".")) for found in value)
     if isinstance(value, list | tuple) and value and "__str__" in vars(type(value[0])):
         return ", ".join(text for text in map(_nested, value) if text)
     if isinstance(value, msgspec.Struct):

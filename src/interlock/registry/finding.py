@@ -65,7 +65,11 @@ def page_of_versions(reader: Reader, filter: str, order_by: Sequence[str], limit
 
 
 def _names_prompts(node: Node) -> bool:
-    return any(part.field.family == "tag" and part.field.key == PROMPT_TAG for part in comparisons(node))
+    """Return whether a filter asks for prompts; clients add `!= 'true'` to each search of models."""
+    return any(
+        (part.field.family, part.field.key, part.op) == ("tag", PROMPT_TAG, "=") and str(part.value).lower() == "true"
+        for part in comparisons(node)
+    )
 
 
 def _time(sql: str) -> Column:
@@ -75,13 +79,14 @@ def _time(sql: str) -> Column:
 _PROMPT: Final = (
     "EXISTS (SELECT 1 FROM model_tags p WHERE p.model = {model} AND p.name = :prompt AND lower(p.value) = 'true')"
 )
+_NO_PROMPT: Final = {PROMPT_TAG: "false"}
 _MODELS: Final[Sources] = {
     "attribute": {
         "name": Column("models.name", indexed=True),
         "creation_timestamp": _time("models.created_at"),
         "last_updated_timestamp": _time("models.updated_at"),
     },
-    "tag": Pairs(table="model_tags", owner={"model": "models.name"}, key="name", value="value"),
+    "tag": Pairs(table="model_tags", owner={"model": "models.name"}, key="name", value="value", defaults=_NO_PROMPT),
 }
 _VERSIONS: Final[Sources] = {
     "attribute": {
@@ -97,5 +102,6 @@ _VERSIONS: Final[Sources] = {
         owner={"model": "model_versions.model", "version": "model_versions.version"},
         key="name",
         value="value",
+        defaults=_NO_PROMPT,
     ),
 }

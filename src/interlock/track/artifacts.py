@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from interlock.core.ports import Reader, Row, Transaction
     from interlock.store import Store
 
-Kind = Literal["run", "logged_model"]
+Kind = Literal["run", "logged_model", "trace"]
 _LONGEST: Final = 2000
 _AFTER_SLASH: Final = "0"  # the character after "/": paths below a folder are those between "folder/" and "folder0"
 
@@ -40,12 +40,15 @@ class Artifacts:
         self._store = store
 
     def put(self, tx: Transaction, kind: Kind, owner: str, file: StoredFile) -> None:
-        """Add a file, whose bytes are an object already; one of the same path is replaced.
+        """Add a file, whose bytes are an object already; it replaces another of its path, and again it is nothing new.
 
         Raises:
             Invalid: the path leaves its owner, or is a folder here, or a part of it is a file.
         """
         check_path(file.name)
+        held = _row(tx, owner, file.name)
+        if held is not None and (held["digest"], held["size_bytes"]) == (file.digest, file.size_bytes):
+            return
         clash = tx.one(
             "SELECT path FROM artifacts WHERE owner = :owner AND path > :low AND path < :high LIMIT 1",
             {"owner": owner, "low": f"{file.name}/", "high": f"{file.name}{_AFTER_SLASH}"},
@@ -67,14 +70,14 @@ class Artifacts:
         self._store.ledger.append(tx, f"{kind}.artifact_logged", f"{kind}:{owner}", data)
 
     def delete(self, tx: Transaction, kind: Kind, owner: str, path: str) -> None:
-        """Take a file, or a folder with all in it, away; the bytes stay while something names them.
+        """Take a file, or a folder with all in it ("" for all), away; the bytes stay while something names them.
 
         Raises:
             NotFound: there is nothing of this path.
         """
         held = _below(tx, owner, path)
-        if not held:
-            raise NotFound.named("artifact", path, [f.name for f in self.all(owner)])
+        if not held and path:
+            raise NotFound.named("artifact", path, _some(tx, owner))
         for file in held:
             tx.run("DELETE FROM artifacts WHERE owner = :owner AND path = :path", {"owner": owner, "path": file.name})
             self._store.ledger.append(tx, f"{kind}.artifact_deleted", f"{kind}:{owner}", {"path": file.name})
@@ -87,7 +90,7 @@ class Artifacts:
         """
         row = _row(self._store.database, owner, path)
         if row is None:
-            raise NotFound.named("artifact", path, [file.name for file in self.all(owner)][:1000])
+            raise NotFound.named("artifact", path, _some(self._store.database, owner))
         return StoredFile(row["path"], row["digest"], row["size_bytes"])
 
     def all(self, owner: str, folder: str = "") -> list[StoredFile]:
@@ -119,6 +122,12 @@ def check_path(path: str) -> None:
     """
     if not is_safe_path(path) or len(path) > _LONGEST:
         raise Invalid(f"{path[:200]!r} is no path inside a run.", about="artifact", hint="Use plain relative parts.")
+
+
+def _some(reader: Reader, owner: str) -> list[str]:
+    """Return names of an owner's files among which a near one may be."""
+    rows = reader.all("SELECT path FROM artifacts WHERE owner = :owner ORDER BY path LIMIT 200", {"owner": owner})
+    return [row["path"] for row in rows]
 
 
 def _row(reader: Reader, owner: str, path: str) -> Row | None:

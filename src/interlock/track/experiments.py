@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -116,9 +117,8 @@ class Experiments:
         if lifecycle is not None and lifecycle != row["lifecycle"]:
             self._move(tx, ident, row["lifecycle"], lifecycle)
             changes["lifecycle"] = lifecycle
-        if tags:
-            set_pairs(tx, "experiment_tags", "experiment", ident, tags)
-            changes["tags"] = dict(tags)
+        if tags and (fresh := set_pairs(tx, "experiment_tags", "experiment", ident, tags)):
+            changes["tags"] = fresh
         for tag in untag:
             drop_pair(tx, "experiment_tags", "experiment", ident, tag)
             changes.setdefault("untag", []).append(tag)
@@ -180,11 +180,11 @@ def check_title(name: str) -> None:
     Raises:
         Invalid: it is empty, too long, or holds control characters.
     """
-    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+    if not name.strip() or len(name) > LONGEST_NAME or any(unicodedata.category(c) in _NO_TEXT for c in name):
         raise Invalid(
             f"{name[:80]!r} cannot be the name of an experiment.",
             about="experiment",
-            hint=f"Use 1-{LONGEST_NAME} printable characters.",
+            hint=f"Use 1-{LONGEST_NAME} characters, none of them a control character.",
         )
 
 
@@ -236,13 +236,16 @@ def among(reader: Reader, query: str, idents: list[str], tail: str = "") -> list
     return rows
 
 
-def set_pairs(tx: Transaction, table: str, owner: str, ident: str, values: Mapping[str, str]) -> None:
-    """Write names and values of an owner; a name that is there takes the new value."""
+def set_pairs(tx: Transaction, table: str, owner: str, ident: str, values: Mapping[str, str]) -> dict[str, str]:
+    """Write names and values of an owner; a name that is there takes the new value. Returns what was not there so."""
+    held = pairs(tx, table, owner, [ident]).get(ident, {}) if values else {}
+    fresh = {name: value for name, value in values.items() if held.get(name) != value}
     tx.run_many(
         f"INSERT INTO {table} ({owner}, name, value) VALUES (:owner, :name, :value)"  # noqa: S608 - the table is ours
         f" ON CONFLICT ({owner}, name) DO UPDATE SET value = excluded.value",
-        ({"owner": ident, "name": name, "value": value} for name, value in values.items()),
+        ({"owner": ident, "name": name, "value": value} for name, value in fresh.items()),
     )
+    return fresh
 
 
 def drop_pair(tx: Transaction, table: str, owner: str, ident: str, name: str) -> None:
@@ -259,3 +262,4 @@ def drop_pair(tx: Transaction, table: str, owner: str, ident: str, name: str) ->
 
 
 _MANY: Final = 500  # values in one IN list
+_NO_TEXT: Final = frozenset({"Cc", "Cs"})  # control characters, halves of surrogate pairs

@@ -62,7 +62,9 @@ class Links:
 
     def add(self, tx: Transaction, run: str, experiment: str, links: Sequence[Link]) -> None:
         """Add links to a run; one that is there already keeps its place and takes the new tags."""
-        for link in links:
+        held = {_identity(row): row for row in tx.all("SELECT * FROM run_links WHERE run = :run", {"run": run})}
+        fresh = [link for link in links if not _is_held(link, held.get((link.kind, link.name, link.digest)))]
+        for link in fresh:
             if link.dataset is not None:
                 tx.run(
                     "INSERT INTO seen_datasets (experiment, name, digest, record)"
@@ -88,11 +90,11 @@ class Links:
                     "tags": canonical(link.tags).decode(),
                 },
             )
-        if links:
+        if fresh:
             data = {
-                "datasets": [f"{link.name}@{link.digest}" for link in links if link.kind == "dataset"],
-                "models": [link.name for link in links if link.kind == "model"],
-                "outputs": [link.name for link in links if link.kind == "output"],
+                "datasets": [f"{link.name}@{link.digest}" for link in fresh if link.kind == "dataset"],
+                "models": [link.name for link in fresh if link.kind == "model"],
+                "outputs": [link.name for link in fresh if link.kind == "output"],
             }
             self._store.ledger.append(tx, "run.linked", f"run:{run}", data)
 
@@ -123,6 +125,14 @@ class Links:
             f"ORDER BY r.experiment, l.name, l.digest LIMIT {int(limit)}",
         )
         return [(row["experiment"], row["name"], row["digest"], row["context"]) for row in rows]
+
+
+def _identity(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["kind"], row["name"], row["digest"]
+
+
+def _is_held(link: Link, row: dict[str, Any] | None) -> bool:
+    return row is not None and (row["step"], _tags(row)) == (link.step, link.tags)
 
 
 def _link(row: dict[str, Any]) -> Link:

@@ -31,10 +31,10 @@ ModelStatus = Literal["pending", "ready", "upload_failed"]
 
 
 class ModelMetric(msgspec.Struct, frozen=True):
-    """The latest value of a metric of a logged model, on a dataset if it names one, logged by a run."""
+    """A point of a metric of a logged model, on a dataset if it names one, logged by a run."""
 
     key: str
-    latest: LatestValue
+    point: LatestValue
     run: str = ""
     dataset_name: str = ""
     dataset_digest: str = ""
@@ -154,18 +154,18 @@ class LoggedModels:
             self._store.ledger.append(tx, "logged_model.changed", f"logged_model:{ident}", {"changes": changes})
 
     def log_metric(self, tx: Transaction, model: str, metric: ModelMetric) -> None:
-        """Take a metric's point as its latest when it is: the highest step, then instant, then value."""
+        """Add a point to a metric of a logged model; of equal step and instant the newest value counts."""
         tx.run(
-            _LATEST,
+            _ADD,
             {
                 "model": model,
                 "key": metric.key,
                 "dataset_name": metric.dataset_name,
                 "dataset_digest": metric.dataset_digest,
                 "run": metric.run,
-                "step": metric.latest.step,
-                "at": metric.latest.at,
-                "value": None if math.isnan(metric.latest.value) else metric.latest.value,
+                "step": metric.point.step,
+                "at": metric.point.at,
+                "value": None if math.isnan(metric.point.value) else metric.point.value,
             },
         )
 
@@ -186,12 +186,15 @@ class LoggedModels:
         tags = pairs(database, "logged_model_tags", "model", idents)
         metrics: dict[str, list[ModelMetric]] = {}
         for row in among(
-            database, "SELECT * FROM logged_model_metrics WHERE model IN", idents, "ORDER BY model, key, dataset_name"
+            database,
+            "SELECT * FROM logged_model_metrics WHERE model IN",
+            idents,
+            "ORDER BY model, key, dataset_name, dataset_digest, run, step, at",
         ):
             value = float("nan") if row["value"] is None else row["value"]
-            latest = LatestValue(row["step"], row["at"], value)
+            point = LatestValue(row["step"], row["at"], value)
             metrics.setdefault(row["model"], []).append(
-                ModelMetric(row["key"], latest, row["run"], row["dataset_name"], row["dataset_digest"])
+                ModelMetric(row["key"], point, row["run"], row["dataset_name"], row["dataset_digest"])
             )
         fields = (name for name in LoggedModelFacts.__struct_fields__ if name not in {"params", "tags", "metrics"})
         names = tuple(fields)
@@ -213,15 +216,10 @@ class LoggedModels:
         return set_pairs(tx, "logged_model_params", "model", ident, params)
 
 
-_LATEST = (
+_ADD = (
     "INSERT INTO logged_model_metrics (model, key, dataset_name, dataset_digest, run, step, at, value)"
     " VALUES (:model, :key, :dataset_name, :dataset_digest, :run, :step, :at, :value)"
-    " ON CONFLICT (model, key, dataset_name, dataset_digest, run) DO UPDATE"
-    " SET step = excluded.step, at = excluded.at, value = excluded.value"
-    " WHERE excluded.step > logged_model_metrics.step OR (excluded.step = logged_model_metrics.step"
-    " AND (excluded.at > logged_model_metrics.at OR (excluded.at = logged_model_metrics.at"
-    " AND excluded.value IS NOT NULL AND (logged_model_metrics.value IS NULL"
-    " OR excluded.value > logged_model_metrics.value))))"
+    " ON CONFLICT (model, key, dataset_name, dataset_digest, run, step, at) DO UPDATE SET value = excluded.value"
 )
 
 

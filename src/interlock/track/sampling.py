@@ -15,7 +15,7 @@ def sample(points: Points, most: int) -> list[Point]:
 
     The first and the last point are among them; the points between are cut into stretches of equal length, and of each
     stretch its smallest and its largest value stay, so that no spike is lost (the M4 idea of Jugel et al., 2014).
-    A stretch with a NaN keeps one.
+    A stretch of nothing but NaN keeps its first.
 
     Args:
         points: the series.

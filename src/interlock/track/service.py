@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +11,7 @@ from interlock.core.clock import from_micros, to_micros
 from interlock.core.errors import Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.core.operations import Permission, operation
-from interlock.core.refs import check_name, parse
+from interlock.core.refs import parse
 from interlock.track.compare import Comparison, compare
 from interlock.track.experiments import pairs
 from interlock.track.records import Delivery, Experiment, Metric, Run, RunPage, Start, Status
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from interlock.core.ports import Reader, Row, Transaction
     from interlock.store import Store
 
+_FIRST = to_micros(datetime(1, 1, 1, tzinfo=UTC))
+_LAST = to_micros(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))  # of a calendar
 Experiments = list[Experiment]
 Runs = list[Run]
 
@@ -46,7 +48,6 @@ class TrackService:
         Raises:
             Conflict: the experiment is deleted.
         """
-        check_name(start.experiment, "experiment")
         return self.run(self._store.database.write(lambda tx: self._tracker.runs.create(tx, start)))
 
     @operation(Permission.TRACK_WRITE, emits=("run.logged",))
@@ -293,7 +294,7 @@ class TrackService:
         if name not in found.metrics:
             raise NotFound.named("metric", name, found.metrics)
         points = self._store.series.points(found.id, name)
-        return Metric(name, tuple(points.steps), tuple(from_micros(at) for at in points.ats), tuple(points.values))
+        return Metric(name, tuple(points.steps), tuple(map(_instant, points.ats)), tuple(points.values))
 
     @operation(Permission.TRACK_READ)
     def logs(self, run: str, contains: str = "") -> str:
@@ -360,3 +361,8 @@ class TrackService:
             )
             for facts in self._tracker.runs.load(rows)
         ]
+
+
+def _instant(at: int) -> datetime:
+    """Return the instant of a point, or the nearest that a calendar has: clients may send any number."""
+    return from_micros(min(max(at, _FIRST), _LAST))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import apsw
 
 from interlock.bridges.mlflow.records import (
+    DELETED,
     Point,
     TheirExperiment,
     TheirInput,
@@ -142,7 +143,7 @@ class DatabaseSource:
 
     def _versions(self, model: str) -> Iterator[TheirVersion]:
         for row in list(self._all("SELECT * FROM model_versions WHERE name = ? ORDER BY version", (model,))):
-            if (row["current_stage"] or "") == "Deleted_Internal":
+            if row["current_stage"] == DELETED:
                 continue
             query = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
             tags = {pair["key"]: pair["value"] for pair in self._all(query, (model, row["version"]))}

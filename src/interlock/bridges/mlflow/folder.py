@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from interlock.bridges.mlflow.flat_yaml import read_flat
 from interlock.bridges.mlflow.records import (
+    DELETED,
     Point,
     TheirExperiment,
     TheirInput,
@@ -117,7 +118,8 @@ class FolderSource:
                 meta.get("name") or folder.name, meta.get("description", ""), _texts(folder / "tags"), aliases
             )
             found = [self._version(model.name, path) for path in folder.glob("version-*") if (path / _META).is_file()]
-            yield model, sorted(found, key=lambda version: version.version)
+            live = [version for version in found if version.stage != DELETED]
+            yield model, sorted(live, key=lambda version: version.version)
 
     def files(self, place: str) -> Iterator[tuple[str, BinaryIO]]:
         """Yield the files below a place."""

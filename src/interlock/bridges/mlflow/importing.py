@@ -96,6 +96,7 @@ class Importer:
 
     def run(self) -> Report:
         """Take everything over; return the report."""
+        self._tracker.experiments.ensure_default()  # theirs of this name is ours
         for experiment in self._source.experiments():
             self._there["experiments"] += 1
             self._progress(f"experiment {experiment.name}")

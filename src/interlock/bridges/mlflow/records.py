@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+DELETED: Final = "Deleted_Internal"  # the stage under which stores keep what they deleted
 Point = tuple[int, int, float]
 """Step, instant in milliseconds, value."""
 

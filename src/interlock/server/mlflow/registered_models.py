@@ -8,11 +8,12 @@ import msgspec
 
 from interlock.core.clock import to_micros
 from interlock.core.operations import Permission
+from interlock.core.refs import LATEST
 from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import Adapter, present, tag_list
 from interlock.server.mlflow.experiments import Tag
 from interlock.server.mlflow.routing import route
-from interlock.server.mlflow.versions import shown_version, version_number
+from interlock.server.mlflow.versions import check_stage, shown_version
 from interlock.server.mlflow.wire import invalid
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def delete_tag(adapter: Adapter, ask: SetTag) -> None:
 def set_alias(adapter: Adapter, ask: SetAlias) -> None:
     """Point an alias to a version."""
     checks.required(name=ask.name, alias=ask.alias, version=ask.version)
-    number = version_number(ask.version)
+    number = checks.version_number(ask.version)
     adapter.database.write(lambda tx: adapter.registry.aliases.set(tx, ask.name, ask.alias, number))
 
 
@@ -150,6 +151,11 @@ def delete_alias(adapter: Adapter, ask: Alias) -> None:
 def get_alias(adapter: Adapter, ask: Alias) -> dict[str, Any]:
     """Show the version that an alias points to."""
     checks.required(name=ask.name, alias=ask.alias)
+    if ask.alias == LATEST:  # no alias that anybody can set: it always means the newest
+        adapter.registry.models.get(adapter.database, ask.name)
+        newest = adapter.registry.versions.newest(adapter.database, ask.name)
+        if newest is not None:
+            return {"model_version": shown_version(newest)}
     return {"model_version": shown_version(adapter.registry.aliases.get(adapter.database, ask.name, ask.alias))}
 
 
@@ -158,6 +164,8 @@ def latest_versions(adapter: Adapter, ask: LatestVersions) -> dict[str, Any]:
     checks.required(name=ask.name)
     adapter.registry.models.get(adapter.database, ask.name)
     newest = adapter.registry.versions.newest_by_label(adapter.database, [ask.name]).get(ask.name, [])
+    for stage in ask.stages:
+        check_stage(stage)
     wanted = {stage.lower() for stage in ask.stages}
     found = [version for version in newest if not wanted or version.label.lower() in wanted]
     return {"model_versions": [shown_version(version) for version in found]}

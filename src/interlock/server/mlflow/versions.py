@@ -6,8 +6,9 @@ a run replaces later does not change a version. Sources outside the server are k
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -15,7 +16,9 @@ from interlock.core.clock import to_micros
 from interlock.core.errors import NotFound
 from interlock.core.operations import Permission
 from interlock.core.refs import parse
+from interlock.registry.finding import PROMPT_TAG
 from interlock.registry.pins import read as read_pins
+from interlock.registry.records import LABELS
 from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import ROOT, Adapter, present, tag_list
 from interlock.server.mlflow.artifacts import find_owner
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from interlock.registry.records import ModelVersion
 
 READ, WRITE = Permission.REGISTRY_READ, Permission.REGISTRY_WRITE
+_HOST: Final = re.compile(r"\A//[^/]*")
 
 
 class Create(msgspec.Struct):
@@ -58,7 +62,7 @@ class VersionId(msgspec.Struct):
             Refused: it is none.
         """
         checks.required(name=self.name, version=self.version)
-        return version_number(self.version)
+        return checks.version_number(self.version)
 
 
 class Describe(VersionId):
@@ -86,7 +90,9 @@ def create(adapter: Adapter, ask: Create) -> dict[str, Any]:
     """Make the next version of a model."""
     checks.required(name=ask.name, source=ask.source)
     adapter.registry.models.get(adapter.database, ask.name)
-    bundle, run, origin = resolve(adapter, ask.source)
+    # A prompt has no files: its text is a tag, and its source the word 'dummy-source'.
+    prompt = "/" not in ask.source and any(tag.key == PROMPT_TAG for tag in ask.tags)
+    bundle, run, origin = ("", "", "") if prompt else resolve(adapter, ask.source)
     if ask.run_id:
         run_row(adapter.database, ask.run_id)
     draft = adapter.registry.versions.draft(
@@ -153,15 +159,25 @@ def transition(adapter: Adapter, ask: Transition) -> dict[str, Any]:
     """Give a version another label; it has no consequence for what is deployed."""
     number_ = ask.number
     checks.required(stage=ask.stage)
-    labels = {"none": "None", "staging": "Staging", "production": "Production", "archived": "Archived"}
-    if ask.stage.lower() not in labels:
-        raise invalid(f"Invalid Model Version stage: {ask.stage}. Value must be one of {', '.join(labels.values())}.")
+    label = check_stage(ask.stage)
     made = adapter.database.write(
         lambda tx: adapter.registry.versions.label(
-            tx, ask.name, number_, labels[ask.stage.lower()], archive_existing=ask.archive_existing_versions
+            tx, ask.name, number_, label, archive_existing=ask.archive_existing_versions
         )
     )
     return {"model_version": shown_version(made)}
+
+
+def check_stage(stage: str) -> str:
+    """Return a stage in its own letters.
+
+    Raises:
+        Refused: it is none.
+    """
+    label = next((label for label in LABELS if label.lower() == stage.lower()), None)
+    if label is None:
+        raise invalid(f"Invalid Model Version stage: {stage}. Value must be one of {', '.join(LABELS)}.")
+    return label
 
 
 def resolve(adapter: Adapter, source: str) -> tuple[str, str, str]:
@@ -171,7 +187,9 @@ def resolve(adapter: Adapter, source: str) -> tuple[str, str, str]:
         NotFound: it names a run, a logged model or a version that is not there, or a place without files.
         Refused: it is a place on somebody's machine.
     """
-    scheme = urlsplit(source).scheme
+    scheme = source.partition(":")[0].lower() if ":" in source else ""
+    if ".." in re.split(r"[/\\]", unquote(source)):
+        raise invalid(f"Invalid model version source: '{source}'. It leads elsewhere.")
     if scheme == "models":
         name = source.removeprefix("models:").lstrip("/")
         if name.startswith("m-") and "/" not in name:
@@ -184,11 +202,11 @@ def resolve(adapter: Adapter, source: str) -> tuple[str, str, str]:
         run_row(adapter.database, ref.name)
         return _run_files(adapter, ref.name, ref.path, source)
     if scheme == "mlflow-artifacts":
-        owner = find_owner(adapter, unquote(urlsplit(source).path))
+        owner = find_owner(adapter, unquote(_HOST.sub("", source.partition(":")[2])))
         if owner.kind == "run":
             return _run_files(adapter, owner.id, owner.path, source)
         return _pinned(adapter, owner.id, owner.path, source), "", owner.id if owner.kind == "logged_model" else ""
-    if scheme in {"", "file"}:
+    if len(scheme) <= 1 or scheme == "file" or "/" in scheme or "\\" in scheme:  # one letter is a drive
         raise invalid(
             f"Invalid model version source: '{source}'. A place on a machine's disk cannot be followed; log the model"
             " first and name it as runs:/RUN/path or models:/m-ID."
@@ -229,17 +247,6 @@ def _named(adapter: Adapter, source: str) -> ModelVersion:
     if newest is None:
         raise NotFound.named("model_version", source)
     return newest
-
-
-def version_number(text: str) -> int:
-    """Return a version's number.
-
-    Raises:
-        Refused: the text is none.
-    """
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise invalid(f"Model version must be an integer, got '{text}'.")
-    return int(text)
 
 
 def _version(adapter: Adapter, ask: VersionId) -> ModelVersion:

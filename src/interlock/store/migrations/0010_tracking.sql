@@ -90,7 +90,7 @@ CREATE TABLE logged_model_tags (
     value TEXT NOT NULL,
     PRIMARY KEY (model, name)
 );
--- The latest value of each metric of a logged model on each dataset ("" for none); NULL stands for NaN.
+-- Points of metrics of a logged model on each dataset ("" for none); NULL stands for NaN.
 CREATE TABLE logged_model_metrics (
     model TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -100,5 +100,5 @@ CREATE TABLE logged_model_metrics (
     step BIGINT NOT NULL,
     at BIGINT NOT NULL,
     value DOUBLE PRECISION,
-    PRIMARY KEY (model, key, dataset_name, dataset_digest, run)
+    PRIMARY KEY (model, key, dataset_name, dataset_digest, run, step, at)
 );
