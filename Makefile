@@ -4,7 +4,7 @@ PY := .venv/bin/python
 export PYTHON
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 demo: .venv/demo.stamp ## run the whole loop on real data, start to end
 	@.venv/bin/interlock demo
@@ -13,7 +13,10 @@ up: .venv/demo.stamp ## serve the example project and keep its loop turning
 	@cd examples/employment && ../../.venv/bin/interlock up
 
 test: .venv/dev.stamp ## run all tests
-	@$(PY) -m pytest -n auto --dist worksteal
+	@$(PY) -m pytest -n auto --dist worksteal; status=$$?; $(MAKE) --no-print-directory test-contracts && exit $$status
+
+test-contracts: .venv/dev.stamp .venv-contracts/contracts.stamp ## drive our server with real MLflow clients
+	@.venv-contracts/bin/python -m pytest -c tests/contracts/pytest.ini tests/contracts $(CONTRACTS)
 
 check: .venv/dev.stamp ## format, lint, types, arrows between rooms, guards
 	@scripts/check
@@ -31,11 +34,14 @@ docs: .venv/dev.stamp ## write docs/reference from the code
 lock: .venv/dev.stamp ## write requirements/*.txt from pyproject.toml
 	@scripts/lock
 
-clean: ## remove .venv, caches and builds (no workspace)
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove both environments, caches and builds (no workspace)
+	rm -rf .venv .venv-contracts build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/%.stamp: requirements/%.txt pyproject.toml scripts/setup
 	@scripts/setup $*
 
-.PHONY: help demo up test check fix bench docs lock clean
+.venv-contracts/%.stamp: requirements/%.txt scripts/setup
+	@scripts/setup $*
+
+.PHONY: help demo up test test-contracts check fix bench docs lock clean

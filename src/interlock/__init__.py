@@ -7,6 +7,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # type checkers take this name for true; `typing` itself is not worth its import here
 if TYPE_CHECKING:
+    from interlock.sdk.recording.autolog import autolog
+    from interlock.sdk.recording.door import current_run, load_data, run
     from interlock.sdk.workspace import Workspace
     from interlock.train import Model, bucket, holdout, log_artifact, log_metric, log_param, pipeline, step
 
@@ -15,17 +17,25 @@ __all__ = [
     "Model",
     "Workspace",
     "__version__",
+    "autolog",
     "bucket",
+    "current_run",
     "holdout",
+    "load_data",
     "log_artifact",
     "log_metric",
     "log_param",
     "pipeline",
+    "run",
     "step",
 ]
 
 _HOMES = {
     "Workspace": "interlock.sdk.workspace",
+    "autolog": "interlock.sdk.recording.autolog",
+    "current_run": "interlock.sdk.recording.door",
+    "load_data": "interlock.sdk.recording.door",
+    "run": "interlock.sdk.recording.door",
     "Model": "interlock.train",
     "bucket": "interlock.train",
     "holdout": "interlock.train",

@@ -89,6 +89,14 @@ def test_below_the_bound_by_chance_is_a_warning(evidence) -> None:
     (warning,) = result.warnings
     assert warning.message.endswith("Chance could explain it.")
     assert "0.760 times" in warning.message
+    (fact,) = result.facts["bounds"]
+    assert not fact["holds"]
+    assert result.summary == (
+        f"selection_rate_ratio[g] 0.760 (>= 0.8 within chance: p {fact['p']:.2g}, 90% interval"
+        f" {fact['low']:.3f} to {fact['high']:.3f}) on 200 rows."
+    )
+    equal = judge(evidence, exact([100, 100], [50, 43]), "equal_opportunity_difference[g]", "<= 0.05")
+    assert "(<= 0.05 within chance: p " in equal.summary
 
 
 def test_the_upper_bound_decides(evidence) -> None:

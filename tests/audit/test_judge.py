@@ -11,7 +11,7 @@ import pytest
 from interlock.audit import judge as judging
 from interlock.audit.policy import parse_policy
 from interlock.audit.service import AuditService
-from interlock.core.errors import Unavailable
+from interlock.core.errors import Conflict, Unavailable
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.store import Store
 
@@ -52,6 +52,22 @@ def test_a_broken_gate_fails_the_version(
     broken = next(r for r in report.results if r.gate == "house_rule")
     assert words in broken.summary
     assert RegistryService(store).version(version.ref).stage == "development"
+
+
+def test_what_failed_is_told_in_sentences_with_one_full_stop_each(
+    store: Store, register: Callable[[], ModelVersion]
+) -> None:
+    audit, version = AuditService(store), register()
+    audit.set_policy("happy", parse_policy({"roc_auc": ">= 0.99", "accuracy": ">= 0.999"}, (), "happy", "person"))
+    report = audit.check(version.ref)
+    summary = next(r for r in report.results if r.gate == "metric").summary
+    assert summary.count("is asked on ") == 2
+    stood = RegistryService(store).version(version.ref)
+    with pytest.raises(Conflict) as caught:
+        audit.approve(version.ref)
+    for told in (summary, stood.stage_reason, caught.value.message):
+        assert ".." not in told
+        assert ".;" not in told
 
 
 def test_without_any_gate_nothing_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:

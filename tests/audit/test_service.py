@@ -91,7 +91,8 @@ def test_a_waiver_lets_one_gate_pass_until_it_ends(
         audit.waive(version.ref, "metric", "pilot", "soon")
     with pytest.raises(NotFound, match="'metric'"):
         audit.waive(version.ref, "metrik", "pilot", later)
-    audit.waive(version.ref, "metric", "pilot with ten users", later)
+    waiver = audit.waive(version.ref, "metric", "pilot with ten users", later)
+    assert (waiver.version, waiver.gate, waiver.until.isoformat()) == (version.ref, "metric", later)
     report = audit.check(version.ref)
     assert (report.passed, report.waived) == (True, ("metric",))
     assert registry.version(version.ref).stage == "validated"

@@ -33,6 +33,8 @@ def test_an_error_in_full(capsys: pytest.CaptureFixture[str]) -> None:
         Finding("missing_column", "it is missing", "sex"),
         Finding("duplicates", "they are there twice", rows=(1, 2), count=2),
         Finding("empty", "many", count=5),
+        Finding("type", "holds 'x' (line 3 of a.csv)", "age", (1,), 1),
+        Finding("alone", "one", "age", (1,), 1),
     ]
     error = errors.Invalid("4 things are wrong.", about="data", hint="Mend them.", findings=findings)
     assert report(error, as_json=False) == 2
@@ -42,6 +44,8 @@ def test_an_error_in_full(capsys: pytest.CaptureFixture[str]) -> None:
         "  - missing_column (sex): it is missing",
         "  - duplicates (rows 1, 2): they are there twice",
         "  - empty (5 rows): many",
+        "  - type (age, 1 row): holds 'x' (line 3 of a.csv)",
+        "  - alone (age, row 1): one",
         "Hint: Mend them.",
     ]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from interlock.core.errors import Unavailable
 from interlock.core.operations import Permission, operation
 from interlock.core.settings import SETTINGS
 from interlock.loop.project import parse_project
@@ -96,6 +97,7 @@ class LoopService:
     """The loop, for tests."""
 
     name = "loop"
+    full = False
 
     def __init__(self, store: object) -> None:
         pass
@@ -117,6 +119,8 @@ class LoopService:
             path: the file.
             force: do it anyway.
         """
+        if self.full:
+            raise Unavailable("The disk is full.")
         return f"applied {path}, force {force}"
 
     @operation(Permission.LOOP_RUN, emits=("job.queued",))
@@ -168,7 +172,15 @@ def _loop(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_verbs_are_operations_of_the_loop(command: Command, words: list[str], out: str) -> None:
-    assert command(*words, services=LOOP) == (0, out, "")
+    applied = words[0] == "apply" and "--json" not in words
+    assert command(*words, services=LOOP) == (0, out, "Plan:\nApplied.\n" if applied else "")
+
+
+@pytest.mark.usefixtures("_loop", "project")
+def test_a_plan_that_fails_is_not_called_applied(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LoopService, "full", True)
+    done = command("apply", services=LOOP)
+    assert (done.code, "Plan:" in done.err, "Applied" in done.err) == (8, True, False)
 
 
 def test_verbs_of_a_room_that_is_not_installed(command: Command, project: Path) -> None:

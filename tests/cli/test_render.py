@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.cli.render import clean, to_text
+from interlock.core.errors import Finding
 
 
 class Inner(msgspec.Struct):
@@ -105,3 +106,8 @@ values = st.recursive(
 @given(values, st.none() | st.integers(4, 40))
 def test_nothing_unprintable_comes_out(value: Any, widest: int | None) -> None:
     assert all(c.isprintable() or c in "\n\t" for c in to_text(value, widest))
+
+
+def test_findings_in_a_table_are_their_sentences() -> None:
+    row = {"gate": "metric", "warnings": (Finding("a", "One thing.", "x", (1,), 1), Finding("b", "Another."))}
+    assert to_text([row]).splitlines()[2].split(maxsplit=1) == ["metric", "One thing; Another"]

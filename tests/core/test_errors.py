@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from interlock.core import errors
-from interlock.core.errors import EXTRAS, Error, Finding, Invalid, MissingExtra, NotFound, Unavailable
+from interlock.core.errors import EXTRAS, Error, Finding, Invalid, MissingExtra, NotFound, StorageFull, Unavailable
 
 
 def kinds() -> list[type[Error]]:
@@ -54,7 +54,7 @@ def test_pythonistas_catch_what_they_expect() -> None:
 
 
 def test_only_unavailable_is_worth_a_retry() -> None:
-    assert [kind for kind in kinds() if kind.transient] == [Unavailable]
+    assert [kind for kind in kinds() if kind.transient] == [Unavailable, StorageFull]
 
 
 def test_an_unknown_code_is_still_an_error() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.core.errors import Finding, Invalid, NotFound
+from interlock.core.errors import Finding, Invalid
 from interlock.data.contract import ColumnEdit, edited, infer
 from interlock.data.profile import profile
 from interlock.data.validate import conform, validate
@@ -85,7 +85,38 @@ def test_the_owner_knows_better_than_the_first_file() -> None:
 
 
 def test_edits_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(NotFound, match="'age'"):
+    with pytest.raises(Invalid, match="'age'"):
         edited(CONTRACT, {"aeg": ColumnEdit(range=(0, 1))})
     with pytest.raises(Invalid, match="range of codes"):
         edited(CONTRACT, {"code": ColumnEdit(codes="9..1")})
+
+
+@pytest.mark.parametrize(
+    ("column", "edit", "words"),
+    [
+        ("age", ColumnEdit(codes=("a",)), "'age' holds integer, so 'a'"),
+        ("age", ColumnEdit(codes=("01",)), "'01'"),
+        ("code", ColumnEdit(range=(0, 120)), "'code' holds category, so it has no `range`"),
+        ("income", ColumnEdit(codes="1..3"), "'income' holds float, so it has no `codes`"),
+        ("age", ColumnEdit(range=(2, 1)), "smallest number comes first"),
+        ("age", ColumnEdit(null_share=1.5), "from 0 to 1"),
+        ("right", ColumnEdit(codes=("yes",)), "'right' holds boolean, so 'yes'"),
+        ("day", ColumnEdit(codes=("2020-01-01",)), "'day' holds instant"),
+    ],
+)
+def test_an_edit_of_the_wrong_kind_is_refused(column: str, edit: ColumnEdit, words: str) -> None:
+    frame = FRAME.with_columns(right=pl.lit(True), day=pl.lit("2020-01-01").str.to_date())
+    contract = infer(profile(frame))
+    with pytest.raises(Invalid, match=words) as caught:
+        edited(contract, {column: edit})
+    assert [found.column for found in caught.value.findings] == [column]
+
+
+def test_codes_of_numbers_and_booleans_are_taken() -> None:
+    frame = FRAME.with_columns(right=pl.lit(True), age=pl.lit(-2))
+    made = edited(infer(profile(frame)), {"age": ColumnEdit(codes=("-2", "3")), "right": ColumnEdit(codes=("true",))})
+    assert validate(frame, made) == []
+    assert [f.rule for f in validate(frame.with_columns(age=pl.lit(3), right=pl.lit(False)), made)] == [
+        "range",
+        "category",
+    ]

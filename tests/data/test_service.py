@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -83,7 +84,10 @@ def test_csv_and_parquet_of_the_same_rows_are_the_same_rows(store: Store, data: 
         ("x.csv", b"a,b,a\n1,2,3\n", "'a'"),
         ("x.csv", b"a,b\n1,\xff\xfe\n", "x.csv"),
         ("x.csv", b"a,b\n1,\n2,\n", "'b' holds no value"),
-        ("x.csv", b"a,b\n1,2,3,4\n", "x.csv"),
+        ("x.csv", b"a,b\n1,2\n1,2,3,4\n", "x.csv.* line 3 has 4 fields where the header has 2[.]"),
+        ("x.csv", b'a,b,c\n1,2,3\n\n"1\n",2\n', "line 5 has 2 fields where the header has 3"),
+        ("x.csv", b"a;b\n1;2\n", "separated by ';'; save it with commas"),
+        ("x.csv", b"a\tb\n1\t2\n", "separated by '.t'"),
         ("x.csv", b",b\n1,2\n", "'' cannot be the name"),
         ("x.csv", b'"a\nb",c\n1,2\n', "x.csv: .* cannot be the name"),
         ("x.csv", b"\x1b[31ma,b\n1,2\n", "x.csv: .* cannot be the name"),
@@ -118,9 +122,7 @@ def test_a_broken_contract_names_columns_and_rows_and_changes_nothing(store: Sto
 
 
 def test_what_the_owner_says_is_kept_and_widens_the_contract(store: Store, data: DataService) -> None:
-    declaration = Declaration(
-        id="person", target="age", sensitive=("code",), columns={"age": ColumnEdit(range=(0, 120))}
-    )
+    declaration = Declaration(id="person", sensitive=("code",), columns={"age": ColumnEdit(range=(0, 120))})
     data.declare("people", declaration)
     data.ingest("people", [parquet(store, FRAME)])
     assert data.show("people").declaration == declaration
@@ -128,19 +130,19 @@ def test_what_the_owner_says_is_kept_and_widens_the_contract(store: Store, data:
     assert data.ingest("people", [parquet(store, more)]).version == 2
     with pytest.raises(Invalid, match="contract"):
         data.ingest("people", [parquet(store, pl.concat([FRAME, FRAME]))])  # the id names two rows
-    with pytest.raises(NotFound, match="'age'"):
+    with pytest.raises(Invalid, match="'age'"):
         data.declare("people", Declaration(columns={"agee": ColumnEdit(range=(0, 1))}))
 
 
 def test_roles_that_name_no_column_are_refused_at_the_first_version(store: Store, data: DataService) -> None:
-    data.declare("people", Declaration(id="persn", target="age", sensitive=("code", "gender")))
+    data.declare("people", Declaration(id="persn", sensitive=("code", "gender")))
     size = store.ledger.size()
     with pytest.raises(Invalid, match="'persn', 'gender'") as caught:
         data.ingest("people", [parquet(store, FRAME)])
     assert [finding.column for finding in caught.value.findings] == ["persn", "gender"]
     assert "did you mean 'person'?" in caught.value.findings[0].message
     assert (store.ledger.size(), data.versions("people")) == (size, [])
-    data.declare("people", Declaration(id="person", target="age", sensitive=("code",)))
+    data.declare("people", Declaration(id="person", sensitive=("code",)))
     assert data.ingest("people", [parquet(store, FRAME)]).version == 1
 
 
@@ -178,9 +180,9 @@ def test_of_two_first_versions_at_once_the_second_is_judged_by_the_contract_of_t
     def overtaken(frame: pl.DataFrame) -> bytes:
         monkeypatch.undo()
         DataService(store).ingest("people", [parquet(store, FRAME)])
-        return service._parquet(frame)
+        return service.to_parquet(frame)
 
-    monkeypatch.setattr(service, "_parquet", overtaken)
+    monkeypatch.setattr(service, "to_parquet", overtaken)
     other = parquet(store, pl.DataFrame({"other": [1, 2]}))
     with pytest.raises(Conflict, match="changed meanwhile"):
         data.ingest("people", [other])
@@ -208,3 +210,119 @@ def test_a_condition_that_leaves_no_row_makes_no_version(store: Store, data: Dat
     with pytest.raises(Invalid, match="No row"):
         data.ingest("people", [parquet(store, FRAME)], "age > 200")
     assert data.list() == []
+
+
+def test_the_contract_is_what_the_first_version_shows_and_what_its_owner_says_now(
+    store: Store, data: DataService
+) -> None:
+    data.ingest("people", [parquet(store, FRAME)])
+    inferred = data.contract("people")
+    data.declare("people", Declaration(columns={"age": ColumnEdit(range=(0, 20), codes="1..2")}))
+    with pytest.raises(Invalid, match="contract"):
+        data.ingest("people", [parquet(store, FRAME.reverse())])
+    data.declare("people", Declaration(id="person", columns={"code": ColumnEdit(codes=("1", "2", "3"))}))
+    now = {rule.name: rule for rule in data.contract("people").columns}
+    assert (now["age"], now["code"].categories) == (inferred.rule("age"), ("1", "2", "3"))
+    assert (now["person"].unique, now["person"].maximum) == (True, None)
+    data.declare("people", Declaration())
+    assert data.contract("people") == inferred
+    assert data.ingest("people", [parquet(store, FRAME.reverse())]).version == 2
+
+
+def test_edits_left_over_by_an_older_release_are_gone_after_the_next_declaration(
+    store: Store, data: DataService
+) -> None:
+    data.ingest("people", [parquet(store, FRAME)])
+    assert data.is_declared("people", Declaration())
+    spoilt = store.objects.put(b'{"columns":[{"name":"age","kind":"integer","categories":["a"]}]}')
+    store.database.write(lambda tx: tx.run("UPDATE datasets SET contract = :c", {"c": spoilt}))
+    assert not data.is_declared("people", Declaration())
+    data.declare("people", Declaration())
+    assert data.contract("people").rule("age").maximum == 54
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_edit_that_does_not_fit_its_column_is_refused_with_its_place(
+    store: Store, data: DataService, first: bool
+) -> None:
+    wrong = Declaration(columns={"age": ColumnEdit(codes=("a",)), "code": ColumnEdit(range=(0, 120))})
+    file = parquet(store, FRAME)
+    data.declare("people", wrong) if first else data.ingest("people", [file])
+    with pytest.raises(Invalid) as caught:
+        data.ingest("people", [file]) if first else data.declare("people", wrong)
+    assert [(found.rule, found.column) for found in caught.value.findings] == [("edit", "age"), ("edit", "code")]
+    assert "[data.people.columns]" in caught.value.hint
+
+
+@pytest.mark.parametrize("values", [["yes", "no", "no"], [1, 2, 1], [0.0, 0.5, 1.0], [0, 1, 2]])
+def test_a_target_that_is_not_0_or_1_is_refused_when_it_comes(
+    store: Store, data: DataService, values: list[object]
+) -> None:
+    data.declare("people", Declaration(target="happy"))
+    with pytest.raises(Invalid, match="'happy' holds .*neither|neither 0 nor 1") as caught:
+        data.ingest("people", [parquet(store, FRAME.with_columns(happy=pl.Series(values)))])
+    assert "Write 1 in 'happy'" in caught.value.hint
+    assert data.versions("people") == []
+    frame = FRAME.with_columns(happy=pl.Series(values))
+    data.ingest("others", [parquet(store, frame)])
+    with pytest.raises(Invalid, match="neither 0 nor 1"):
+        data.declare("others", Declaration(target="happy"))
+
+
+@pytest.mark.parametrize("values", [[1, 0, None], [True, False, True], [0.0, 1.0, 1.0], [0, 0, 0]])
+def test_targets_of_two_labels_are_taken_also_where_the_truth_is_not_known_yet(
+    store: Store, data: DataService, values: list[object]
+) -> None:
+    data.declare("people", Declaration(target="happy"))
+    assert data.ingest("people", [parquet(store, FRAME.with_columns(happy=pl.Series(values)))]).version == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("4,400,x1", "age = { range = [LOW, HIGH] }"),
+        ("4,30,x7", 'code = { codes = ["CODE", ...] }'),
+        ("4,,x1\n5,18,x1", "age = { null_share = SHARE }"),
+        ("4,abc,x1", ""),
+        ("1,18,x1\n1,18,x1", ""),
+    ],
+)
+def test_the_hint_fits_what_was_found(store: Store, data: DataService, line: str, wanted: str) -> None:
+    data.declare("people", Declaration(id="person"))
+    data.ingest("people", [csv(store, "person,age,code\n1,18,x1\n2,54,x2\n")])
+    with pytest.raises(Invalid) as caught:
+        data.ingest("people", [csv(store, f"person,age,code\n{line}\n")])
+    assert caught.value.hint.endswith(f"{wanted}.") if wanted else caught.value.hint == "Mend the file."
+
+
+def test_a_wrong_cell_is_shown_with_its_line_in_the_file_that_it_came_in(store: Store, data: DataService) -> None:
+    data.ingest("people", [csv(store, "person,age\n1,18\n2,54\n")])
+    files = [csv(store, "person,age\n1,18\n2,19\n", "a.csv"), csv(store, "person,age\n1,20\n2,x\n2,y\n", "b.csv")]
+    found = data.validate("people", files)
+    assert [(f.message, f.rows) for f in found] == [
+        ("age holds 'x' where integer is wanted (first in line 3 of b.csv)", (3, 4))
+    ]
+    found = data.validate("people", [csv(store, "person,age\n1,18\n2,19\n2,200\n", "a.csv")], "age > 18")
+    assert [f.message for f in found] == ["age is 200 where 18..54 is allowed (line 4 of a.csv)"]
+    found = data.validate("people", [csv(store, "person,age\n1,18.5\n2,19\n", "a.csv")])
+    assert [(f.message, f.rows) for f in found] == [
+        ("age holds '18.5' where integer is wanted (line 2 of a.csv)", (0,))
+    ]
+    text = 'person,age,note\n1,18,"two\nlines"\n2,400,x\n'
+    data.ingest("notes", [csv(store, 'person,age,note\n1,18,"two\nlines"\n2,54,x\n')])
+    assert [f.message for f in data.validate("notes", [csv(store, text)])] == ["age is 400 where 18..54 is allowed"]
+
+
+def test_what_the_owner_says_and_the_rows_come_together_or_not_at_all(store: Store, data: DataService) -> None:
+    size = store.ledger.size()
+    with pytest.raises(Invalid, match="'persn'"):
+        data.bring("people", Declaration(id="persn"), [parquet(store, FRAME)], "")
+    assert (store.ledger.size(), data.list()) == (size, [])
+    declaration = Declaration(id="person", columns={"age": ColumnEdit(range=(0, 120))})
+    assert data.bring("people", declaration, [parquet(store, FRAME)], "").version == 1
+    assert data.show("people").declaration == declaration
+    again = msgspec.structs.replace(declaration, sensitive=("code",))
+    assert data.bring("people", again, [parquet(store, FRAME)], "").version == 1  # equal rows, other words
+    assert (data.show("people").declaration, data.is_declared("people", again)) == (again, True)
+    kinds = [event.kind for event in store.ledger.events()]
+    assert kinds == ["contract.set", "dataset_version.created", "contract.set"]

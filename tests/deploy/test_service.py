@@ -237,3 +237,26 @@ def test_an_approval_on_a_waiver_that_has_ended_lets_nothing_be_deployed(
     assert deploy.deployments() == []
     store.clock = now
     assert deploy.deploy("happy", version.ref).live
+
+
+def test_what_is_not_approved_is_told_what_to_do_at_its_stage(
+    store: Store, deploy: DeployService, register: Register
+) -> None:
+    audit, registry = AuditService(store), RegistryService(store)
+
+    def hint(ref: str) -> str:
+        with pytest.raises(GateClosed) as refused:
+            deploy.deploy("happy", ref)
+        return refused.value.hint
+
+    failed, passed = register(), register()
+    assert f"audit check {passed.ref}" in hint(passed.ref)
+    audit.set_policy("happy", parse_policy({"roc_auc": ">= 0.999", "approvals": 1}, (), "happy", "person"))
+    audit.check(failed.ref)
+    assert "audit approve" not in hint(failed.ref)
+    assert "loop candidate" in hint(failed.ref)
+    audit.set_policy("happy", parse_policy({"roc_auc": ">= 0.5", "approvals": 1}, (), "happy", "person"))
+    audit.check(passed.ref)
+    assert f"audit approve {passed.ref}" in hint(passed.ref)
+    registry.move(passed.ref, "retired", "old")
+    assert "registry versions happy" in hint(passed.ref)

@@ -135,3 +135,114 @@ def test_gates_and_monitors_are_about_their_own_models_data(project: Store) -> N
         "risk": ("loan", "defaulted"),
         "employment": ("person", "employed"),
     }
+
+
+SMALL = """
+[project]
+name = "small"
+
+[data.people]
+source = "people.csv"
+id = "person"
+target = "happy"
+sensitive = ["sex"]
+
+[pipeline.train]
+entry = "pipeline:train"
+
+[model.happy]
+pipeline = "train"
+
+[model.happy.gates]
+"selection_rate_ratio[sex]" = ">= 0.8"
+
+[deployment.happy]
+model = "happy@champion"
+"""
+PEOPLE = "person,tenure,region,sex,happy\n1,3,north,1,1\n2,40,south,2,0\n"
+OTHERS = "person,tenure,region,sex,happy\n3,4,south,1,0\n4,39,north,2,1\n"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Store]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    (folder / "interlock.toml").write_text(SMALL)
+    (folder / "people.csv").write_text(PEOPLE)
+    store = create_store(folder / ".interlock")
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ('target = "happy"', 'target = "hapy"', 8, "did you mean 'happy'"),
+        ('target = "happy"', 'target = "region"', 8, "'north', 'south'"),
+        ('sensitive = ["sex"]', 'sensitive = ["gender"]', 9, "'gender'"),
+        ('sensitive = ["sex"]', "[data.people.columns]\ntenur = { range = [0, 1] }", 10, "did you mean 'tenure'"),
+        ('sensitive = ["sex"]', '[data.people.columns]\ntenure = { codes = ["a"] }', 10, "holds integer"),
+        ('sensitive = ["sex"]', "[data.people.columns]\nregion = { range = [0, 120] }", 10, "holds category"),
+        ("selection_rate_ratio[sex]", "selection_rate_ratio[sx]", 18, "no column 'sx'. Did you mean 'sex'"),
+    ],
+)
+def test_the_plan_refuses_what_apply_refuses_with_its_line_and_nothing_is_stored(
+    small: Store, old: str, new: str, line: int, words: str
+) -> None:
+    loop = LoopService(small)
+    edit(small, old, new)
+    for ask in (loop.plan, loop.apply):
+        with pytest.raises(Invalid) as caught:
+            ask()
+        told = " ".join([str(caught.value), *(found.message for found in caught.value.findings)])
+        assert f"line {line}" in told
+        assert words in told
+        assert (small.ledger.size(), loop.status().datasets) == (0, ())
+
+
+def test_the_plan_refuses_rows_that_break_the_contract(small: Store) -> None:
+    loop = LoopService(small)
+    loop.apply()
+    edit(small, "[pipeline.train]", '[data.other]\nsource = "other.csv"\n[pipeline.train]')
+    edit(small, 'pipeline = "train"', 'pipeline = "train"\ndata = "people"')
+    (small.project / "other.csv").write_text("a\n1\n")
+    (small.project / "people.csv").write_text(PEOPLE.replace("40", "400"))
+    size = small.ledger.size()
+    for ask in (loop.plan, loop.apply):
+        with pytest.raises(Invalid, match="break the contract"):
+            ask()
+    assert small.ledger.size() == size, "nothing is done while something is refused"
+
+
+def test_an_edit_that_is_taken_back_is_gone(small: Store) -> None:
+    loop, data = LoopService(small), DataService(small)
+    loop.apply()
+    inferred = data.contract("people")
+    edit(small, "[pipeline.train]", "[data.people.columns]\ntenure = { range = [0, 1] }\n[pipeline.train]")
+    loop.apply()
+    assert data.contract("people") != inferred
+    edit(small, "[data.people.columns]\ntenure = { range = [0, 1] }\n", "")
+    assert [(c.what, c.action) for c in loop.plan() if c.action != "none"] == [("data:people", "update")]
+    loop.apply()
+    assert data.contract("people") == inferred
+    assert {c.action for c in loop.plan()} == {"none"}
+
+
+def test_an_earlier_source_that_is_put_back_is_a_new_version(small: Store) -> None:
+    loop, data = LoopService(small), DataService(small)
+    edit(small, "[pipeline.train]", "[data.people.columns]\ntenure = { range = [0, 99] }\n[pipeline.train]")
+    for text, version in ((PEOPLE, 1), (OTHERS, 2), (PEOPLE, 3)):
+        (small.project / "people.csv").write_text(text)
+        assert ("create", f"data:people@{version}") in [(c.action, c.what) for c in loop.plan()]
+        loop.apply()
+        assert {c.action for c in loop.plan()} == {"none"}
+    assert [v.rows for v in data.versions("people")] == [2, 2, 2]
+    assert data.version("people@1").digest == data.version("people@3").digest
+
+
+def test_what_the_loop_joined_is_no_reason_to_bring_the_source_again(small: Store) -> None:
+    loop, data = LoopService(small), DataService(small)
+    loop.apply()
+    data.add("people", data.frame("people@1").head(1), parents=("data:people@1", "monitor:happy"))
+    assert {(c.what, c.action) for c in loop.plan()} >= {("data:people@2", "none")}
+    assert "create" not in {c.action for c in loop.plan()}

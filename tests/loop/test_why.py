@@ -113,6 +113,11 @@ def test_the_newest_evaluation_counts_and_other_windows_do_not(store: Store, ans
     assert checked(why(store, f"prediction:{february.id}"))["prediction"] == "recorded"
 
 
+def test_a_run_without_metrics_says_only_how_it_ended(store: Store, answered: list[Prediction]) -> None:
+    (run,) = (link for link in why(store, f"prediction:{answered[0].id}").links if link.what == "run")
+    assert run.detail == "finished"
+
+
 def test_an_event_is_verified_only_under_the_root(store: Store, answered: list[Prediction]) -> None:
     MonitorService(store).look("happy", "2026-02-01")
     ref = f"prediction:{answered[0].id}"

@@ -10,7 +10,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from interlock.core.clock import FixedClock, to_micros
+from interlock.core.clock import FixedClock, from_micros, to_micros
 from interlock.core.errors import Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.core.ids import new_id
@@ -200,6 +200,39 @@ def test_what_does_not_exist_or_makes_no_sense(monitor: MonitorService, world: W
         monitor.prediction("01ARZ3NDEKTSV4RRFFQ69G5FAV")
 
 
+def test_a_monitor_has_no_verdict_before_a_window_of_its_version(
+    monitor: MonitorService, world: World, people: pl.DataFrame
+) -> None:
+    monitor.set("other", PLAN)
+    shown = {found.name: (found.verdict, found.reason) for found in monitor.monitors()}
+    assert shown == {
+        "happy": ("none yet", f"{world.version.ref} is watched from the next window on"),
+        "other": ("none yet", "no version is watched yet"),
+    }
+    world.month(1, people.head(300))
+    monitor.look("happy", "2026-02-01")
+    assert monitor.show("happy").verdict == "keep"
+
+
+def test_how_many_labels_joined_is_told(monitor: MonitorService, world: World, people: pl.DataFrame) -> None:
+    batch = monitor.label("happy", world.labels(people.head(50)))
+    assert (batch.rows, batch.joined, batch.unjoined) == (50, 0, 50)
+    assert "none of them belongs to a prediction of deployment:happy" in batch.note
+    world.month(1, people.head(20))
+    batch = monitor.label("happy", world.labels(people.head(60)))
+    assert (batch.rows, batch.joined, batch.unjoined, batch.note) == (60, 20, 40, "")
+
+
+def test_a_logged_prediction_has_its_instants_as_people_read_them(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame
+) -> None:
+    world.month(1, people.head(1))
+    (row,) = store.predictions.rows("happy")
+    found = monitor.prediction(f"prediction:{row.id}")
+    assert (found.occurred_at, found.at) == (from_micros(row.occurred_at), from_micros(row.at))
+    assert (found.inputs, found.score, found.subject) == (row.inputs, row.score, row.subject)
+
+
 def recorded(store: Store) -> list[str]:
     return [e.data["predictions"] for e in store.ledger.events(kinds=("window.evaluated",)) if e.data]
 
@@ -320,8 +353,11 @@ def test_labels_that_are_no_truth_or_fit_no_other_batch_are_refused(
         return StoredFile("labels.parquet", store.objects.put(sink.getvalue()), len(sink.getvalue()))
 
     world.month(1, people.head(100))
-    with pytest.raises(Invalid, match="neither 0 nor 1 in 1 rows"):
+    with pytest.raises(Invalid, match=r"neither 0 nor 1 in 1 row; 0.7 in row 1 of"):
         monitor.label("happy", parquet(pl.DataFrame({"person": [1, 2], "happy": [0.7, 1.0]})))
+    words = store.objects.put(b"person,happy\n1,1\n2,yes\n3,no\n")
+    with pytest.raises(Invalid, match=r"neither 0 nor 1 in 2 rows; first 'yes' in line 3 of labels.csv"):
+        monitor.label("happy", StoredFile("labels.csv", words, 1))
     with pytest.raises(Invalid, match="'group' holds List"):
         monitor.label("happy", parquet(pl.DataFrame({"person": [1], "happy": [1], "group": [[1]]})))
     monitor.label("happy", world.labels(people.head(50)))

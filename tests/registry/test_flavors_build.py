@@ -51,12 +51,12 @@ def build(folder: Path, train: pl.DataFrame | None = None, estimator=None) -> Bu
 def test_everything_is_in_the_folder(tmp_path) -> None:
     bundle = build(tmp_path / "new")
     assert bundle.flavor == "sklearn"
-    assert bundle.inputs == (Column("age", "integer"), Column("job", "string"))
+    assert bundle.inputs == (Column("age", "integer", nulls=False), Column("job", "string", nulls=False))
     assert bundle.layout == "columns"
     assert bundle.classes == (0, 1)
     written = {path.name for path in (tmp_path / "new").iterdir()}
     assert written == {"bundle.json", *bundle.files.values()}
-    assert set(bundle.files) == {"serving", "original", "golden", "evaluation"}
+    assert set(bundle.files) == {"serving", "original", "golden", "evaluation", "twin"}
     assert msgspec.json.decode((tmp_path / "new" / "bundle.json").read_bytes(), type=Bundle) == bundle
     assert pl.read_parquet(tmp_path / "new" / "evaluation.parquet").equals(make(seed=1))
 
@@ -184,7 +184,7 @@ def test_frames_that_do_not_fit_are_refused(change, message: str, tmp_path) -> N
 def test_an_estimator_that_no_flavor_knows(tmp_path) -> None:
     with pytest.raises(NotFound, match=r"no flavor .builtins\.dict.") as caught:
         build_bundle({}, inputs=make().select("age"), target="works", evaluation=make(), folder=tmp_path)
-    assert "Flavors here: sklearn" in caught.value.hint
+    assert "Flavors here: lightgbm, sklearn, xgboost" in caught.value.hint
     assert "interlock.flavor" in caught.value.hint
 
 

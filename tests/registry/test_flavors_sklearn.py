@@ -46,7 +46,7 @@ def test_saves_both_forms_and_says_what_they_are(tmp_path) -> None:
     estimator = make_pipeline(StandardScaler(), LogisticRegression()).fit(FRAME.select("b", "a"), Y)
     facts = Sklearn().save(estimator, FRAME, tmp_path)
     assert facts["classes"] == (0, 1)
-    assert facts["inputs"] == (Column("b", "float"), Column("a", "float"))
+    assert facts["inputs"] == (Column("b", "float", nulls=False), Column("a", "float", nulls=False))
     assert facts["layout"] == "matrix"
     assert facts["untrusted"] == ()
     assert set(facts["versions"]) == {"scikit-learn", "skl2onnx", "onnx", "skops"}

@@ -11,11 +11,6 @@ from interlock.store import Store
 Register = Callable[[], ModelVersion]
 
 
-@pytest.fixture
-def registry(store: Store) -> RegistryService:
-    return RegistryService(store)
-
-
 def test_versions_count_up_and_a_run_is_registered_once(registry: RegistryService, register: Register) -> None:
     first, second = register(), register()
     assert (first.version, second.version, first.stage) == (1, 2, "registered")
@@ -38,6 +33,7 @@ def test_aliases_point_to_versions_but_champion_only_to_approved_ones(
     store: Store, registry: RegistryService, register: Register
 ) -> None:
     version = register()
+    store.database.write(lambda tx: registry.guard(tx, "happy"))
     assert registry.alias("happy", "staging", 1).aliases == {"staging": 1}
     assert registry.version("model:happy@staging").aliases == ("staging",)
     with pytest.raises(Conflict, match="approved"):

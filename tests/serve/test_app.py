@@ -46,6 +46,7 @@ def test_an_unknown_path_is_404_in_json(live):
 def test_a_wrong_method_is_405_and_names_the_right_ones(live, path, allow):
     response = live.client.delete(path)
     assert (response.status_code, response.headers["allow"]) == (405, allow)
+    assert f"is asked with {allow}, not with" in response.text
     assert response.json()["error"]
 
 

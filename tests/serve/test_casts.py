@@ -15,7 +15,7 @@ def test_text_is_read_as_the_columns_take_it():
     assert cast_text(INPUTS, given) == {
         "whole": [21, 2],
         "real": [0.5, None],
-        "text": ["7", ""],
+        "text": ["7", None],
         "flag": [True, False],
         "more": ["x", "y"],
     }

@@ -21,8 +21,8 @@ GRAPH = (
 GOOD = {"whole": [1, 2], "real": [0.5, 3], "text": ["a", "b"], "flag": [True, False]}
 
 
-def bundle(layout="columns", types=TYPES):
-    inputs = tuple(Column(name, kind) for name, kind in types.items())
+def bundle(layout="columns", types=TYPES, nulls=None):
+    inputs = tuple(Column(name, kind, nulls) for name, kind in types.items())
     return Bundle("f", "classification", inputs, "y", (0, 1), {}, Agreement(0, 0.0, 0.0, 0), layout)
 
 
@@ -94,6 +94,30 @@ def test_a_refusal_never_repeats_the_value(inputs):
 
 def test_a_whole_float_is_a_whole_number(inputs):
     assert inputs.prepare({**GOOD, "whole": [21.0, 2]}).values[0] == [21, 2]
+
+
+@pytest.mark.parametrize("value", [None, math.nan])
+@pytest.mark.parametrize("layout", ["columns", "matrix"])
+def test_a_number_may_only_be_missing_where_one_was_in_training(value, layout):
+    types, graph = (TYPES, GRAPH) if layout == "columns" else ({"real": "float"}, [("X", "tensor(float)")])
+    rows = {**GOOD, "real": [1.0, value]}
+    assert InputColumns(bundle(layout, types, True), graph).prepare(rows).missing
+    with pytest.raises(
+        Invalid, match=r"'real', row 1: the value is missing, and none was missing in training"
+    ) as caught:
+        InputColumns(bundle(layout, types, False), graph).prepare(rows)
+    assert [(found.rule, found.column, found.rows) for found in caught.value.findings] == [("missing", "real", (1,))]
+    with pytest.raises(Invalid, match=r"and 1 more row\)"):
+        InputColumns(bundle(layout, types, False), graph).prepare({**GOOD, "real": [value, value]})
+
+
+def test_a_text_may_only_be_missing_where_one_was_in_training():
+    rows = {**GOOD, "text": ["a", None]}
+    found = InputColumns(bundle(nulls=True), GRAPH).prepare(rows)
+    assert found.feeds["text"].ravel().tolist() == ["a", ""]
+    for nulls in (None, False):
+        with pytest.raises(Invalid, match=r"'text', row 1: the value is missing"):
+            InputColumns(bundle(nulls=nulls), GRAPH).prepare(rows)
 
 
 def test_a_missing_float_is_passed_on_as_missing(inputs):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from interlock.core.bundles import Column
+
 ROW = {"city": "Oslo", "age": 21, "spend": 150.5}
 SPLIT = {"columns": ["spend", "city", "age"], "data": [[150.5, "Oslo", 21]]}
 CSV = b"city,age,spend\nOslo,21,150.5\n"
@@ -41,6 +43,25 @@ def test_csv_is_read_by_the_types_of_the_model(live, expected):
     (found,) = predictions(response)
     assert found["probability"] == expected
     assert live.shop.store.predictions.get(found["prediction_id"]).inputs == ROW
+
+
+def test_what_was_never_missing_in_training_is_refused_in_every_form(shop, serve, tools):
+    inputs = (Column("city", "string", False), Column("age", "integer", False), Column("spend", "float", False))
+    shop.deploy(tools.route(shop.bundle("customers", inputs=inputs)))
+    server = serve()
+    predictions(server.invoke(ROW))
+    for column in ROW:
+        cells = {name: "" if name == column else value for name, value in ROW.items()}
+        csv = "city,age,spend\n" + ",".join(map(str, cells.values()))
+        response = server.client.post("/invocations", content=csv, headers={"content-type": "text/csv"})
+        for refused in (response, server.invoke({**ROW, column: None})):
+            assert (refused.status_code, f"Column '{column}', row 0" in refused.text) == (400, True)
+    nan = server.client.post(
+        "/invocations", content="city,age,spend\nOslo,21,nan", headers={"content-type": "text/csv"}
+    )
+    assert (nan.status_code, "'spend', row 0: the value is missing" in nan.text) == (400, True)
+    absent = server.infer(city=["Oslo"] * 2, age=[21, 22], spend=[1.5, None])
+    assert (absent.status_code, "'spend'" in absent.text) == (400, True)
 
 
 @pytest.mark.parametrize(

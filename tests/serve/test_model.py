@@ -59,7 +59,7 @@ def test_an_answer_that_is_no_probability_is_never_given(shop, age):
 
 
 def test_a_missing_number_that_the_model_cannot_do_without_is_the_callers_fault(people):
-    with pytest.raises(Invalid, match=r"'hours', row 1 \(and 1 more rows\): the value is missing") as caught:
+    with pytest.raises(Invalid, match=r"'hours', row 1 \(and 1 more row\): the value is missing") as caught:
         people.scores({"age": [30] * 4, "hours": [1.0, None, 2.0, None], "income": [1.0] * 4})
     (found,) = caught.value.findings
     assert (found.column, found.rows, found.count) == ("hours", (1, 3), 2)

@@ -151,6 +151,7 @@ def _drop(name):
         (_set("age", datatype=7), "datatype"),
         (_set("age", data=[1, 2, 3]), "3 elements"),
         (_set("age", shape=[3]), "2 elements"),
+        (_set("age", data=[1]), "1 element, its"),
         (_set("age", shape=[1, 2]), "shape"),
         (_set("age", shape=[2, 2], data=[[1, 2], [3, 4]]), "shape"),
         (_set("age", shape=[-2]), "shape"),

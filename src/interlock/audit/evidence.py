@@ -11,6 +11,8 @@ from interlock.core.errors import Finding, Invalid
 from interlock.registry.flavors.scoring import score_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     import polars as pl
     from numpy.typing import NDArray
@@ -63,7 +65,7 @@ class GateResult(msgspec.Struct, frozen=True):
         summary: one sentence that says how it came out.
     """
 
-    TABLE: ClassVar = ("gate", "status", "summary")
+    TABLE: ClassVar = ("gate", "status", "summary", "warnings")
 
     gate: str
     status: Status
@@ -132,6 +134,11 @@ def labels_of(bundle: Bundle, frame: pl.DataFrame) -> NDArray[np.int8]:
             hint="Leave rows out whose truth is not known yet.",
         )
     return positive.astype(np.int8)
+
+
+def sentences(findings: Iterable[Finding]) -> str:
+    """Return the messages of findings one after the other, each ended by one full stop."""
+    return " ".join(f"{found.message.rstrip('.')}." for found in findings)
 
 
 def rows_text(rows: int) -> str:

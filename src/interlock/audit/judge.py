@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from interlock.audit.evidence import Evidence, GateResult
+from interlock.audit.evidence import Evidence, GateResult, sentences
 from interlock.core.errors import Error, Finding, Unavailable
 from interlock.core.plugins import load, names
 
@@ -42,7 +42,7 @@ def _ask(name: str, evidence: Evidence, policy: Policy) -> GateResult:
     except Exception as error:  # noqa: BLE001 - a gate may be anybody's plug-in: this is its border
         return _broken(name, f"{type(error).__name__}: {error}")
     if result.status == "failed" and result.findings:
-        return msgspec.structs.replace(result, summary="; ".join(found.message for found in result.findings))
+        return msgspec.structs.replace(result, summary=sentences(result.findings))
     return result
 
 

@@ -107,7 +107,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 def parse_policy(
-    table: Mapping[str, str | int],
+    table: Mapping[str, str | float],
     sensitive: tuple[str, ...] | list[str] = (),
     target: str = "",
     id: str = "",
@@ -157,7 +157,7 @@ def parse_policy(
     )
 
 
-def _problem(key: str, value: str | int) -> str:
+def _problem(key: str, value: str | float) -> str:
     """Return what is wrong with the value of `leakage` or `approvals`, or ""."""
     if key == "leakage":
         return "" if value == "none" else 'the only value is "none"; leave the key out to allow leakage.'
@@ -166,7 +166,7 @@ def _problem(key: str, value: str | int) -> str:
     return f"a whole number from 0 to {_MOST_APPROVALS} is wanted."
 
 
-def _bound(key: str, value: str | int) -> Bound | str:
+def _bound(key: str, value: str | float) -> Bound | str:
     """Return the bound that a key and a value spell, or what is wrong with them."""
     match = _KEY.match(key)
     measure, column = (match[1], (match[2] or "").strip()) if match else (key, "")
@@ -179,7 +179,8 @@ def _bound(key: str, value: str | int) -> Bound | str:
     operator = ">=" if better == "larger" else "<="
     asked = _BOUND.match(value) if isinstance(value, str) else None
     if asked is None:
-        return f'a bound is wanted, such as "{operator} 0.8".'
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        return f'write "{operator} {value}".' if plain else f'a bound is wanted, such as "{operator} 0.8".'
     if asked[1] != operator:
         return f'{measure} is better when {better}; write "{operator} {asked[2]}".'
     threshold = float(asked[2])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from interlock.audit.evidence import Evidence, GateResult, gather
+from interlock.audit.evidence import Evidence, GateResult, gather, sentences
 from interlock.audit.judge import GROUP, judge
 from interlock.audit.policy import Policy, parse_policy
 from interlock.core.actor import current_actor
@@ -52,6 +52,16 @@ class GateReport(msgspec.Struct, frozen=True):
     made_at: datetime
 
 
+class Waiver(msgspec.Struct, frozen=True):
+    """A failed gate that a version may pass until an instant; it counts when the version is checked again."""
+
+    version: str
+    gate: str
+    actor: str
+    reason: str
+    until: datetime
+
+
 class AuditService:
     """Gates and approvals: what a version must show before it moves forward."""
 
@@ -61,7 +71,7 @@ class AuditService:
         self._store = store
         self._registry = RegistryService(store)
 
-    @operation(Permission.AUDIT_RUN, emits=("policy.set",))
+    @operation(Permission.AUDIT_RUN, emits=("policy.set", "alias.moved"))
     def set_policy(self, model: str, policy: Policy) -> Policy:
         """Set what versions of a model must show.
 
@@ -72,6 +82,7 @@ class AuditService:
         stored = self._store.objects.put(msgspec.json.encode(policy))
 
         def change(tx: Transaction) -> None:
+            self._registry.guard(tx, model)
             row = tx.one("SELECT digest FROM applied WHERE name = :name", {"name": f"policy:{model}"})
             if row is not None and row["digest"] == stored:
                 return
@@ -187,7 +198,7 @@ class AuditService:
         return self._registry.version(found.ref)
 
     @operation(Permission.AUDIT_WAIVE, emits=("gate.waived",))
-    def waive(self, version: str, gate: str, reason: str, until: str) -> None:
+    def waive(self, version: str, gate: str, reason: str, until: str) -> Waiver:
         """Let a version pass one failed gate, for a reason and until a date; check it again afterwards.
 
         Args:
@@ -224,8 +235,9 @@ class AuditService:
             self._store.ledger.append(tx, "gate.waived", found.ref, data)
 
         self._store.database.write(change)
+        return Waiver(found.ref, gate, current_actor(), reason, last)
 
-    def make_policy(self, gates: dict[str, str | int], sensitive: tuple[str, ...], target: str, ident: str) -> Policy:
+    def make_policy(self, gates: dict[str, str | float], sensitive: tuple[str, ...], target: str, ident: str) -> Policy:
         """Return the policy that a gates table spells for data with these columns."""
         return parse_policy(gates, sensitive, target, ident)
 
@@ -277,14 +289,14 @@ class AuditService:
         for result in report.results:
             data: dict[str, Any] = {"gate": result.gate, "policy": report.policy, "report": digest}
             if result.status == "failed":
-                reason = "; ".join(finding.message for finding in result.findings)
+                reason = sentences(result.findings)
                 self._store.ledger.append(tx, "gate.failed", version.ref, data | {"reason": reason})
             elif result.status == "passed":
                 self._store.ledger.append(tx, "gate.passed", version.ref, data)
         stage = self._registry.standing(tx, version.ref).stage
         failed = [r for r in report.results if r.status == "failed" and r.gate not in report.waived]
         if failed:
-            told = "; ".join(f.message for r in failed for f in r.findings)
+            told = sentences(f for r in failed for f in r.findings)
             self._registry.advance(tx, version.ref, "development", f"{failed[0].gate} gate: {told}")
             return
         if stage == "registered":
@@ -300,7 +312,7 @@ class AuditService:
         policy = self.policy_of(version.model, tx)
         if version.stage not in {"validated", "approved"}:
             raise Conflict(
-                f"{ref} is {version.stage!r}: {version.stage_reason}. Only a validated version is approved.",
+                f"{ref} is {version.stage!r}: {version.stage_reason.rstrip('.')}. Only a validated one is approved.",
                 about="approval",
                 hint=f"See `interlock audit report {ref}`.",
             )

@@ -29,48 +29,43 @@ def runs(services: Mapping[str, Service]) -> click.Command:
 
         group.add_command(click.Command(name, callback=call, params=[*params, *common()], help=text))
 
+    for name, (work, text, params) in _commands().items():
+        add(name, work, text, *params)
+    return group
+
+
+def _commands() -> dict[str, tuple[Callable[..., Any], str, list[click.Parameter]]]:
+    """Return the commands by name: what they do, their help, their parameters."""
     one = click.Argument(["run"], help=_RUN)
     many = click.Argument(["run"], nargs=-1, required=True, help=_RUN)
-    add(
-        "ls",
-        _ls,
-        "List runs, newest first, or those that a filter finds.",
+    found: list[click.Parameter] = [
         click.Argument(["experiment"], nargs=-1, help="Only runs of these experiments."),
         click.Option(["--filter"], default="", help='Such as "metrics.auc > 0.8 and params.depth > 3".'),
         click.Option(["--order-by"], multiple=True, metavar="TERM", help='Such as "metrics.auc DESC".'),
         click.Option(["--limit"], default=50, show_default=True, help="At most so many."),
         click.Option(["--page-token"], default="", help="Where the page begins: what the last page came with."),
         click.Option(["--deleted"], is_flag=True, help="Deleted runs instead of active ones."),
-    )
-    add("show", _show, "Show one run.", one)
-    add(
-        "compare",
-        _compare,
-        "Show what differs between runs, and draw their curves.",
+    ]
+    compared: list[click.Parameter] = [
         many,
         click.Option(["--all", "everything"], is_flag=True, help="Show what is the same too."),
         click.Option(["--plot"], metavar="FILE", help="Draw a metric's curves into this .svg or .png."),
         click.Option(["--metric"], default="", help="Which metric to draw [default: the first with curves]."),
-    )
-    add(
-        "diff",
-        _diff,
-        "Show what changed from one run to another: facts, code, packages.",
-        click.Argument(["old"], help=_RUN),
-        click.Argument(["new"], help=_RUN),
-    )
+    ]
+    both: list[click.Parameter] = [click.Argument(["old"], help=_RUN), click.Argument(["new"], help=_RUN)]
     grep = click.Option(["--grep", "contains"], default="", metavar="TEXT", help="Only lines that hold this text.")
-    add("logs", _logs, "Print what a run printed.", one, grep)
-    add("rm", _rm, "Delete runs; `restore` brings them back.", many)
-    add("restore", _restore, "Restore runs that were deleted.", many)
-    add(
-        "export",
-        _export,
-        "Write runs to a .csv (a row a run), a .json (all facts), or a folder (all facts, curves and files).",
-        many,
-        click.Option(["--output", "-o"], required=True, metavar="PATH", help="Where to write; must not be there yet."),
-    )
-    return group
+    output = click.Option(["--output", "-o"], required=True, metavar="PATH", help="Where to write; not there yet.")
+    exported = "Write runs to a .csv (a row a run), a .json (all facts), or a folder (all facts, curves and files)."
+    return {
+        "ls": (_ls, "List runs, newest first, or those that a filter finds.", found),
+        "show": (_show, "Show one run.", [one]),
+        "compare": (_compare, "Show what differs between runs, and draw their curves.", compared),
+        "diff": (_diff, "Show what changed from one run to another: facts, code, packages.", both),
+        "logs": (_logs, "Print what a run printed.", [one, grep]),
+        "rm": (_rm, "Delete runs; `restore` brings them back.", [many]),
+        "restore": (_restore, "Restore runs that were deleted.", [many]),
+        "export": (_export, exported, [many, output]),
+    }
 
 
 def find(workspace: Workspace, run: str) -> str:

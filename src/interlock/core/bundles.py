@@ -19,11 +19,18 @@ import msgspec
 ColumnType = Literal["integer", "float", "string", "boolean"]
 
 
-class Column(msgspec.Struct, frozen=True):
-    """One input of a model: its name and logical type."""
+class Column(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One input of a model.
+
+    Attributes:
+        name: the column.
+        type: its logical type.
+        nulls: whether rows that it was trained on had no value here; None where that was not recorded.
+    """
 
     name: str
     type: ColumnType
+    nulls: bool | None = None
 
 
 class Agreement(msgspec.Struct, frozen=True):

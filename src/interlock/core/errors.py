@@ -8,6 +8,7 @@
     ├── GateClosed    mend the model or get a waiver; `findings` says which gates
     ├── MissingExtra  install what the hint says
     ├── Unavailable   try again later (transient)
+    │   └── StorageFull   make room on the disk, then try again
     └── Corrupt       stop: stored bytes are not what was written
 
 Every error has a stable `code` (`model_version.not_found`), facts for machines, and a hint computed from
@@ -198,6 +199,12 @@ class Unavailable(Error):
     transient = True
 
 
+class StorageFull(Unavailable):
+    """The disk has no room for what shall be written; what is there can be read."""
+
+    suffix = "storage_full"
+
+
 class Corrupt(Error):
     """Stored bytes are not what was written. Stop and look."""
 
@@ -206,5 +213,16 @@ class Corrupt(Error):
 
 _BY_SUFFIX: dict[str, type[Error]] = {
     kind.suffix: kind
-    for kind in (Error, NotFound, Conflict, Invalid, Denied, GateClosed, MissingExtra, Unavailable, Corrupt)
+    for kind in (
+        Error,
+        NotFound,
+        Conflict,
+        Invalid,
+        Denied,
+        GateClosed,
+        MissingExtra,
+        Unavailable,
+        StorageFull,
+        Corrupt,
+    )
 }

@@ -61,9 +61,40 @@ KINDS: Final = _table(
         "run.logged", "run", ("params", "tags", "segments"), "Params, tags or metric segments were added to a run."
     ),
     EventKind("run.artifact_logged", "run", ("path", "digest"), "A file was added to a run."),
+    EventKind("run.artifact_deleted", "run", ("path",), "A file of a run was taken away."),
     EventKind("run.finished", "run", ("status", "reason"), "A run ended."),
-    EventKind("model_version.created", "model", ("run", "bundle", "data"), "A model version was registered."),
+    EventKind("run.changed", "run", ("changes",), "A run was renamed, resumed, deleted, restored or lost a tag."),
+    EventKind("run.linked", "run", ("datasets", "models", "outputs"), "A run read datasets or models, or made models."),
+    EventKind(
+        "experiment.changed", "experiment", ("changes",), "An experiment was renamed, tagged, deleted or restored."
+    ),
+    EventKind("logged_model.created", "logged_model", ("experiment", "run", "name"), "A run began to log a model."),
+    EventKind("logged_model.changed", "logged_model", ("changes",), "A logged model was finished, tagged or deleted."),
+    EventKind(
+        "logged_model.artifact_logged", "logged_model", ("path", "digest"), "A file was added to a logged model."
+    ),
+    EventKind("logged_model.artifact_deleted", "logged_model", ("path",), "A file of a logged model was taken away."),
+    EventKind("trace.created", "trace", ("experiment", "info", "spans"), "A trace began, or came whole."),
+    EventKind("trace.changed", "trace", ("changes",), "A trace ended, got spans, tags, links or assessments."),
+    EventKind("trace.deleted", "trace", ("experiment",), "A trace was deleted for good."),
+    EventKind("trace.artifact_logged", "trace", ("path", "digest"), "A file was added to a trace."),
+    EventKind("trace.artifact_deleted", "trace", ("path",), "A file of a trace was taken away."),
+    EventKind("model.created", "model", ("description", "owner", "tags"), "A model was created, or its name again."),
+    EventKind("model.updated", "model", ("changes",), "Tags, description or owner of a model changed."),
+    EventKind("model.renamed", "model", ("previous",), "A model got another name; its references follow."),
+    EventKind("model.archived", "model", ("reason", "versions"), "A model and its versions were put away."),
+    EventKind("model.restored", "model", ("versions",), "An archived model came back."),
+    EventKind(
+        "model_version.created",
+        "model",
+        ("run", "bundle", "data", "source", "format", "pins", "signature"),
+        "A model version was registered.",
+    ),
     EventKind("model_version.moved", "model", ("origin", "stage", "reason"), "A version moved in its life cycle."),
+    EventKind("model_version.updated", "model", ("changes",), "Tags, texts, label or status of a version changed."),
+    EventKind("model_version.archived", "model", ("reason",), "A version was put away."),
+    EventKind("model_version.restored", "model", (), "An archived version came back."),
+    EventKind("objects.removed", "workspace", ("count", "size_bytes", "list"), "Objects that nothing names went."),
     EventKind("alias.moved", "model", ("alias", "version", "previous"), "An alias points to another version."),
     EventKind("policy.set", "model", ("digest", "gates"), "What versions of a model must pass was set."),
     EventKind("gate.passed", "model", ("gate", "policy", "report"), "A gate passed."),
@@ -87,6 +118,11 @@ KINDS: Final = _table(
     EventKind("alarm.closed", "monitor", ("window", "reason"), "An alarm's episode ended."),
     EventKind("job.queued", "job", ("kind", "cause", "args"), "A job was put in the queue."),
     EventKind("job.finished", "job", ("status", "reason"), "A job ended."),
+    EventKind(
+        "webhook.created", "webhook", ("name", "host", "events", "status"), "A webhook was subscribed to events."
+    ),
+    EventKind("webhook.changed", "webhook", ("changes",), "A webhook got another address, events, status or secret."),
+    EventKind("webhook.deleted", "webhook", ("waiting",), "A webhook was deleted, and what waited for it dropped."),
     EventKind("payload.erased", "event", ("reason",), "The payload of an event was erased; its leaf stays."),
 )
 

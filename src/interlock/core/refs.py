@@ -32,6 +32,9 @@ KINDS: Final = frozenset(
         "pipeline",
         "prediction",
         "run",
+        "trace",
+        "webhook",
+        "workspace",
     }
 )
 LATEST: Final = "latest"

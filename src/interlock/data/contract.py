@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import difflib
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from interlock.core.errors import Invalid, NotFound
+from interlock.core.errors import Finding, Invalid
 from interlock.data.profile import Kind, Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+_NUMBERS: Final = frozenset({"integer", "float"})
+_NEAR: Final = 10
 
 
 class ColumnRule(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -102,23 +106,71 @@ def infer(profile: Profile, *, free: tuple[str, ...] = (), unique: str = "") -> 
     return Contract(tuple(rules))
 
 
-def edited(contract: Contract, edits: Mapping[str, ColumnEdit]) -> Contract:
+def edited(contract: Contract, edits: Mapping[str, ColumnEdit], dataset: str = "NAME") -> Contract:
     """Return a contract with what the owner knows put over what was inferred.
 
+    Args:
+        contract: what was inferred.
+        edits: by column.
+        dataset: whose it is, for errors.
+
     Raises:
-        NotFound: an edit names a column that the contract does not have.
-        Invalid: an edit makes no sense.
+        Invalid: an edit names a column that is not there, or says what a column of its kind cannot be; `findings` has
+            each.
     """
     known = {rule.name: rule for rule in contract.columns}
+    findings = []
     for name, edit in edits.items():
-        if name not in known:
-            raise NotFound.named("column", name, known, hint="It is named in the contract's edits.")
-        rule = known[name]
-        if edit.range is not None:
-            rule = msgspec.structs.replace(rule, minimum=edit.range[0], maximum=edit.range[1])
-        if edit.codes:
-            rule = msgspec.structs.replace(rule, categories=tuple(sorted(edit.values())))
-        if edit.null_share is not None:
-            rule = msgspec.structs.replace(rule, null_share=edit.null_share)
-        known[name] = rule
+        wrong = (
+            _misfit(known[name], edit) if name in known else f"is not there; did you mean {nearest(name, [*known])}?"
+        )
+        if wrong:
+            findings.append(Finding("edit", f"column {name!r} {wrong}", name))
+        else:
+            known[name] = _over(known[name], edit)
+    if findings:
+        raise Invalid(
+            f"What is said of columns of dataset {dataset!r} does not fit them: {findings[0].message}",
+            about="contract",
+            hint=f"Mend [data.{dataset}.columns] in interlock.toml; nothing was stored.",
+            findings=findings,
+            dataset=dataset,
+        )
     return msgspec.structs.replace(contract, columns=tuple(known.values()))
+
+
+def nearest(name: str, columns: Sequence[str]) -> str:
+    """Return the columns that a misspelt name may mean, as a question lists them."""
+    near = difflib.get_close_matches(name, columns, n=3, cutoff=0.5) or columns[:_NEAR]
+    return " or ".join(map(repr, near))
+
+
+def _over(rule: ColumnRule, edit: ColumnEdit) -> ColumnRule:
+    if edit.range is not None:
+        rule = msgspec.structs.replace(rule, minimum=edit.range[0], maximum=edit.range[1])
+    if edit.codes:
+        rule = msgspec.structs.replace(rule, categories=tuple(sorted(edit.values())))
+    if edit.null_share is not None:
+        rule = msgspec.structs.replace(rule, null_share=edit.null_share)
+    return rule
+
+
+def _misfit(rule: ColumnRule, edit: ColumnEdit) -> str:
+    """Return what an edit says that a column of its kind cannot be, or ""."""
+    if edit.range is not None and rule.kind not in _NUMBERS:
+        return f"holds {rule.kind}, so it has no `range`; `codes` may list its values."
+    if edit.range is not None and not edit.range[0] <= edit.range[1]:
+        return f"gets the range {list(edit.range)}; the smallest number comes first."
+    if edit.null_share is not None and not 0 <= edit.null_share <= 1:
+        return f"gets the null_share {edit.null_share:g}; a share is from 0 to 1."
+    codes = edit.values()
+    if codes and rule.kind in {"float", "instant"}:
+        return f"holds {rule.kind}, so it has no `codes`" + ("; write a `range`." if rule.kind == "float" else ".")
+    strange = [code for code in codes if not _can_be(code, rule.kind)]
+    return f"holds {rule.kind}, so {strange[0]!r} cannot be one of its `codes`." if strange else ""
+
+
+def _can_be(code: str, kind: Kind) -> bool:
+    if kind == "integer":
+        return code.removeprefix("-").isdecimal() and str(int(code)) == code
+    return kind != "boolean" or code in {"true", "false"}

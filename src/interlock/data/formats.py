@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from interlock.core.errors import Invalid, MissingExtra
 from interlock.core.plugins import load_all
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from interlock.core.ports import DataFormat
+
+
+_SEPARATORS: Final = (";", "\t", "|")
 
 
 class Parquet:
@@ -46,7 +49,30 @@ class Csv:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"column {twice[0]!r} is there {names.count(twice[0])} times")
-        return pl.read_csv(path, infer_schema=False)
+        other = next((mark for mark in _SEPARATORS if len(names) == 1 and mark in names[0]), "")
+        if other:
+            raise ValueError(f"its fields are separated by {other!r}; save it with commas")
+        try:
+            frame = pl.read_csv(path, infer_schema=False)
+        except pl.exceptions.PolarsError:
+            _refuse_ragged(path, len(names))
+            raise
+        if len(names) > 1 and frame[names[-1]].null_count():  # a row that is too short lacks its last fields
+            _refuse_ragged(path, len(names))
+        return frame
+
+
+def _refuse_ragged(path: Path, width: int) -> None:
+    """Accept a CSV file whose rows are empty or have so many fields.
+
+    Raises:
+        ValueError: one has not; its line is named, counted from 1 with the header.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        for row in reader:
+            if row and len(row) != width:
+                raise ValueError(f"line {reader.line_num} has {len(row)} fields where the header has {width}")
 
 
 def read_table(path: Path, name: str) -> tuple[pl.DataFrame, bool]:
@@ -72,7 +98,7 @@ def read_table(path: Path, name: str) -> tuple[pl.DataFrame, bool]:
             f"{name} is not UTF-8 (byte {error.start}).", about="file", hint="Save it as UTF-8.", file=name
         ) from None
     except (pl.exceptions.PolarsError, ValueError, OSError, csv.Error) as error:
-        why = str(error).split("\n", 1)[0]
+        why = str(error).split("\n", 1)[0].rstrip(".")
         hint = "" if "utf-8" not in why.lower() else "Save it as UTF-8."
         raise Invalid(f"{name} cannot be read as {reader.name}: {why}.", about="file", hint=hint, file=name) from None
     if frame.width == 0 or frame.height == 0:

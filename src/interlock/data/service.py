@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from interlock.core.clock import from_micros, to_micros
-from interlock.core.errors import Conflict, Finding, Invalid, NotFound
+from interlock.core.canonical import digest as object_digest
+from interlock.core.clock import from_micros
+from interlock.core.errors import Finding, Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.core.operations import Permission, operation
-from interlock.core.refs import LATEST, Ref, check_name, parse
-from interlock.data.contract import Contract, edited, infer
+from interlock.core.refs import LATEST, check_name, parse
+from interlock.data.contract import Contract
 from interlock.data.profile import Profile, profile
-from interlock.data.read import read_files
+from interlock.data.read import Rows, read_files, read_paths
 from interlock.data.records import Dataset, DatasetVersion, Declaration
-from interlock.data.validate import check_roles, validate
+from interlock.data.validate import check_target, derived, refuse, validate
+from interlock.data.versions import insert, to_parquet, write_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import polars as pl
 
@@ -30,6 +33,14 @@ Files = list[StoredFile]
 Findings = list[Finding]
 Datasets = list[Dataset]
 Versions = list[DatasetVersion]
+
+
+class _Origin(NamedTuple):
+    """What a version was made from: files and the condition on their rows, or other things."""
+
+    sources: tuple[StoredFile, ...] = ()
+    where: str = ""
+    parents: tuple[str, ...] = ()
 
 
 class DataService:
@@ -49,22 +60,20 @@ class DataService:
             declaration: id, time, target, sensitive columns, and edits of the contract.
 
         Raises:
-            NotFound: an edit names a column that the dataset does not have.
-            Invalid: a role names one; of a dataset without a version, that is told at the first.
+            Invalid: a role or an edit names a column that the dataset does not have, or does not fit its column; of a
+                dataset without a version, that is told at the first.
         """
         check_name(name, "dataset")
         store = self._store
-        held = self._contract(name)
-        if held is not None:
-            check_roles(name, declaration, [rule.name for rule in held.columns])
-        contract = store.objects.put(_contract_bytes(edited(held, declaration.columns))) if held else ""
+        made = self._made(name, declaration)
+        contract = store.objects.put(msgspec.json.encode(made)) if made else ""
         digest = store.objects.put(msgspec.json.encode(declaration))
 
         def change(tx: Transaction) -> None:
             row = tx.one("SELECT declaration, contract FROM datasets WHERE name = :name", {"name": name})
             if row and (row["declaration"], row["contract"]) == (digest, contract):
                 return
-            self._set(tx, name, digest, contract)
+            write_dataset(store, tx, name, (digest, contract))
 
         store.database.write(change)
         return self.show(name)
@@ -84,8 +93,8 @@ class DataService:
             Invalid: a file cannot be read, or breaks the contract; `findings` name columns and rows; nothing is stored.
         """
         check_name(name, "dataset")
-        frame = read_files(self._store.uploads, files, where, self._contract(name))
-        return self.add(name, frame, sources=tuple(files), where=where)
+        rows = read_files(self._store.uploads, files, where, self._contract(name))
+        return self._add(name, rows.frame, _Origin(tuple(files), where), rows=rows)
 
     @operation(Permission.DATA_READ)
     def validate(self, name: str, files: Files, where: str = "") -> Findings:
@@ -101,7 +110,8 @@ class DataService:
             Invalid: a file cannot be read at all.
         """
         contract = self.contract(name)
-        return validate(read_files(self._store.uploads, files, where, contract), contract)
+        rows = read_files(self._store.uploads, files, where, contract)
+        return rows.told(validate(rows.frame, contract))
 
     @operation(Permission.DATA_READ)
     def list(self) -> Datasets:
@@ -212,6 +222,40 @@ class DataService:
 
         return pl.read_parquet(io.BytesIO(self._store.objects.get(self.version(ref).digest)))
 
+    def is_declared(self, name: str, declaration: Declaration) -> bool:
+        """Return whether a dataset is as a declaration says, its contract too.
+
+        Raises:
+            Invalid: the declaration does not fit the dataset.
+        """
+        made = self._made(name, declaration)
+        contract = object_digest(msgspec.json.encode(made)) if made else ""
+        row = self._store.database.one("SELECT contract FROM datasets WHERE name = :name", {"name": name})
+        return row is not None and row["contract"] == contract and self.declaration(name) == declaration
+
+    def check(self, name: str, declaration: Declaration, paths: Sequence[Path], where: str) -> tuple[str, ...]:
+        """Return the columns that `bring` would store of files of this machine; nothing is stored.
+
+        Raises:
+            Invalid: as `bring`.
+
+        Cost: reads the files.
+        """
+        check_name(name, "dataset")
+        rows = read_paths([(path, path.name) for path in paths], where, self._made(name, declaration))
+        self._judged(name, rows.frame, declaration, rows)
+        return tuple(rows.frame.columns)
+
+    def bring(self, name: str, declaration: Declaration, files: Files, where: str) -> DatasetVersion:
+        """Return the version that files became under what their owner says of them: both are kept, or neither.
+
+        Raises:
+            Invalid: as `declare` and `ingest`.
+        """
+        check_name(name, "dataset")
+        rows = read_files(self._store.uploads, files, where, self._made(name, declaration))
+        return self._add(name, rows.frame, _Origin(tuple(files), where), declaration, rows)
+
     def add(
         self,
         name: str,
@@ -227,84 +271,64 @@ class DataService:
             Invalid: the table breaks the contract, or lacks a column that a role names; nothing is stored.
             Conflict: somebody else changed the contract meanwhile.
         """
-        seen, declaration, described = self._contract_digest(name), self.declaration(name), profile(frame)
-        held = self._contract_of(seen)
-        if held is None:
-            check_roles(name, declaration, frame.columns)
-            free = tuple(filter(None, (declaration.id, declaration.time)))
-            contract = edited(infer(described, free=free, unique=declaration.id), declaration.columns)
-        else:
-            contract = held
-        _refuse(name, validate(frame, contract))
-        self._store.uploads.keep(source.digest for source in sources)
+        return self._add(name, frame, _Origin(sources, where, parents))
+
+    def _made(self, name: str, declaration: Declaration) -> Contract | None:
+        """Return the contract that a dataset's first version and these words of its owner make; None without any."""
+        first = self._first(name)
+        return derived(name, declaration, first) if first else None
+
+    def _judged(
+        self, name: str, frame: pl.DataFrame, declaration: Declaration | None, rows: Rows | None
+    ) -> tuple[Profile, Contract]:
+        """Return the profile of a table, and the contract that it fulfils: the present one, or a declaration's.
+
+        Raises:
+            Invalid: it does not.
+        """
+        described, said = profile(frame), declaration or self.declaration(name)
+        held = self._contract(name) if declaration is None else None
+        contract = held or derived(name, said, self._first(name) or described)
+        findings = validate(frame, contract)
+        refuse(name, rows.told(findings) if rows else findings)
+        check_target(name, said, described)
+        return described, contract
+
+    def _add(
+        self,
+        name: str,
+        frame: pl.DataFrame,
+        origin: _Origin,
+        declaration: Declaration | None = None,
+        rows: Rows | None = None,
+    ) -> DatasetVersion:
+        seen = self._contract_digest(name)
+        described, contract = self._judged(name, frame, declaration, rows)
+        self._store.uploads.keep(source.digest for source in origin.sources)
         objects = self._store.objects
         draft = DatasetVersion(
             ref="",
             name=name,
             version=0,
-            digest=objects.put(_parquet(frame)),
+            digest=objects.put(to_parquet(frame)),
             rows=frame.height,
             columns=tuple(frame.columns),
-            sources=sources,
-            where=where,
-            parents=parents,
+            sources=origin.sources,
+            where=origin.where,
+            parents=origin.parents,
             profile=objects.put(msgspec.json.encode(described)),
-            contract=seen or objects.put(_contract_bytes(contract)),
+            contract=objects.put(msgspec.json.encode(contract)),
             created_at=self._store.clock.now(),
         )
-        return self._store.database.write(lambda tx: self._insert(tx, draft))
+        said = objects.put(msgspec.json.encode(declaration)) if declaration is not None else None
+        return self._store.database.write(lambda tx: insert(self._store, tx, draft, seen=seen, said=said))
 
-    def _insert(self, tx: Transaction, draft: DatasetVersion) -> DatasetVersion:
-        """Return the version that a draft became: the newest when its rows are the same, else the next number."""
-        name = draft.name
-        row = tx.one(
-            "SELECT version, digest, record FROM dataset_versions WHERE name = :name ORDER BY version DESC LIMIT 1",
-            {"name": name},
+    def _first(self, name: str) -> Profile | None:
+        """Return the profile of a dataset's first version, which its contract is inferred from, or None."""
+        row = self._store.database.one(
+            "SELECT profile FROM dataset_versions WHERE name = :name AND version = 1", {"name": name}
         )
-        if row and row["digest"] == draft.digest:
-            return msgspec.json.decode(row["record"], type=DatasetVersion)
-        held = tx.one("SELECT declaration, contract FROM datasets WHERE name = :name", {"name": name})
-        if held and held["contract"] not in {"", draft.contract}:
-            raise Conflict(
-                f"The contract of dataset {name!r} was changed meanwhile.", about="dataset_version", hint="Try again."
-            )
-        if held is None or not held["contract"]:
-            self._set(tx, name, held["declaration"] if held else "", draft.contract)
-        version = row["version"] + 1 if row else 1
-        made = msgspec.structs.replace(draft, version=version, ref=str(Ref("data", name, version)))
-        tx.run(
-            "INSERT INTO dataset_versions (name, version, digest, rows, profile, contract, record, created_at)"
-            " VALUES (:name, :version, :digest, :rows, :profile, :contract, :record, :at)",
-            {
-                "name": name,
-                "version": version,
-                "digest": made.digest,
-                "rows": made.rows,
-                "profile": made.profile,
-                "contract": made.contract,
-                "record": msgspec.json.encode(made),
-                "at": to_micros(made.created_at),
-            },
-        )
-        data = {
-            "digest": made.digest,
-            "rows": made.rows,
-            "sources": [source.digest for source in made.sources] + [*made.parents],
-            "contract": made.contract,
-        }
-        self._store.ledger.append(tx, "dataset_version.created", made.ref, data)
-        return made
-
-    def _set(self, tx: Transaction, name: str, declaration: str, contract: str) -> None:
-        """Write a dataset's row and the event of its contract."""
-        tx.run(
-            "INSERT INTO datasets (name, created_at, declaration, contract)"
-            " VALUES (:name, :at, :declaration, :contract)"
-            " ON CONFLICT (name) DO UPDATE SET declaration = excluded.declaration, contract = excluded.contract",
-            {"name": name, "at": to_micros(self._store.clock.now()), "declaration": declaration, "contract": contract},
-        )
-        columns = len(msgspec.json.decode(self._store.objects.get(contract), type=Contract).columns) if contract else 0
-        self._store.ledger.append(tx, "contract.set", f"data:{name}", {"digest": contract, "columns": columns})
+        return msgspec.json.decode(self._store.objects.get(row["profile"]), type=Profile) if row else None
 
     def _contract(self, name: str) -> Contract | None:
         return self._contract_of(self._contract_digest(name))
@@ -318,35 +342,3 @@ class DataService:
 
     def _names(self) -> Sequence[str]:
         return [row["name"] for row in self._store.database.all("SELECT name FROM datasets")]
-
-
-def _contract_bytes(contract: Contract) -> bytes:
-    return msgspec.json.encode(contract)
-
-
-def _parquet(frame: pl.DataFrame) -> bytes:
-    import io
-
-    sink = io.BytesIO()
-    frame.write_parquet(sink, compression="zstd")
-    return sink.getvalue()
-
-
-def _refuse(name: str, findings: Sequence[Finding]) -> None:
-    """Raise what is wrong with rows as a version of a dataset; nothing when nothing is.
-
-    Raises:
-        Invalid: there are findings; the hint shows the line that would widen the first range.
-    """
-    if not findings:
-        return
-    what = f"{len(findings)} finding{'s' if len(findings) > 1 else ''}"
-    ranged = next((found.column for found in findings if found.rule == "range"), "COLUMN")
-    raise Invalid(
-        f"The rows break the contract of dataset {name!r} ({what}); nothing was ingested.",
-        about="dataset_version",
-        hint="Mend the file; or, if the contract is what is wrong, widen it in interlock.toml:"
-        f" [data.{name}.columns] {ranged} = {{ range = [LOW, HIGH] }}.",
-        findings=findings,
-        dataset=name,
-    )

@@ -6,6 +6,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from interlock.core.errors import Finding, Invalid
+from interlock.data.contract import edited, infer, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,9 +14,12 @@ if TYPE_CHECKING:
     import polars as pl
 
     from interlock.data.contract import ColumnRule, Contract
+    from interlock.data.profile import Profile
     from interlock.data.records import Declaration
 
 _SHOWN = 10
+_VALUE_SHOWN = 40
+_LABELS = frozenset({0, 1})
 
 
 def validate(frame: pl.DataFrame, contract: Contract) -> list[Finding]:
@@ -46,9 +50,7 @@ def check_roles(name: str, declaration: Declaration, columns: Sequence[str]) -> 
     findings = []
     for role, column in roles:
         if column and column not in columns:
-            near = difflib.get_close_matches(column, columns, n=3, cutoff=0.5) or list(columns[:_SHOWN])
-            known = " or ".join(map(repr, near))
-            message = f"{role} names column {column!r}, which is not there; did you mean {known}?"
+            message = f"{role} names column {column!r}, which is not there; did you mean {nearest(column, columns)}?"
             findings.append(Finding("unknown_column", message, column))
     if findings:
         named = ", ".join(repr(finding.column) for finding in findings)
@@ -59,6 +61,81 @@ def check_roles(name: str, declaration: Declaration, columns: Sequence[str]) -> 
             findings=findings,
             dataset=name,
         )
+
+
+def check_target(name: str, declaration: Declaration, described: Profile) -> None:
+    """Accept rows whose target is what models learn here: 0 and 1, or true and false; empty where it is not known yet.
+
+    Args:
+        name: the dataset.
+        declaration: what its owner says of it.
+        described: the profile of its rows.
+
+    Raises:
+        Invalid: the target holds something else.
+    """
+    column = next((column for column in described.columns if column.name == declaration.target), None)
+    if column is None or column.kind == "boolean":
+        return
+    ends = {column.minimum, column.maximum}
+    if column.kind in {"integer", "float"} and column.distinct <= len(_LABELS) and ends <= _LABELS:
+        return
+    seen = ", ".join(repr(value) for value, _ in column.top[:3]) or f"{column.minimum:g} to {column.maximum:g}"
+    message = f"target {column.name!r} holds {seen}, where 0 and 1 are wanted"
+    raise Invalid(
+        f"The target of dataset {name!r} is neither 0 nor 1: {column.name!r} holds {seen}; nothing was stored.",
+        about="dataset",
+        hint=f"Write 1 in {column.name!r} for what models shall find, and 0 for the rest; labels come so too.",
+        findings=[Finding("target", message, column.name)],
+        dataset=name,
+    )
+
+
+def derived(name: str, declaration: Declaration, described: Profile) -> Contract:
+    """Return the contract of a dataset: what its first version shows, and over that what its owner says now.
+
+    Args:
+        name: the dataset.
+        declaration: what its owner says.
+        described: the profile of its first version.
+
+    Raises:
+        Invalid: the declaration does not fit the columns.
+    """
+    check_roles(name, declaration, [column.name for column in described.columns])
+    check_target(name, declaration, described)
+    free = tuple(filter(None, (declaration.id, declaration.time)))
+    return edited(infer(described, free=free, unique=declaration.id), declaration.columns, name)
+
+
+def refuse(name: str, findings: Sequence[Finding]) -> None:
+    """Accept rows, as a version of a dataset, with which nothing is wrong.
+
+    Raises:
+        Invalid: there are findings; the hint fits the first that says how the contract would be widened.
+    """
+    if not findings:
+        return
+    what = f"{len(findings)} finding{'s' if len(findings) > 1 else ''}"
+    edits = {
+        "range": "range = [LOW, HIGH]",
+        "category": 'codes = ["CODE", ...]',
+        "nulls": "null_share = SHARE",
+    }
+    widened = next((found for found in findings if found.rule in edits), None)
+    hint = "Mend the file."
+    if widened is not None:
+        hint = (
+            "Mend the file; or, if the contract is what is wrong, widen it in interlock.toml:"
+            f" [data.{name}.columns] {widened.column} = {{ {edits[widened.rule]} }}."
+        )
+    raise Invalid(
+        f"The rows break the contract of dataset {name!r} ({what}); nothing was ingested.",
+        about="dataset_version",
+        hint=hint,
+        findings=findings,
+        dataset=name,
+    )
 
 
 def conform(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
@@ -105,8 +182,9 @@ def _column(column: pl.Series, rule: ColumnRule) -> list[Finding]:
     if not _fits(column.dtype, rule.kind):
         faulty = column.is_not_null()
         if rule.kind in {"integer", "float"} and column.dtype == pl.String:
-            faulty &= column.cast(pl.Float64, strict=False).is_null()
-        return [_finding("type", f"{name} holds {column.dtype} where {rule.kind} is wanted", name, faulty)]
+            faulty &= column.cast(pl.Int64 if rule.kind == "integer" else pl.Float64, strict=False).is_null()
+        first = repr(column.filter(faulty)[0])[:_VALUE_SHOWN] if faulty.any() else str(column.dtype)
+        return [_finding("type", f"{name} holds {first} where {rule.kind} is wanted", name, faulty)]
     findings = []
     nulls, share = column.is_null(), column.null_count() / max(len(column), 1)
     if share > rule.null_share:

@@ -13,6 +13,7 @@ from interlock.data.service import DataService
 from interlock.demo import people
 from interlock.demo.client import Client, send_month
 from interlock.demo.tables import gates_table, life_table
+from interlock.monitor.records import NO_VERDICT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -232,7 +233,7 @@ class Story:
     def _verdict(self) -> None:
         """Say what the monitor says, when it says something new."""
         found = self.ws.monitor.show(NAME)
-        if found.verdict != self._said:
+        if found.verdict not in {self._said, NO_VERDICT}:
             self._said = found.verdict
             reason = found.reason or f"{found.model} is watched from the next window on"
             self.screen.line(f"verdict {found.verdict!r}: {reason}", mark="+" if found.verdict == "keep" else "!")

@@ -17,8 +17,7 @@ def gates_table(report: GateReport) -> list[tuple[str, str]]:
     lines = []
     for result in report.results:
         failed = result.status == "failed"
-        text = "; ".join(finding.message for finding in result.findings) if failed else result.summary
-        lines.append(("!" if failed else "+", f"gate {result.gate} {result.status}: {text}"))
+        lines.append(("!" if failed else "+", f"gate {result.gate} {result.status}: {result.summary}"))
     return lines
 
 

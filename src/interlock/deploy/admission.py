@@ -33,10 +33,11 @@ def check_approved(store: Store, registry: RegistryService, version: ModelVersio
     """
     approvals = [given for given in registry.approvals(version.ref) if given.bundle == version.bundle]
     if version.stage not in {"approved", "deployed"} or not approvals:
+        why = version.stage_reason.rstrip(".")
         raise GateClosed(
-            f"{version.ref} is {version.stage!r} ({version.stage_reason}); only an approved version is deployed.",
+            f"{version.ref} is {version.stage!r} ({why}); only an approved version is deployed.",
             about="deployment",
-            hint=f"See `interlock audit report {version.ref}`, then `interlock audit approve {version.ref}`.",
+            hint=_way(version),
             version=version.ref,
             stage=version.stage,
         )
@@ -56,3 +57,17 @@ def check_approved(store: Store, registry: RegistryService, version: ModelVersio
             version=version.ref,
             gates=ended,
         )
+
+
+def _way(version: ModelVersion) -> str:
+    """Return what has to happen before a version that is not approved may be deployed."""
+    ref = version.ref
+    if version.stage == "validated":
+        return f"See `interlock audit report {ref}`, then `interlock audit approve {ref}`."
+    if version.stage == "development":
+        return (
+            f"See why: `interlock audit report {ref}`. Mend it and make another: `interlock loop candidate PIPELINE`."
+        )
+    if version.stage == "retired":
+        return f"Deploy another version: `interlock registry versions {version.model}`."
+    return f"Let its gates judge it: `interlock audit check {ref}`; then somebody may approve it."

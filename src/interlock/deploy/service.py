@@ -247,7 +247,9 @@ class DeployService:
             refused = status.get("wanted_revision") == revision and status.get("errors")
             if refused or self._store.clock.monotonic() > deadline:
                 why = "; ".join(refused) if refused else "it took too long"
-                raise Unavailable(f"The server of {name!r} stays on its old routes: {why}.", about="deployment")
+                raise Unavailable(
+                    f"The server of {name!r} stays on its old routes: {why.rstrip('.')}.", about="deployment"
+                )
             time.sleep(0.02)
 
     def _change(self, name: str, held: DeploymentSpec | None, routes: tuple[Route, ...], reason: str) -> Deployment:

@@ -13,17 +13,23 @@ from interlock.core.clock import to_micros
 from interlock.core.errors import Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.core.ids import new_id
+from interlock.data.contract import nearest
 from interlock.data.records import Declaration
 from interlock.data.service import DataService
+from interlock.loop.project import FILE, fault
+from interlock.loop.toml_lines import line_of
 from interlock.monitor.records import MonitorPlan
 from interlock.monitor.service import MonitorService
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from interlock.core.ports import Transaction
     from interlock.loop.project import Data, Project, ProjectFile
     from interlock.store import Store
+
+
+Action = Literal["create", "update", "none"]
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -36,7 +42,7 @@ class Change(msgspec.Struct, frozen=True):
     """
 
     what: str
-    action: Literal["create", "update", "none"]
+    action: Action
     detail: str
 
 
@@ -44,21 +50,27 @@ Step = tuple[Change, "Callable[[], object]"]
 
 
 def plan(store: Store, file: ProjectFile) -> list[Change]:
-    """Return what `apply` would do; nothing is changed."""
-    return [change for change, _ in _steps(store, file.project)]
+    """Return what `apply` would do; nothing is changed.
+
+    Raises:
+        Invalid: `apply` would refuse.
+
+    Cost: reads the source files that would become a version.
+    """
+    return [change for change, _ in _steps(store, file)]
 
 
 def apply(store: Store, file: ProjectFile) -> list[Change]:
     """Return what was done to make the workspace what the file says; doing it again does nothing.
 
     Raises:
-        Invalid: a source cannot be read or breaks its contract; what came before it in the plan stays done.
+        Invalid: something does not fit, such as a source and its contract; nothing was changed.
     """
-    changes = []
-    for change, work in _steps(store, file.project):
+    steps = _steps(store, file)
+    for change, work in steps:
         if change.action != "none":
             work()
-        changes.append(change)
+    changes = [change for change, _ in steps]
     text = store.objects.put(file.text.encode())
 
     def record(tx: Transaction) -> None:
@@ -89,63 +101,78 @@ def applied_text(store: Store) -> str:
     return store.objects.get(row["digest"]).decode()
 
 
-def _steps(store: Store, project: Project) -> Iterator[Step]:
-    data, audit, monitor = DataService(store), AuditService(store), MonitorService(store)
+def _steps(store: Store, file: ProjectFile) -> list[Step]:
+    """Return what there is to do. All of it is checked before any of it is done."""
+    project, steps = file.project, []
+    columns: dict[str, tuple[str, ...]] = {}
     for name, table in project.data.items():
-        yield from _data_steps(store, data, name, table)
-    for name, model in project.model.items():
-        yield _policy_step(audit, project, name, dict(model.gates))
-    for name, watched in project.monitor.items():
-        deployment = project.deployment[name]
-        dataset = _dataset_of(project, deployment.model_name)
-        wanted = MonitorPlan(
-            name, dataset.id, dataset.target, watched.window, watched.false_alarms, watched.quality.at_least
-        )
-        held = monitor.plan_of(name)
-        action: Literal["create", "update", "none"] = "create" if held is None else "update"
-        change = Change(
-            f"monitor:{name}",
-            "none" if held == wanted else action,
-            f"watch {deployment.model} in windows of {watched.window}",
-        )
-        yield change, lambda name=name, wanted=wanted: monitor.set(name, wanted)  # type: ignore[misc]
+        try:
+            found, columns[name] = _data_steps(store, name, table)
+        except Invalid as error:
+            raise _with_lines(file.text, name, table, error) from None
+        steps += found
+    for name in project.model:
+        steps.append(_policy_step(AuditService(store), file, name, columns))
+    return steps + [_monitor_step(MonitorService(store), project, name) for name in project.monitor]
 
 
-def _data_steps(store: Store, data: DataService, name: str, table: Data) -> Iterator[Step]:
+def _data_steps(store: Store, name: str, table: Data) -> tuple[list[Step], tuple[str, ...]]:
+    """Return the steps of a dataset, and the columns that it has after them."""
+    data = DataService(store)
     wanted = Declaration(table.id, table.time, table.target, table.sensitive, table.columns)
-    try:
-        held = data.show(name)
-    except NotFound:
-        held = None
-    action: Literal["create", "update", "none"] = "create" if held is None else "update"
-    if held is not None and held.declaration == wanted:
-        action = "none"
+    versions = data.versions(name) if _is_known(data, name) else None
+    action: Action = "create" if versions is None else "update"
     roles = f"id {table.id or '-'}, target {table.target or '-'}, sensitive {', '.join(table.sensitive) or '-'}"
-    yield Change(f"data:{name}", action, roles), lambda: data.declare(name, wanted)
+    declared = Change(f"data:{name}", "none" if data.is_declared(name, wanted) else action, roles)
+    newest = versions[-1] if versions else None
+    declare: list[Step] = [(declared, lambda: data.declare(name, wanted))]
     paths = [table.source] if isinstance(table.source, str) else table.source
     files = [_local(store, path) for pattern in paths if pattern for path in _matching(store.project, pattern, name)]
     if not files:
-        return
+        return declare, newest.columns if newest else ()
     where = f" where {table.where}" if table.where else ""
-    named = ", ".join(path.name for path in files)
-    known = {(tuple(s.digest for s in v.sources), v.where) for v in data.versions(name)}
+    detail = f"{', '.join(path.name for path in files)}{where}"
     sources = tuple(StoredFile(path.name, digest(path.read_bytes()), path.stat().st_size) for path in files)
-    done = (tuple(source.digest for source in sources), table.where) in known
-    change = Change(
-        f"data:{name}@{1 + (held.versions if held else 0) - done}", "none" if done else "create", f"{named}{where}"
-    )
+    # What the loop joined has no files: it stands beside the source, and is no reason to bring the source again.
+    brought = next((version for version in reversed(versions or []) if version.sources), None)
+    known = ([source.digest for source in brought.sources], brought.where) if brought else None
+    if brought and newest and known == ([source.digest for source in sources], table.where):
+        return [*declare, (Change(newest.ref, "none", detail), lambda: None)], newest.columns
+    columns = data.check(name, wanted, files, table.where)
+    made = Change(f"data:{name}@{newest.version + 1 if newest else 1}", "create", detail)
 
-    def ingest() -> None:
+    def bring() -> None:
         call = new_id()
         try:
             for path in files:
                 with path.open("rb") as source:
                     store.uploads.put(source, call)
-            data.ingest(name, list(sources), table.where)
+            data.bring(name, wanted, list(sources), table.where)
         finally:
             store.uploads.release(call)
 
-    yield change, ingest
+    return [(declared, lambda: None), (made, bring)], columns
+
+
+def _is_known(data: DataService, name: str) -> bool:
+    try:
+        data.show(name)
+    except NotFound:
+        return False
+    return True
+
+
+def _with_lines(text: str, name: str, table: Data, error: Invalid) -> Invalid:
+    """Return an error whose findings say in which line of the file a role or an edit of a column stands."""
+    if error.about not in {"contract", "dataset"}:
+        return error
+    findings = []
+    for found in error.findings:
+        role = next((role for role in ("id", "time", "target") if getattr(table, role) == found.column), "sensitive")
+        path = ("data", name, "columns", found.column) if error.about == "contract" else ("data", name, role)
+        place = f"{FILE}, line {line_of(text, path)}"
+        findings.append(msgspec.structs.replace(found, message=f"{place}: {found.message}"))
+    return Invalid(error.message, about=error.about, hint=error.hint, findings=findings, **error.facts)
 
 
 def _matching(project: Path, pattern: str, name: str) -> list[Path]:
@@ -167,18 +194,36 @@ def _local(store: Store, path: Path) -> Path:
     return path
 
 
-def _policy_step(audit: AuditService, project: Project, name: str, gates: dict[str, str | int]) -> Step:
-    dataset = _dataset_of(project, name)
+def _policy_step(audit: AuditService, file: ProjectFile, name: str, columns: dict[str, tuple[str, ...]]) -> Step:
+    gates, table = dict(file.project.model[name].gates), _dataset_of(file.project, name)
+    dataset = file.project.data[table]
     wanted = audit.make_policy(gates, dataset.sensitive, dataset.target, dataset.id)
+    for bound in wanted.fairness:
+        if columns[table] and bound.column not in columns[table]:
+            why = f"data {table!r} has no column {bound.column!r}"
+            raise fault(file.text, ("model", name, "gates", bound.key), why, nearest(bound.column, columns[table]))
     held = audit.policy_of(name)
-    action: Literal["create", "update", "none"] = "create" if held is None else "update"
+    action: Action = "create" if held is None else "update"
     rules = ", ".join(f"{key} {value}" for key, value in gates.items())
     change = Change(f"model:{name}", "none" if held == wanted else action, f"gates: {rules}")
     return change, lambda: audit.set_policy(name, wanted)
 
 
-def _dataset_of(project: Project, model: str) -> Data:
+def _monitor_step(monitor: MonitorService, project: Project, name: str) -> Step:
+    watched, deployment = project.monitor[name], project.deployment[name]
+    dataset = project.data[_dataset_of(project, deployment.model_name)]
+    wanted = MonitorPlan(
+        name, dataset.id, dataset.target, watched.window, watched.false_alarms, watched.quality.at_least
+    )
+    held = monitor.plan_of(name)
+    action: Action = "create" if held is None else "update"
+    detail = f"watch {deployment.model} in windows of {watched.window}"
+    change = Change(f"monitor:{name}", "none" if held == wanted else action, detail)
+    return change, lambda: monitor.set(name, wanted)
+
+
+def _dataset_of(project: Project, model: str) -> str:
     """Return the data table whose subjects and truth a model is about; a project that was read has at most one."""
     for name in project.data_of(model):
-        return project.data[name]
+        return name
     raise Invalid("No [data.NAME] table names a target.", about="project", hint='Add `target = "COLUMN"`.')

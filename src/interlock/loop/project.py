@@ -63,7 +63,7 @@ class ModelTable(msgspec.Struct, frozen=True):
     headline: str = "roc_auc"
     approve: str = "person"
     data: str = ""
-    gates: dict[str, str | int] = {}
+    gates: dict[str, str | int | float] = {}
 
 
 class Rollout(msgspec.Struct, frozen=True):
@@ -182,11 +182,11 @@ def _check(value: Any, kind: Any, path: tuple[str, ...], text: str) -> None:
         fields = {field.name: field for field in msgspec.structs.fields(kind)}
         for key, item in value.items():
             if key not in fields:
-                raise _fault(text, (*path, key), f"{key!r} is not known here", _nearest(key, fields))
+                raise fault(text, (*path, key), f"{key!r} is not known here", _nearest(key, fields))
             _check(item, fields[key].type, (*path, key), text)
         for name, field in fields.items():
             if field.required and name not in value:
-                raise _fault(text, path, f"{name!r} is missing in {_dotted(path) or 'the file'}")
+                raise fault(text, path, f"{name!r} is missing in {_dotted(path) or 'the file'}")
         return
     if get_origin(kind) is dict and isinstance(value, dict):
         for key, item in value.items():
@@ -199,7 +199,7 @@ def _check(value: Any, kind: Any, path: tuple[str, ...], text: str) -> None:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise _fault(text, path, str(error).split(" - at ", 1)[0]) from None
+        raise fault(text, path, str(error).split(" - at ", 1)[0]) from None
 
 
 def _cross_check(project: Project, text: str) -> None:
@@ -209,9 +209,9 @@ def _cross_check(project: Project, text: str) -> None:
         place = ("model", name)
         _known(text, (*place, "pipeline"), model.pipeline, project.pipeline, "pipeline")
         if model.approve not in {"person", "better than champion"}:
-            raise _fault(text, (*place, "approve"), f"{model.approve!r} approves nothing", "'better than champion'")
+            raise fault(text, (*place, "approve"), f"{model.approve!r} approves nothing", "'better than champion'")
         if model.headline not in METRICS:
-            raise _fault(
+            raise fault(
                 text, (*place, "headline"), f"{model.headline!r} is no metric", _nearest(model.headline, METRICS)
             )
         _check_data(project, name, text)
@@ -226,12 +226,12 @@ def _cross_check(project: Project, text: str) -> None:
         _known(text, ("monitor", name), name, project.deployment, "deployment")
         _guard(text, ("monitor", name, "window"), lambda m=monitor: parse_period(m.window))
         if not 0 < monitor.false_alarms < 1:
-            raise _fault(text, ("monitor", name, "false_alarms"), "a share between 0 and 1 is wanted")
+            raise fault(text, ("monitor", name, "false_alarms"), "a share between 0 and 1 is wanted")
         if not 0 <= monitor.quality.at_least <= 1:
-            raise _fault(text, ("monitor", name, "quality", "at_least"), "a number from 0 to 1 is wanted")
+            raise fault(text, ("monitor", name, "quality", "at_least"), "a number from 0 to 1 is wanted")
         if monitor.quality.metric != WATCHED_METRIC:
             why = f"{monitor.quality.metric!r} is not watched"
-            raise _fault(text, ("monitor", name, "quality", "metric"), why, repr(WATCHED_METRIC))
+            raise fault(text, ("monitor", name, "quality", "metric"), why, repr(WATCHED_METRIC))
     for number, when in enumerate(project.when):
         _check_when(project, when, ("when", str(number)), text)
 
@@ -250,12 +250,12 @@ def _check_names(project: Project, text: str) -> None:
             _guard(text, (kind, name), lambda name=name, kind=kind: check_name(name, kind))
     for name, pipeline in project.pipeline.items():
         if not _ENTRY.fullmatch(pipeline.entry):
-            raise _fault(text, ("pipeline", name, "entry"), f"{pipeline.entry!r} is not like 'pipeline:train'")
+            raise fault(text, ("pipeline", name, "entry"), f"{pipeline.entry!r} is not like 'pipeline:train'")
     for name, data in project.data.items():
         for column, edit in data.columns.items():
             if edit.range and not edit.range[0] <= edit.range[1]:
                 place = ("data", name, "columns", column, "range")
-                raise _fault(text, place, "the smallest number comes first, then the largest")
+                raise fault(text, place, "the smallest number comes first, then the largest")
 
 
 def _check_data(project: Project, model: str, text: str) -> None:
@@ -264,10 +264,10 @@ def _check_data(project: Project, model: str, text: str) -> None:
     if named := project.model[model].data:
         _known(text, (*place, "data"), named, project.data, "data table")
         if not project.data[named].target:
-            raise _fault(text, (*place, "data"), f"[data.{named}] names no target")
+            raise fault(text, (*place, "data"), f"[data.{named}] names no target")
     elif len(found) > 1:
         nearest = " or ".join(f'`data = "{name}"`' for name in found)
-        raise _fault(text, place, "several data tables have a target, and the model names none of them", nearest)
+        raise fault(text, place, "several data tables have a target, and the model names none of them", nearest)
 
 
 def _check_when(project: Project, when: When, path: tuple[str, ...], text: str) -> None:
@@ -276,7 +276,7 @@ def _check_when(project: Project, when: When, path: tuple[str, ...], text: str) 
     words = {"monitor": ("alarm",), "model": ("validated", "approved"), "data": ("new",)}
     if kind not in words or word not in words[kind]:
         known = ", ".join(f"'{k}:NAME {w}'" for k, ws in words.items() for w in ws)
-        raise _fault(text, (*path, "event"), f"{when.event!r} is no event; known: {known}")
+        raise fault(text, (*path, "event"), f"{when.event!r} is no event; known: {known}")
     tables: dict[str, Any] = {"monitor": project.monitor, "model": project.model, "data": project.data}
     _known(text, (*path, "event"), name, tables[kind], kind)
     verb, _, target = when.do.partition(" ")
@@ -287,7 +287,7 @@ def _check_when(project: Project, when: When, path: tuple[str, ...], text: str) 
         "approve": project.model,
     }
     if verb not in targets:
-        raise _fault(text, (*path, "do"), f"{verb!r} can not be done", _nearest(verb, targets))
+        raise fault(text, (*path, "do"), f"{verb!r} can not be done", _nearest(verb, targets))
     _known(text, (*path, "do"), target, targets[verb], verb)
 
 
@@ -302,17 +302,25 @@ def _share(rollout: Rollout) -> None:
 
 def _known(text: str, path: tuple[str, ...], name: str, known: dict[str, Any], what: str) -> None:
     if name not in known:
-        raise _fault(text, path, f"there is no {what} {name!r} in this file", _nearest(name, known))
+        raise fault(text, path, f"there is no {what} {name!r} in this file", _nearest(name, known))
 
 
 def _guard(text: str, path: tuple[str, ...], work: Any) -> None:
     try:
         work()
     except Error as error:
-        raise _fault(text, path, f"{error.message} {error.hint}".strip().rstrip(".")) from None
+        raise fault(text, path, f"{error.message} {error.hint}".strip().rstrip(".")) from None
 
 
-def _fault(text: str, path: tuple[str, ...], why: str, nearest: str = "") -> Invalid:
+def fault(text: str, path: tuple[str, ...], why: str, nearest: str = "") -> Invalid:
+    """Return the error for a fault of the file.
+
+    Args:
+        text: the file.
+        path: the keys that lead to it.
+        why: what is wrong.
+        nearest: what may be meant, quoted, or "".
+    """
     line = line_of(text, path)
     return Invalid(
         f"{FILE}, line {line}, {_dotted(path) or 'file'}: {why}.",

@@ -28,12 +28,13 @@ _CANDIDATE = (
     "run.logged",
     "run.artifact_logged",
     "run.finished",
+    "model.created",
     "model_version.created",
     "model_version.moved",
     "gate.passed",
     "gate.failed",
 )
-_APPLY = ("project.applied", "contract.set", "dataset_version.created", "policy.set", "monitor.set")
+_APPLY = ("project.applied", "contract.set", "dataset_version.created", "policy.set", "alias.moved", "monitor.set")
 _TURN = (
     *_CANDIDATE,
     "window.evaluated",
@@ -93,6 +94,10 @@ class LoopService:
         Args:
             pipeline: its name in interlock.toml.
             args: values for its arguments, such as people=data:people@1.
+
+        Raises:
+            NotFound: there is no such pipeline, or nothing was applied yet.
+            Conflict: no model is made by it.
         """
         context = Context(self._store, self._project(), self._store.clock.now())
         return make_candidate(context, pipeline, {**(args or {})}, cause="", job="")

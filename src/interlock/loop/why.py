@@ -127,7 +127,7 @@ def _version(store: Store, version: ModelVersion) -> list[Link]:
         links.append(Link("approval", approval.report[:16], detail, _checked(store, approval.report)))
     metrics = ", ".join(f"{name} {value:.3f}" for name, value in sorted(run.metrics.items()))
     cause = f", because of {run.cause}" if run.cause else ""
-    links.append(Link("run", run.ref, f"{run.status}{cause}; {metrics}", "recorded"))
+    links.append(Link("run", run.ref, "; ".join(filter(None, [f"{run.status}{cause}", metrics])), "recorded"))
     links.append(Link("code", run.code[:16], "the project's source files as they were", _checked(store, run.code)))
     links.append(
         Link("environment", run.environment[:16], "interpreter, system and packages", _checked(store, run.environment))

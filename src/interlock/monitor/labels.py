@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from interlock.core.clock import from_micros, to_micros
 from interlock.core.errors import Invalid
 from interlock.data.formats import read_table
+from interlock.data.read import Rows, has_a_line_a_row
 from interlock.monitor.records import LabelBatch
 
 if TYPE_CHECKING:
@@ -38,20 +39,13 @@ def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> 
     with tempfile.TemporaryDirectory(prefix="interlock-") as folder:
         path = Path(folder) / "labels"
         store.uploads.fetch(file.digest, path)
-        frame, _ = read_table(path, file.name)
+        frame, typed = read_table(path, file.name)
+        rows = Rows(frame, None, ((file.name, frame.height, not typed and has_a_line_a_row(path, frame.height)),))
     key = _key(frame, plan)
     for column in (key or plan.id or BY_PREDICTION, plan.target):
         if column not in frame.columns:
             raise Invalid(f"{file.name} has no column {column!r}.", about="labels", hint=_needed(frame, plan))
-    truth = frame[plan.target].cast(pl.Float64, strict=False)
-    wrong = ~truth.is_in([0.0, 1.0]).fill_null(value=False)
-    if wrong.any():
-        rows = wrong.arg_true().head(10).to_list()
-        raise Invalid(
-            f"{file.name}: {plan.target!r} is neither 0 nor 1 in {wrong.sum()} rows, the first {rows[0]}.",
-            about="labels",
-            rows=rows,
-        )
+    truth = _truth(rows, plan, file.name)
     frame = _plain(frame.with_columns(truth.cast(pl.Int64)), file.name)
     sink = io.BytesIO()
     frame.write_parquet(sink, compression="zstd")
@@ -73,7 +67,31 @@ def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> 
         store.ledger.append(tx, "labels.joined", f"monitor:{name}", data)
         return at
 
-    return LabelBatch(digest, frame.height, joined, from_micros(store.database.write(change)))
+    at = from_micros(store.database.write(change))
+    note = f"none of them belongs to a prediction of deployment:{plan.deployment} yet" if not joined else ""
+    return LabelBatch(digest, frame.height, joined, frame.height - joined, at, note)
+
+
+def _truth(rows: Rows, plan: MonitorPlan, name: str) -> pl.Series:
+    """Return the labels of a file's rows.
+
+    Raises:
+        Invalid: one is neither 0 nor 1.
+    """
+    import polars as pl
+
+    truth = rows.frame[plan.target].cast(pl.Float64, strict=False)
+    wrong = ~truth.is_in([0.0, 1.0]).fill_null(value=False)
+    if wrong.any():
+        numbers, count = wrong.arg_true().head(10).to_list(), int(wrong.sum())
+        where = rows.place(numbers[0]) or f"row {numbers[0] + 1} of {name}"
+        raise Invalid(
+            f"{name}: {plan.target!r} is neither 0 nor 1 in {count} row{'' if count == 1 else 's'};"
+            f" {'first ' * (count > 1)}{rows.frame[plan.target][numbers[0]]!r} in {where}.",
+            about="labels",
+            rows=numbers,
+        )
+    return truth
 
 
 def with_labels(store: Store, name: str, plan: MonitorPlan, predictions: pl.DataFrame) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -11,6 +11,8 @@ from interlock.monitor.auc import Interval
 from interlock.monitor.brier import Brier
 from interlock.monitor.drift import ColumnDrift, Severity
 from interlock.monitor.verdict import Verdict
+
+NO_VERDICT: Final = "none yet"
 
 
 class MonitorPlan(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -38,7 +40,7 @@ class Monitor(msgspec.Struct, frozen=True):
 
     Attributes:
         reference: the digest of the reference that windows are compared with.
-        verdict: keep, retrain or wait for labels.
+        verdict: keep, retrain or wait for labels; "none yet" before a window of its version is over.
         since: the first window of the open drift episode, or "".
     """
 
@@ -102,12 +104,47 @@ class WindowReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LabelBatch(msgspec.Struct, frozen=True):
-    """Labels that came in one file; `joined` of them belong to a prediction."""
+    """Labels that came in one file.
+
+    Attributes:
+        joined: how many belong to a prediction.
+        unjoined: how many do not, or not yet.
+        note: what to look at, when none belongs to any.
+    """
 
     digest: str
     rows: int
     joined: int
+    unjoined: int
     arrived_at: datetime
+    note: str = ""
+
+
+class LoggedPrediction(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer of a deployment, with what it was made from.
+
+    Attributes:
+        at: when it was answered.
+        occurred_at: when the event it is about happened.
+        subject: whom it is about, or "".
+        inputs: the value of each input column.
+        score: the chance (0-1) of the positive label.
+    """
+
+    id: str
+    at: datetime
+    occurred_at: datetime
+    deployment: str
+    model: str
+    bundle: str
+    revision: int
+    request_id: str
+    row: int
+    subject: str
+    inputs: dict[str, str | int | float | bool | None]
+    score: float
+    label: int
+    route: str
 
 
 class Replay(msgspec.Struct, frozen=True):

@@ -14,11 +14,18 @@ from interlock.core.periods import parse_period
 from interlock.core.refs import check_name
 from interlock.monitor.labels import BY_PREDICTION, add_labels, with_labels
 from interlock.monitor.look import Episode, Watched, encode, look, read_report
-from interlock.monitor.records import LabelBatch, Monitor, MonitorPlan, Replay, WindowReport
+from interlock.monitor.records import (
+    NO_VERDICT,
+    LabelBatch,
+    LoggedPrediction,
+    Monitor,
+    MonitorPlan,
+    Replay,
+    WindowReport,
+)
 from interlock.monitor.replay import Duel, duel, make_reference, replay
 from interlock.monitor.verdict import Standard
 from interlock.registry.service import RegistryService
-from interlock.store.predictions import Prediction
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -151,7 +158,12 @@ class MonitorService:
         """
         row = self._row(name)
         said = msgspec.json.decode(row["episode"], type=Episode)
-        return Monitor(name, self._plan(row), row["model"], row["reference"], said.action, said.since, said.reason)
+        action, reason = said.action, said.reason
+        if not row["model"]:
+            action, reason = NO_VERDICT, "no version is watched yet"
+        elif not said.window:
+            action, reason = NO_VERDICT, f"{row['model']} is watched from the next window on"
+        return Monitor(name, self._plan(row), row["model"], row["reference"], action, said.since, reason)
 
     @operation(Permission.MONITOR_READ)
     def monitors(self) -> Monitors:
@@ -172,7 +184,7 @@ class MonitorService:
         return [self.report(row["report"]) for row in rows]
 
     @operation(Permission.MONITOR_READ)
-    def prediction(self, id: str) -> Prediction:
+    def prediction(self, id: str) -> LoggedPrediction:
         """Show one prediction as it was logged.
 
         Args:
@@ -181,7 +193,9 @@ class MonitorService:
         Raises:
             NotFound: the log has none of this id.
         """
-        return self._store.predictions.get(id.removeprefix("prediction:"))
+        found = msgspec.structs.asdict(self._store.predictions.get(id.removeprefix("prediction:")))
+        instants = {name: from_micros(found[name]) for name in ("at", "occurred_at")}
+        return LoggedPrediction(**found | instants)
 
     @operation(Permission.MONITOR_READ)
     def replay(self, name: str, model: str, since: str = "", until: str = "") -> Replay:
@@ -228,6 +242,7 @@ class MonitorService:
         frame = frame.filter(pl.col(plan.target).is_not_null())
         inputs = {column: column.removeprefix("inputs.") for column in frame.columns if column.startswith("inputs.")}
         meta = ["at", "bundle", "deployment", "revision", "request_id", "row", "score", "label", "route", "exact"]
+        meta += {*inputs.values()} - {"id", "subject"}  # labels may have these columns too: what was scored counts
         shaped = frame.drop(meta, strict=False).rename(inputs | {"id": BY_PREDICTION})
         if not plan.id:
             return shaped.drop("subject")

@@ -1,86 +1,41 @@
-"""The registry service: models, versions, aliases, life cycle."""
+"""The registry service: models, versions, aliases, life cycle, as operations."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Final
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from interlock.core.bundles import Bundle
-from interlock.core.clock import from_micros, to_micros
-from interlock.core.errors import Conflict, Corrupt, Denied, Invalid, NotFound
+from interlock.core.errors import Invalid
+from interlock.core.files import StoredFile
 from interlock.core.operations import Permission, operation
-from interlock.core.refs import LATEST, Ref, check_name, parse
-from interlock.registry.lifecycle import Stage, check_move
+from interlock.core.refs import Ref, check_name, parse
+from interlock.registry import pins
+from interlock.registry.catalogue import Catalogue
+from interlock.registry.content import FileFormat, bundle_of, files_of, files_of_version, inspect, twin_of
+from interlock.registry.diff import Difference, compare
+from interlock.registry.flavors.twins import Twin
+from interlock.registry.gc import Collection, collect
+from interlock.registry.lifecycle import Stage
+from interlock.registry.publish import keep_files, register
+from interlock.registry.reading import approvals_of, model_of, row_of, versions_of
+from interlock.registry.records import AliasMove, Approval, Card, Model, ModelVersion, Pins
+from interlock.registry.search import Wanted, find_versions
+from interlock.registry.signatures import Signed, Verified, exported, verified
+from interlock.registry.verify import SeenFile
 from interlock.store.manifests import read_manifest
 
 if TYPE_CHECKING:
-    from interlock.core.ports import Reader, Row, Transaction
+    from interlock.core.ports import Transaction
     from interlock.store import Store
 
-_TRUSTED: Final = frozenset({"approved", "deployed"})
-_EARNED: Final = frozenset({"champion", "challenger"})
-
-
-class ModelVersion(msgspec.Struct, frozen=True):
-    """One version of a model, whose bytes never change.
-
-    Attributes:
-        ref: how to name it, such as `model:employment@2`.
-        run: the run that made it.
-        bundle: the digest of its bundle's manifest.
-        data: references of the data it was trained on.
-        stage: where it stands in its life cycle, since `stage_at`, for `stage_reason`.
-        aliases: the aliases that point to it.
-    """
-
-    TABLE: ClassVar = ("ref", "stage", "aliases", "data", "run", "stage_reason")
-
-    ref: str
-    model: str
-    version: int
-    run: str
-    bundle: str
-    data: tuple[str, ...]
-    stage: Stage
-    stage_reason: str
-    stage_at: datetime
-    aliases: tuple[str, ...]
-    created_at: datetime
-
-
-class Model(msgspec.Struct, frozen=True):
-    """A model: how many versions it has, and where its aliases point."""
-
-    name: str
-    versions: int
-    aliases: dict[str, int]
-    created_at: datetime
-
-
-class Approval(msgspec.Struct, frozen=True):
-    """A signature of a person or a rule under a version: bound to the digests of what was seen.
-
-    Attributes:
-        actor: who approved.
-        bundle: the digest of the version's bundle.
-        report: the digest of the gate report.
-        policy: the digest of the policy that was in force.
-        note: what the approver wrote.
-    """
-
-    actor: str
-    bundle: str
-    report: str
-    policy: str
-    note: str
-    given_at: datetime
-
-
+AliasMoves = list[AliasMove]
 Approvals = list[Approval]
+Differences = list[Difference]
+FileFormats = list[FileFormat]
 Models = list[Model]
 Versions = list[ModelVersion]
+
+__all__ = ["Approval", "Model", "ModelVersion", "RegistryService"]
 
 
 class RegistryService:
@@ -90,39 +45,42 @@ class RegistryService:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._books = Catalogue(store)
 
-    @operation(Permission.REGISTRY_WRITE, emits=("model_version.created", "model_version.moved"))
+    @operation(Permission.REGISTRY_WRITE, emits=("model.created", "model_version.created", "model_version.moved"))
     def register(self, model: str, run: str, bundle: str, data: list[str] | None = None) -> ModelVersion:
-        """Make the bundle of a run the next version of a model; the same run is registered once.
+        """Make the files of a run the next version of a model; the same files of a run are registered once.
 
         Args:
             model: the model; it is made if it is new.
-            run: the run that made the bundle.
-            bundle: the digest of the bundle's manifest.
-            data: references of the data it was trained on.
+            run: the run that made them.
+            bundle: the digest of their manifest.
+            data: references of the data it was trained on; the run's inputs when left out.
 
         Raises:
-            Invalid: the object is no bundle.
+            Invalid: the object is no manifest of files.
+        """
+        if not bundle:
+            raise Invalid("A version needs its files.", about="bundle", hint="Give the digest of their manifest.")
+        return register(self._store, self._books, model, run, bundle, data)
+
+    @operation(Permission.REGISTRY_WRITE, emits=("model.created", "model_version.created", "model_version.moved"))
+    def publish(
+        self, model: str, files: dict[str, StoredFile], run: str = "", data: list[str] | None = None
+    ) -> ModelVersion:
+        """Make files the next version of a model; the same files of a run are registered once.
+
+        Args:
+            model: the model; it is made if it is new.
+            files: the files by their path in the version, such as model.onnx.
+            run: the run that made them, if one did.
+            data: references of the data it was trained on; the run's inputs when left out.
+
+        Raises:
+            Invalid: a path leaves the version, or an archive has members that do; nothing is kept then.
         """
         check_name(model, "model")
-        if self._store.objects.get(
-            bundle
-        ):  # unreadable bytes are Corrupt, readable ones that are no bundle are Invalid
-            try:
-                self.read_bundle(bundle)
-            except (Corrupt, NotFound) as error:
-                raise Invalid(f"Object {bundle} is no bundle: {error.message}", about="bundle") from None
-        ident = parse(run, "run").name
-
-        def change(tx: Transaction) -> int:
-            held = tx.one(
-                "SELECT version FROM model_versions WHERE model = :model AND run = :run", {"model": model, "run": ident}
-            )
-            if held is not None:
-                return int(held["version"])
-            return self._insert(tx, model, ident, bundle, tuple(data or ()))
-
-        return self.version(f"model:{model}@{self._store.database.write(change)}")
+        return register(self._store, self._books, model, run, keep_files(self._store, files), data)
 
     @operation(Permission.REGISTRY_WRITE, emits=("model_version.moved", "alias.moved"))
     def move(self, version: str, stage: Stage, reason: str) -> ModelVersion:
@@ -138,29 +96,16 @@ class RegistryService:
             Conflict: it answers in a deployment, or the life cycle does not know this move.
         """
         found = self.version(version)
-        if stage not in {"development", "retired"}:
-            raise Denied(
-                f"Nobody moves a version to {stage!r} by hand.",
-                about="model_version",
-                hint="`interlock audit check` validates, `interlock audit approve` approves,"
-                " `interlock deploy` deploys.",
-            )
 
-        def change(tx: Transaction) -> None:
-            if self.standing(tx, found.ref).stage == "deployed":
-                raise Conflict(
-                    f"{found.ref} answers in a deployment.",
-                    about="model_version",
-                    hint="Deploy another version or roll back first.",
-                )
-            self.advance(tx, found.ref, stage, reason)
+        def change(tx: Transaction) -> ModelVersion:
+            self._books.stages.by_hand(tx, parse(found.ref, "model"), stage, reason)
+            return self.standing(tx, found.ref)
 
-        self._store.database.write(change)
-        return self.version(found.ref)
+        return self._store.database.write(change)
 
     @operation(Permission.REGISTRY_WRITE, emits=("alias.moved",))
     def alias(self, model: str, alias: str, version: int) -> Model:
-        """Point an alias to a version. Champion and challenger point to approved versions only.
+        """Point an alias to a version. Where a model has gates, its champion and challenger are approved versions.
 
         Args:
             model: the model.
@@ -171,14 +116,26 @@ class RegistryService:
             Conflict: the version is not approved.
         """
         name = self.model(model).name
-        Ref("model", name, alias=alias)
-        if alias == LATEST:
-            raise Invalid("'latest' always means the newest version.", about="alias", hint="Choose another name.")
-        if version:
-            self._store.database.write(lambda tx: self.point(tx, name, alias, version))
-        else:
-            self._store.database.write(lambda tx: self.unpoint(tx, name, alias))
-        return self.model(name)
+        Ref("model", name, alias=alias)  # one that our references cannot spell is for other protocols' clients
+
+        def change(tx: Transaction) -> Model:
+            if version:
+                self.point(tx, name, alias, version)
+            else:
+                self.unpoint(tx, name, alias)
+            return model_of(tx, name)
+
+        return self._store.database.write(change)
+
+    @operation(Permission.REGISTRY_READ)
+    def alias_history(self, model: str, alias: str = "") -> AliasMoves:
+        """List where a model's aliases pointed, oldest first, as the ledger has it.
+
+        Args:
+            model: the model.
+            alias: only this one's moves.
+        """
+        return self._books.aliases.history(self.model(model).name, alias)
 
     @operation(Permission.REGISTRY_READ)
     def approvals(self, version: str) -> Approvals:
@@ -187,19 +144,11 @@ class RegistryService:
         Args:
             version: the version.
         """
-        found = self.version(version)
-        rows = self._store.database.all(
-            "SELECT * FROM approvals WHERE model = :model AND version = :version ORDER BY given_at",
-            {"model": found.model, "version": found.version},
-        )
-        return [
-            Approval(r["actor"], r["bundle"], r["report"], r["policy"], r["note"], from_micros(r["given_at"]))
-            for r in rows
-        ]
+        return approvals_of(self._store.database, self.version(version))
 
     @operation(Permission.REGISTRY_READ)
     def version(self, version: str) -> ModelVersion:
-        """Show one version of a model.
+        """Show one version of a model; a number finds an archived one too.
 
         Args:
             version: model:NAME@3, model:NAME@champion, or model:NAME for the newest.
@@ -207,21 +156,19 @@ class RegistryService:
         Raises:
             NotFound: there is no such version or alias.
         """
-        row = self._row(self._store.database, parse(version, "model"))
-        return self._record(self._store.database, row)
+        database = self._store.database
+        return versions_of(database, [row_of(database, parse(version, "model"))])[0]
 
     @operation(Permission.REGISTRY_READ)
-    def versions(self, model: str) -> Versions:
+    def versions(self, model: str, archived: bool = False) -> Versions:
         """List the versions of a model, oldest first.
 
         Args:
             model: the model.
+            archived: list those too that were put away.
         """
-        name = self.model(model).name
-        rows = self._store.database.all(
-            "SELECT * FROM model_versions WHERE model = :model ORDER BY version", {"model": name}
-        )
-        return [self._record(self._store.database, row) for row in rows]
+        name = model_of(self._store.database, parse(model, "model").name, archived=archived).name
+        return self._books.versions.of(self._store.database, name, archived=archived)
 
     @operation(Permission.REGISTRY_READ)
     def model(self, model: str) -> Model:
@@ -233,21 +180,28 @@ class RegistryService:
         Raises:
             NotFound: there is none.
         """
-        name, database = parse(model, "model").name, self._store.database
-        row = database.one(
-            "SELECT m.*, (SELECT count(*) FROM model_versions v WHERE v.model = m.name) AS versions"
-            " FROM models m WHERE m.name = :name",
-            {"name": name},
-        )
-        if row is None:
-            raise NotFound.named("model", name, (m["name"] for m in database.all("SELECT name FROM models")))
-        aliases = database.all("SELECT alias, version FROM model_aliases WHERE model = :name", {"name": name})
-        return Model(name, row["versions"], {a["alias"]: a["version"] for a in aliases}, from_micros(row["created_at"]))
+        return model_of(self._store.database, parse(model, "model").name)
 
     @operation(Permission.REGISTRY_READ)
-    def models(self) -> Models:
-        """List all models."""
-        return [self.model(row["name"]) for row in self._store.database.all("SELECT name FROM models ORDER BY name")]
+    def models(self, archived: bool = False) -> Models:
+        """List all models.
+
+        Args:
+            archived: list those instead that were put away.
+        """
+        kind = "NOT NULL" if archived else "NULL"
+        rows = self._store.database.all(f"SELECT name FROM models WHERE archived_at IS {kind} ORDER BY name")  # noqa: S608
+        return self._books.models.named(self._store.database, [row["name"] for row in rows])
+
+    @operation(Permission.REGISTRY_READ)
+    def find(self, wanted: Wanted | None = None, limit: int = 100) -> Versions:
+        """List versions of all models that fit, newest first.
+
+        Args:
+            wanted: what must hold; everything fits when left out.
+            limit: at most so many.
+        """
+        return find_versions(self._store.database, wanted or Wanted(), limit)
 
     @operation(Permission.REGISTRY_READ)
     def bundle(self, version: str) -> Bundle:
@@ -255,8 +209,149 @@ class RegistryService:
 
         Args:
             version: the version.
+
+        Raises:
+            Invalid: its content is opaque, or rests outside.
         """
         return self.read_bundle(self.version(version).bundle)
+
+    @operation(Permission.REGISTRY_READ)
+    def inspect(self, version: str) -> FileFormats:
+        """List what each file of a version is, told by its content: which could be loaded without running its code.
+
+        Args:
+            version: the version.
+
+        Raises:
+            Invalid: its files rest outside.
+        """
+        return inspect(self._store.objects, files_of_version(self._store.objects, self.version(version)))
+
+    @operation(Permission.REGISTRY_READ)
+    def pins(self, version: str) -> Pins:
+        """Show what a version rests on: files, run, code, data, params, environment, metrics.
+
+        Args:
+            version: the version.
+        """
+        return pins.read(self._store.objects, self.version(version).pins)
+
+    @operation(Permission.REGISTRY_WRITE, emits=("model.updated", "model_version.updated"))
+    def tag(self, ref: str, tags: dict[str, str] | None = None, remove: list[str] | None = None) -> Card:
+        """Set or take away tags of a model or of one of its versions.
+
+        Args:
+            ref: model:NAME for the model, model:NAME@3 for a version.
+            tags: texts by name.
+            remove: names of tags that go.
+        """
+        return self._store.database.write(lambda tx: self._books.tag(tx, parse(ref, "model"), tags or {}, remove or []))
+
+    @operation(Permission.REGISTRY_WRITE, emits=("model.updated", "model_version.updated"))
+    def describe(self, ref: str, description: str | None = None, owner: str | None = None) -> Card:
+        """Say what a model or version is for, or who answers for it.
+
+        Args:
+            ref: model:NAME for the model, model:NAME@3 for a version.
+            description: the text.
+            owner: such as user:ann.
+        """
+        return self._store.database.write(lambda tx: self._books.describe(tx, parse(ref, "model"), description, owner))
+
+    @operation(Permission.REGISTRY_WRITE, emits=("model.renamed",))
+    def rename(self, model: str, to: str) -> Model:
+        """Give a model another name; references to the old one go on meaning it.
+
+        Args:
+            model: the model.
+            to: its new name.
+
+        Raises:
+            Conflict: one of its versions answers in a deployment, or the name means, or once meant, another model.
+        """
+        name = self.model(model).name
+        return self._store.database.write(lambda tx: self._books.models.rename(tx, name, to))
+
+    @operation(Permission.REGISTRY_WRITE, emits=("model.archived", "model_version.archived", "alias.moved"))
+    def archive(self, ref: str, reason: str = "") -> Card:
+        """Put a model, or one version, away: lists leave it out, its aliases go, nothing is erased.
+
+        Args:
+            ref: model:NAME for the model, model:NAME@3 for a version.
+            reason: why.
+
+        Raises:
+            Conflict: it answers in a deployment.
+        """
+        return self._store.database.write(lambda tx: self._books.archive(tx, parse(ref, "model"), reason))
+
+    @operation(Permission.REGISTRY_WRITE, emits=("model.restored", "model_version.restored"))
+    def restore(self, ref: str) -> Card:
+        """Bring an archived model, with the versions that went away with it, or one archived version back.
+
+        Args:
+            ref: model:NAME for the model, model:NAME@3 for a version.
+
+        Raises:
+            Conflict: it is not archived.
+        """
+        return self._store.database.write(lambda tx: self._books.restore(tx, parse(ref, "model")))
+
+    @operation(Permission.REGISTRY_READ)
+    def diff(self, left: str, right: str) -> Differences:
+        """List what differs between two versions: params, metrics, data, packages, code, inputs, files, tags.
+
+        Args:
+            left: the one version.
+            right: the other.
+        """
+        return compare(self._store.objects, self.version(left), self.version(right))
+
+    @operation(Permission.REGISTRY_READ)
+    def twin(self, version: str) -> Twin:
+        """Show how far a version's ONNX form is from the original, and with which libraries that was found.
+
+        Args:
+            version: the version.
+        """
+        return twin_of(self._store.objects, files_of_version(self._store.objects, self.version(version)))
+
+    @operation(Permission.REGISTRY_READ)
+    def verify(self, version: str, seen: list[SeenFile] | None = None) -> Verified:
+        """Check a version's signature and its files, each changed, missing and extra one by name.
+
+        Args:
+            version: the version.
+            seen: files as somebody saw them elsewhere, path and digest; those that are kept here when left out.
+
+        Raises:
+            Invalid: its files rest outside.
+        """
+        return verified(self._store, self.version(version), seen)
+
+    @operation(Permission.REGISTRY_READ)
+    def signature(self, version: str) -> Signed:
+        """Show what proves a version's files to somebody else: signed note, key and manifest.
+
+        Args:
+            version: the version.
+
+        Raises:
+            NotFound: it was registered before versions were signed.
+        """
+        return exported(self._store, self.version(version))
+
+    @operation(Permission.REGISTRY_WRITE, emits=("objects.removed",))
+    def gc(self, apply: bool = False) -> Collection:
+        """List objects that nothing names and nobody touched for a day; remove them only when told so.
+
+        Args:
+            apply: remove them.
+
+        Raises:
+            Corrupt: an object that others need has changed, so nobody can say what it named.
+        """
+        return collect(self._store, apply=apply)
 
     def read_bundle(self, digest: str) -> Bundle:
         """Return the record of a bundle.
@@ -264,11 +359,7 @@ class RegistryService:
         Raises:
             Invalid: the object is no bundle.
         """
-        entry = read_manifest(self._store.objects, digest).find("bundle.json")
-        try:
-            return msgspec.json.decode(self._store.objects.get(entry.digest), type=Bundle)
-        except msgspec.MsgspecError as error:
-            raise Invalid(f"Object {digest} is no bundle: {error}.", about="bundle") from None
+        return bundle_of(self._store.objects, digest, files_of(self._store.objects, digest))
 
     def part(self, bundle: str, role: str) -> bytes:
         """Return the bytes of one file of a bundle: `serving`, `original`, `golden` or `evaluation`."""
@@ -277,120 +368,20 @@ class RegistryService:
 
     def standing(self, tx: Transaction, version: str) -> ModelVersion:
         """Return a version as it stands in the caller's transaction."""
-        return self._record(tx, self._row(tx, parse(version, "model")))
+        return versions_of(tx, [row_of(tx, parse(version, "model"))])[0]
 
     def advance(self, tx: Transaction, version: str, stage: Stage, reason: str) -> None:
-        """Move a version within the caller's transaction; a version that stands there already stays.
-
-        One that is neither approved nor deployed any more is champion or challenger no more.
-
-        Raises:
-            Conflict: the life cycle does not know this move.
-        """
-        ref = parse(version, "model")
-        row = self._row(tx, ref)
-        origin: Stage = msgspec.convert(row["stage"], Stage)
-        if origin == stage:
-            return
-        check_move(origin, stage)
-        values = {"stage": stage, "reason": reason, "at": to_micros(self._store.clock.now())}
-        values |= {"model": row["model"], "version": row["version"]}
-        tx.run(
-            "UPDATE model_versions SET stage = :stage, stage_reason = :reason, stage_at = :at"
-            " WHERE model = :model AND version = :version",
-            values,
-        )
-        data = {"origin": origin, "stage": stage, "reason": reason}
-        self._store.ledger.append(tx, "model_version.moved", str(Ref("model", row["model"], row["version"])), data)
-        if stage not in _TRUSTED:
-            for alias in sorted(_EARNED.intersection(self._record(tx, row).aliases)):
-                self.unpoint(tx, row["model"], alias)
+        """Move a version within the caller's transaction; see `Stages.advance`."""
+        self._books.stages.advance(tx, parse(version, "model"), stage, reason)
 
     def point(self, tx: Transaction, model: str, alias: str, version: int) -> None:
-        """Point an alias to a version in the caller's transaction; only an approved or deployed one may be champion.
-
-        Raises:
-            Conflict: the version has not been approved.
-        """
-        row = self._row(tx, Ref("model", model, version))
-        if alias in _EARNED and row["stage"] not in _TRUSTED:
-            raise Conflict(
-                f"model:{model}@{version} is {row['stage']!r}; only an approved version can be the {alias}.",
-                about="alias",
-                hint=f"See `interlock audit report model:{model}@{version}`.",
-            )
-        held = tx.one("SELECT version FROM model_aliases WHERE model = :m AND alias = :a", {"m": model, "a": alias})
-        if held is not None and held["version"] == version:
-            return
-        tx.run(
-            "INSERT INTO model_aliases (model, alias, version) VALUES (:model, :alias, :version)"
-            " ON CONFLICT (model, alias) DO UPDATE SET version = excluded.version",
-            {"model": model, "alias": alias, "version": version},
-        )
-        data = {"alias": alias, "version": version, "previous": held["version"] if held else 0}
-        self._store.ledger.append(tx, "alias.moved", f"model:{model}", data)
+        """Point an alias to a version in the caller's transaction; see `AliasBook.set`."""
+        self._books.aliases.set(tx, model, alias, version)
 
     def unpoint(self, tx: Transaction, model: str, alias: str) -> None:
         """Take an alias away within the caller's transaction."""
-        held = tx.one("SELECT version FROM model_aliases WHERE model = :m AND alias = :a", {"m": model, "a": alias})
-        if held is not None:
-            tx.run("DELETE FROM model_aliases WHERE model = :m AND alias = :a", {"m": model, "a": alias})
-            data = {"alias": alias, "version": 0, "previous": held["version"]}
-            self._store.ledger.append(tx, "alias.moved", f"model:{model}", data)
+        self._books.aliases.delete(tx, model, alias)
 
-    def _insert(self, tx: Transaction, model: str, run: str, bundle: str, data: tuple[str, ...]) -> int:
-        at = to_micros(self._store.clock.now())
-        tx.run(
-            "INSERT INTO models (name, created_at) VALUES (:name, :at) ON CONFLICT (name) DO NOTHING",
-            {"name": model, "at": at},
-        )
-        last = tx.one("SELECT max(version) AS last FROM model_versions WHERE model = :model", {"model": model})
-        version = ((last["last"] if last else None) or 0) + 1
-        tx.run(
-            "INSERT INTO model_versions (model, version, run, bundle, data, stage, stage_reason, stage_at, created_at)"
-            " VALUES (:model, :version, :run, :bundle, :data, 'created', 'made by its run', :at, :at)",
-            {"model": model, "version": version, "run": run, "bundle": bundle, "data": "\n".join(data), "at": at},
-        )
-        ref = str(Ref("model", model, version))
-        self._store.ledger.append(
-            tx, "model_version.created", ref, {"run": f"run:{run}", "bundle": bundle, "data": list(data)}
-        )
-        self.advance(tx, ref, "registered", "its bundle is stored and its two forms agree")
-        return version
-
-    def _row(self, database: Reader, ref: Ref) -> Row:
-        name, version = ref.name, ref.version
-        if version is None and ref.alias not in {"", LATEST}:
-            held = database.all("SELECT alias, version FROM model_aliases WHERE model = :name", {"name": name})
-            aliases = {row["alias"]: row["version"] for row in held}
-            if ref.alias not in aliases:
-                raise NotFound.named("model_version", str(ref), (f"model:{name}@{a}" for a in aliases))
-            version = aliases[ref.alias]
-        rows = database.all("SELECT * FROM model_versions WHERE model = :name ORDER BY version DESC", {"name": name})
-        if version is None and rows:
-            return rows[0]
-        for row in rows:
-            if row["version"] == version:
-                return row
-        known = [f"model:{name}@{row['version']}" for row in rows]
-        known = known or [f"model:{row['name']}" for row in database.all("SELECT name FROM models")]
-        raise NotFound.named("model_version", str(ref), known)
-
-    def _record(self, database: Reader, row: Row) -> ModelVersion:
-        aliases = database.all(
-            "SELECT alias FROM model_aliases WHERE model = :model AND version = :version ORDER BY alias",
-            {"model": row["model"], "version": row["version"]},
-        )
-        return ModelVersion(
-            ref=str(Ref("model", row["model"], row["version"])),
-            model=row["model"],
-            version=row["version"],
-            run=f"run:{row['run']}",
-            bundle=row["bundle"],
-            data=tuple(filter(None, row["data"].split("\n"))),
-            stage=msgspec.convert(row["stage"], Stage),
-            stage_reason=row["stage_reason"],
-            stage_at=from_micros(row["stage_at"]),
-            aliases=tuple(a["alias"] for a in aliases),
-            created_at=from_micros(row["created_at"]),
-        )
+    def guard(self, tx: Transaction, model: str) -> None:
+        """Remember in the caller's transaction that a model has gates; see `ModelBook.guard`."""
+        self._books.models.guard(tx, model)

@@ -124,7 +124,7 @@ class Application:
         endpoint = found.endpoints.get("GET" if request.method == "HEAD" else request.method)
         if endpoint is None:
             allowed = ", ".join(sorted(found.endpoints))
-            raise refusal(405, "This path has another method.", hint=f"Use {allowed}.", allow=allowed)
+            raise refusal(405, f"This path is asked with {allowed}, not with {request.method}.", allow=allowed)
         return endpoint
 
     async def _answer(self, endpoint: Endpoint, request: Request, receive: Receive) -> Response:

@@ -30,7 +30,7 @@ def cast_text(inputs: Iterable[Column], columns: Columns) -> dict[str, list[Valu
     for name, texts in columns.items():
         read = _READERS.get(kinds[name].type) if name in kinds else None
         if read is None:
-            cast[name] = list(texts)
+            cast[name] = [text or None for text in texts] if name in kinds else list(texts)
             continue
         bad: list[int] = []
         cast[name] = [_read(read, str(text), row, bad) for row, text in enumerate(texts)]

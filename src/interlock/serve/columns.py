@@ -1,7 +1,8 @@
 """A model's input columns: what they accept, and the arrays that the graph takes.
 
-Nothing is guessed: the text "21" is no whole number, and a missing value is none either. What is refused is named by
-column and row number, never by its value, because the answer may travel through logs that must not hold people's data.
+Nothing is guessed: the text "21" is no whole number, and a missing value is none either. A value may be missing where
+training had rows without one: only there does the model know what that means. What is refused is named by column and
+row number, never by its value, because the answer may travel through logs that must not hold people's data.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ _WHOLE_LIMITS: Final = {"int32": 2**31}
 _SQUARE_LIMIT: Final = 2.0**126
 _FLOAT_LIMIT: Final = 10**308
 _TOO_LARGE: Final = "is too large for the model"
+_UNSEEN: Final = "is missing, and none was missing in training"
 _DTYPES: Final = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -184,9 +186,11 @@ class InputColumns:
         findings = self._too_large(group, values)
         with np.errstate(over="ignore"):
             large = np.isinf(block.astype(group.dtype))
-        for i, row in zip(group.indices, large, strict=True):
+        for i, row, lacks in zip(group.indices, large, np.isnan(block), strict=True):
             if rows := row.nonzero()[0].tolist():
                 findings.append(finding("range", self.columns[i].name, rows, _TOO_LARGE))
+            elif self.columns[i].nulls is False and (rows := lacks.nonzero()[0].tolist()):
+                findings.append(finding("missing", self.columns[i].name, rows, _UNSEEN))
             elif self.columns[i].type == "float":
                 values[i] = [float(v) if type(v) is int else v for v in values[i]]
         if findings:
@@ -213,7 +217,7 @@ def finding(rule: str, column: str, rows: Sequence[int], trouble: str) -> Findin
         rows: all row numbers it is about.
         trouble: the rest of the sentence, such as `holds text`.
     """
-    more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
+    more = f" (and {len(rows) - 1} more row{'s' if len(rows) > 2 else ''})" if len(rows) > 1 else ""
     message = f"Column {column!r}, row {rows[0]}{more}: the value {trouble}."
     return Finding(rule, message, column, tuple(rows[:_SHOWN_ROWS]), len(rows))
 
@@ -227,7 +231,9 @@ def refused(
         findings: what is wrong, a column each.
         hint: what to do next.
     """
-    more = f" {len(findings) - 1} more columns are wrong." if len(findings) > 1 else ""
+    more = ""
+    if len(findings) > 1:
+        more = " 1 more column is wrong." if len(findings) == 2 else f" {len(findings) - 1} more columns are wrong."
     return Invalid(
         findings[0].message + more,
         hint=hint,
@@ -279,7 +285,7 @@ def _missing(inputs: Sequence[Column], columns: Columns) -> Invalid:
 
 
 def _mend(column: Column, given: Sequence[Value], findings: list[Finding]) -> Sequence[Value]:
-    """Return values as the column takes them: 21.0 is a whole number, None is a missing float."""
+    """Return values as the column takes them: 21.0 is a whole number, None is a missing float or text."""
     given = given.tolist() if hasattr(given, "tolist") else given
     mended: list[Value] = []
     bad: list[int] = []
@@ -290,6 +296,8 @@ def _mend(column: Column, given: Sequence[Value], findings: list[Finding]) -> Se
             mended.append(value)
         elif value is None and column.type == "float":
             mended.append(None)
+        elif value is None and column.type == "string" and column.nulls:
+            mended.append("")  # what training made of it
         elif isinstance(value, float) and column.type == "integer" and value.is_integer():
             mended.append(int(value))
         else:

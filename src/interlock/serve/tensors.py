@@ -89,7 +89,8 @@ def values_of(tensor: TensorIn) -> list[Value]:
     if data and isinstance(data[0], list):
         data = _flat(tensor.name, data, tensor.shape)
     if len(data) != math.prod(tensor.shape):
-        raise Invalid(f"Input {tensor.name!r} has {len(data)} elements, its shape is {tensor.shape}.")
+        count = f"{len(data)} element{'' if len(data) == 1 else 's'}"
+        raise Invalid(f"Input {tensor.name!r} has {count}, its shape is {tensor.shape}.")
     if not _PLAIN[tensor.datatype].issuperset(map(type, data)):
         row = next(i for i, v in enumerate(data) if type(v) not in _PLAIN[tensor.datatype])
         raise Invalid(f"Input {tensor.name!r}: element {row} is no {tensor.datatype}.")

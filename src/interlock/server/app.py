@@ -81,7 +81,7 @@ def create_app(
         exception_handlers={HTTPException: refuse, Exception: refuse},
     )
     app.router.redirect_slashes = False
-    return Guard(MlflowApp(workspace, access, api.pool, app), access)
+    return Guard(MlflowApp(workspace, access, (api.pool, api.uploads), app), access)
 
 
 def _routing_error(request: Request, error: Exception) -> Exception:

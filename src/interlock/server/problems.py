@@ -9,6 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from interlock.core import errors
+from interlock.store.objects import no_room
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,7 @@ STATUS: Final[Mapping[type[errors.Error], int]] = {
     errors.GateClosed: 409,
     errors.MissingExtra: 501,
     errors.Unavailable: 503,
+    errors.StorageFull: 507,
     errors.Corrupt: 500,
 }
 
@@ -59,6 +61,7 @@ def respond(error: Exception, request_id: str) -> Response:
         request_id: the id under which it is found in the log.
     """
     headers: dict[str, str] = {}
+    error = no_room(error) or error
     if isinstance(error, Refusal):
         status, shown, headers = error.status, error.error, error.headers
     elif isinstance(error, errors.Error):
@@ -66,7 +69,7 @@ def respond(error: Exception, request_id: str) -> Response:
     else:
         log.error("request %s failed", request_id, exc_info=error)
         status, shown = 500, _fault(request_id)
-    if isinstance(shown, errors.Unavailable):
+    if status == STATUS[errors.Unavailable]:
         headers.setdefault("Retry-After", "1")
     body = {"status": status, **shown.to_problem(), "request_id": request_id}
     return Response(msgspec.json.encode(body), status, headers, MEDIA_TYPE)

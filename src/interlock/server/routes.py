@@ -20,6 +20,7 @@ from interlock.server.problems import request_id, respond
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from concurrent.futures import Executor
     from pathlib import Path
 
     from starlette.requests import Request
@@ -57,10 +58,13 @@ class Api:
         self._limits = limits
         # Threads that stay: the database keeps a connection for each.
         self.pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="interlock-operation")
+        # Whoever sends a file slowly holds a thread all the while: theirs, so that nobody else waits for it.
+        self.uploads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="interlock-upload")
 
     def close(self) -> None:
         """Let the operations that run finish, and take no more."""
-        self.pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self.pool, self.uploads):
+            pool.shutdown(wait=True, cancel_futures=True)
 
     async def operation(self, request: Request) -> Response:
         """Run an operation: `POST /api/v1/<service>/<operation>`."""
@@ -83,7 +87,7 @@ class Api:
         stream = cast("BinaryIO", bodies.BodyStream(request, self._limits.file))
         name = request.query_params.get("name", "file")
         call = request.headers.get("interlock-call") or new_id()
-        stored = await self._as_actor(request, lambda: self._backend.put_stream(name, stream, call))
+        stored = await self._as_actor(request, lambda: self._backend.put_stream(name, stream, call), self.uploads)
         return Response(msgspec.json.encode(stored), media_type=bodies.JSON)
 
     async def get_object(self, request: Request) -> Response:
@@ -119,7 +123,7 @@ class Api:
         text = await self._in_thread(lambda: page.render(self.workspace))
         return HTMLResponse(text, headers={"Content-Security-Policy": policy})
 
-    async def _as_actor(self, request: Request, work: Callable[[], T]) -> T:
+    async def _as_actor(self, request: Request, work: Callable[[], T], pool: Executor | None = None) -> T:
         peer = request.client.host if request.client else "unknown"
         actor = self._access.actor(request.headers.get("interlock-actor", ""), peer)
 
@@ -127,10 +131,10 @@ class Api:
             with acting_as(actor):
                 return work()
 
-        return await self._in_thread(run)
+        return await self._in_thread(run, pool)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+    async def _in_thread(self, work: Callable[[], T], pool: Executor | None = None) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool or self.pool, work)
 
     @functools.cached_property
     def _description(self) -> bytes:

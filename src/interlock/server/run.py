@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
+from interlock.bridges.webhooks import Sender
 from interlock.core.errors import Denied, Invalid, Unavailable
 from interlock.server.app import create_app
 from interlock.server.guard import Access
+from interlock.server.mlflow.webhooks import reach_of
+from interlock.store.holder import ServerLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp
 
     from interlock.sdk.workspace import Workspace
 
@@ -49,7 +53,8 @@ class Server:
 
     Raises:
         Denied: the address is reachable from other machines, and `insecure_no_auth` was not said.
-        Invalid: the address is none.
+        Conflict: another process serves the workspace.
+        Invalid: the address is none, or the workspace is one.
         Unavailable: the port is taken.
     """
 
@@ -70,31 +75,32 @@ class Server:
                 about="server",
                 hint="Listen on 127.0.0.1, or say --insecure-no-auth if the network is yours alone.",
             )
-        access = Access(loopback, tuple(hosts))
-        app = create_app(workspace, access=access, routes=routes)
-        self._socket = _bound(address, port)
-        self.port: int = self._socket.getsockname()[1]
-        shown = f"[{address}]" if ":" in address else address
-        self.address = f"http://{shown}:{self.port}"
-        self._uvicorn = _Uvicorn(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=_GRACE_S,
-                ws="none",
-            )
-        )
+        access, store = Access(loopback, tuple(hosts)), workspace.local.store
+        with contextlib.ExitStack() as undo:
+            self._lock = ServerLock(store.root, store.clock.now())
+            undo.callback(self._lock.release)
+            self._socket = undo.enter_context(_bound(address, port))
+            self.port: int = self._socket.getsockname()[1]
+            shown = f"[{address}]" if ":" in address else address
+            self.address = f"http://{shown}:{self.port}"
+            self._lock.announce(self.address)
+            self._uvicorn = _configured(create_app(workspace, access=access, routes=routes))
+            self._sender = Sender(store, reach_of(store, access))
+            undo.pop_all()
 
     def run(self) -> None:
-        """Serve until `stop` is called."""
+        """Serve until `stop` is called, and send meanwhile what webhooks are to be told."""
+        self._sender.start()
         try:
             self._uvicorn.run(sockets=[self._socket])
         finally:
-            self._socket.close()
+            self._sender.stop()
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the address and of the workspace; for a server that shall not run after all."""
+        self._socket.close()
+        self._lock.release()
 
     def stop(self) -> None:
         """Ask the server to finish what it has begun and to end; returns at once."""
@@ -104,6 +110,21 @@ class Server:
     def answers(self) -> bool:
         """Whether it takes requests."""
         return self._uvicorn.started and not self._uvicorn.should_exit
+
+
+def _configured(app: ASGIApp) -> _Uvicorn:
+    return _Uvicorn(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_GRACE_S,
+            ws="none",
+        )
+    )
 
 
 def serve(
@@ -127,6 +148,7 @@ def serve(
 
     Raises:
         Denied: the address is reachable from other machines, and `insecure_no_auth` was not said.
+        Conflict: another process serves the workspace.
         Unavailable: the port is taken.
     """
     server = Server(workspace, host, port, insecure_no_auth=insecure_no_auth, hosts=hosts)
@@ -167,6 +189,7 @@ def serving(workspace: Workspace, host: str = "127.0.0.1", port: int = 0) -> Ite
     """Serve a workspace from a thread while the block runs; gives the address.
 
     Raises:
+        Conflict: another process serves the workspace, or this one does.
         Unavailable: it does not start.
     """
     server = Server(workspace, host, port)

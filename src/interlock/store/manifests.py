@@ -71,7 +71,7 @@ def read_manifest(objects: ObjectStore, digest: str) -> Manifest:
     """
     try:
         manifest = msgspec.json.decode(objects.get(digest), type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"Object {digest} is no folder manifest: {error}.", about="object", digest=digest) from None
     if not all(is_safe_path(entry.path) for entry in manifest.files):
         raise Corrupt(f"Manifest {digest} names a path outside its folder.", about="object", digest=digest)

@@ -15,14 +15,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from interlock.core.errors import Corrupt, Invalid, NotFound, Unavailable
+from interlock.core.errors import Corrupt, Error, Invalid, NotFound, StorageFull
 from interlock.core.files import is_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHUNK = 1 << 20
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class FolderObjects:
@@ -186,16 +186,25 @@ def making_room() -> Iterator[None]:
     """Say that the disk is full in the words of our errors.
 
     Raises:
-        Unavailable: it is.
+        StorageFull: it is.
     """
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise Unavailable(
-                f"The object cannot be stored: {error.strerror}.", about="object", hint="Make room on the disk."
-            ) from None
+        if full := no_room(error):
+            raise full from None
         raise
+
+
+def no_room(error: Exception) -> StorageFull | None:
+    """Return what an error of the system means, if it is that the disk is full."""
+    if not isinstance(error, OSError) or isinstance(error, Error) or error.errno not in NO_ROOM:
+        return None
+    return StorageFull(
+        f"This cannot be stored: {error.strerror}.",
+        about="object",
+        hint="Make room on the server's disk, then try again; reading goes on.",
+    )
 
 
 def sync_folder(path: Path) -> None:

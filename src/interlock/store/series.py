@@ -142,7 +142,7 @@ class Series:
         return [row["data"] for row in self._rows(run, key, first_step, last_step)]
 
     def points(self, run: str, key: str, first_step: int | None = None, last_step: int | None = None) -> Points:
-        """Return the points of one metric by step, then instant; none when there are none.
+        """Return the points of one metric by step, instant and value, each once; none when there are none.
 
         Args:
             run: the run's id.
@@ -156,7 +156,7 @@ class Series:
         parts = [_unpack(row, run, key) for row in self._rows(run, key, first_step, last_step)]
         if fresh := inbox.waiting(self._database, run).get(key):
             parts.append(_columns(fresh))
-        return _within(_once(join(parts)) if len(parts) > 1 else join(parts), first_step, last_step)
+        return _within(_once(join(parts)), first_step, last_step)
 
     def latest(self, run: str) -> dict[str, LatestValue]:
         """Return the latest value of each metric of a run, by name."""

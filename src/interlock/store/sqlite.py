@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 
-from interlock.core.errors import Corrupt, Error, Unavailable
+from interlock.core.errors import Corrupt, Error, StorageFull, Unavailable
 from interlock.store.migrations import migrate
+from interlock.store.objects import NO_ROOM
+from interlock.store.search.patterns import regexp
+from interlock.store.span_tests import span_match
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _GROUP = 256
 _BUSY_MS = 60_000
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"regexp": regexp, "span_match": span_match}  # what SQL of ours calls
 
 
 class _Connection:
@@ -147,6 +151,8 @@ class SqliteDatabase:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        for name, function in _FUNCTIONS.items():
+            connection.create_scalar_function(name, function, 2, deterministic=True)
         return connection
 
     def _reader(self) -> _Connection:
@@ -174,7 +180,7 @@ class SqliteDatabase:
             try:
                 self._locked(lambda group=group: self._commit(group))  # type: ignore[misc]
             except Exception as error:  # noqa: BLE001 - the border of the background thread: every caller is told
-                answer = _translate(error, self.path) if isinstance(error, apsw.Error) else error
+                answer = self._told(error)
                 for item in group:
                     item.done.set_exception(answer)
                 continue
@@ -192,8 +198,10 @@ class SqliteDatabase:
                 writer.execute("SAVEPOINT change")
                 try:
                     item.result = item.context.run(item.function, transaction)
-                except Exception as error:  # noqa: BLE001 - belongs to the caller, who gets it
-                    item.error = _translate(error, self.path) if isinstance(error, apsw.Error) else error
+                except Exception as error:
+                    item.error = self._told(error)
+                    if not writer.in_transaction:  # SQLite gives all of it up where the disk is full in its middle
+                        raise item.error from error
                     writer.execute("ROLLBACK TO change")
                 writer.execute("RELEASE change")
             writer.execute("COMMIT")
@@ -201,6 +209,21 @@ class SqliteDatabase:
             if writer.in_transaction:
                 writer.execute("ROLLBACK")
             raise
+
+    def _told(self, error: Exception) -> Exception:
+        """Return what an error of the writer's is in our words."""
+        if not isinstance(error, apsw.Error):
+            return error
+        if isinstance(error, apsw.FullError) or (
+            isinstance(error, apsw.IOError) and self._writer.system_errno in NO_ROOM
+        ):
+            return StorageFull(
+                f"The disk has no room for {self.path.name}.",
+                about="database",
+                hint="Make room on the server's disk, then try again; reading goes on.",
+                path=self.path.name,
+            )
+        return _translate(error, self.path)
 
     def _locked(self, work: Callable[[], None]) -> None:
         fcntl.flock(self._lock_file, fcntl.LOCK_EX)

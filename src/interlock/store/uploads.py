@@ -48,7 +48,7 @@ class Uploads:
 
         Raises:
             Invalid: the call's id is no ULID.
-            Unavailable: the disk is full.
+            StorageFull: the disk is full.
         """
         if not is_ulid(call):  # it becomes a name on disk
             raise Invalid(f"{call!r} is no id of a call: a ULID is wanted.", about="upload")
@@ -93,10 +93,10 @@ class Uploads:
 
         Raises:
             NotFound: one is neither here nor an object.
-            Unavailable: the disk is full.
+            StorageFull: the disk is full.
         """
         for digest in digests:
-            if self._objects.size(digest) is None:
+            if not self._objects.hold(digest):
                 found = self._find(digest)
                 # Hashed again on its way: what is kept under a digest has it.
                 if found is None or self._objects.put(found) != digest:

@@ -22,7 +22,7 @@ from interlock.track.experiments import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from interlock.core.ports import Reader, Row, Transaction
     from interlock.store import Store
@@ -58,6 +58,46 @@ class LoggedModelFacts(msgspec.Struct, frozen=True):
     metrics: tuple[ModelMetric, ...]
 
 
+class ModelDraft(msgspec.Struct, frozen=True):
+    """A logged model to be made.
+
+    Attributes:
+        experiment: the id of its experiment.
+        name: what it is called.
+        type: what its maker says it is, such as a library.
+        run: the id of the run that made it, or "".
+        params: values by name.
+        tags: values by name.
+        id: the id it had elsewhere; "" for a new one.
+    """
+
+    experiment: str
+    name: str
+    type: str = ""
+    run: str = ""
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    id: str = ""
+
+
+class ModelChange(msgspec.Struct, frozen=True):
+    """What shall change of a logged model; what is None or empty stays.
+
+    Attributes:
+        status: pending, ready or upload_failed.
+        lifecycle: active or deleted.
+        params: params to add.
+        tags: tags to set.
+        untag: names of tags to take away.
+    """
+
+    status: ModelStatus | None = None
+    lifecycle: Lifecycle | None = None
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    untag: tuple[str, ...] = ()
+
+
 class LoggedModels:
     """The logged models of a workspace.
 
@@ -68,32 +108,15 @@ class LoggedModels:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def create(  # what a client says of it, all at once
-        self,
-        tx: Transaction,
-        experiment: str,
-        name: str,
-        type: str,
-        run: str,
-        pairs: tuple[Mapping[str, str], Mapping[str, str]],
-        ident: str = "",
-    ) -> str:
+    def create(self, tx: Transaction, draft: ModelDraft) -> str:
         """Return the id of a new logged model, which is pending until it is finalized.
-
-        Args:
-            tx: the transaction.
-            experiment: the id of its experiment.
-            name: what it is called.
-            type: what its maker says it is, such as a library.
-            run: the id of the run that made it, or "".
-            pairs: its params and its tags.
-            ident: the id it had elsewhere; "" for a new one.
 
         Raises:
             NotFound: there is no such experiment.
             Conflict: the experiment is deleted.
             Invalid: the name cannot be one.
         """
+        experiment, name, run = draft.experiment, draft.name, draft.run
         check_active(experiment_row(tx, experiment), "experiment", experiment)
         if not name or any(letter in name for letter in "/:.%\"'"):
             raise Invalid(
@@ -101,30 +124,19 @@ class LoggedModels:
                 about="logged_model",
                 hint="Use a name without any of / : . % \" '.",
             )
-        ident, at = ident or f"m-{secrets.token_hex(16)}", to_micros(self._store.clock.now())
+        ident, at = draft.id or f"m-{secrets.token_hex(16)}", to_micros(self._store.clock.now())
         tx.run(
             "INSERT INTO logged_models (id, experiment, name, type, run, status, status_message, lifecycle, created_at,"
             " updated_at) VALUES (:id, :experiment, :name, :type, :run, 'pending', '', 'active', :at, :at)",
-            {"id": ident, "experiment": experiment, "name": name, "type": type, "run": run, "at": at},
+            {"id": ident, "experiment": experiment, "name": name, "type": draft.type, "run": run, "at": at},
         )
-        params, tags = pairs
-        set_pairs(tx, "logged_model_params", "model", ident, params)
-        set_pairs(tx, "logged_model_tags", "model", ident, tags)
+        set_pairs(tx, "logged_model_params", "model", ident, draft.params)
+        set_pairs(tx, "logged_model_tags", "model", ident, draft.tags)
         data = {"experiment": experiment, "run": run, "name": name}
         self._store.ledger.append(tx, "logged_model.created", f"logged_model:{ident}", data)
         return ident
 
-    def change(
-        self,
-        tx: Transaction,
-        ident: str,
-        *,
-        status: ModelStatus | None = None,
-        lifecycle: Lifecycle | None = None,
-        params: Mapping[str, str] | None = None,
-        tags: Mapping[str, str] | None = None,
-        untag: Iterable[str] = (),
-    ) -> None:
+    def change(self, tx: Transaction, ident: str, wanted: ModelChange) -> None:
         """Finalize, tag, delete or restore a logged model, or add params to it.
 
         Raises:
@@ -133,19 +145,19 @@ class LoggedModels:
         """
         row = model_row(tx, ident)
         changes: dict[str, Any] = {}
-        if lifecycle is None:
+        if wanted.lifecycle is None:
             check_active(row, "logged model", ident)
-        elif lifecycle != row["lifecycle"]:
-            tx.run("UPDATE logged_models SET lifecycle = :to WHERE id = :id", {"to": lifecycle, "id": ident})
-            changes["lifecycle"] = lifecycle
-        if status is not None and status != row["status"]:
-            tx.run("UPDATE logged_models SET status = :to WHERE id = :id", {"to": status, "id": ident})
-            changes["status"] = status
-        if params and (added := self._add_params(tx, ident, params)):
+        elif wanted.lifecycle != row["lifecycle"]:
+            tx.run("UPDATE logged_models SET lifecycle = :to WHERE id = :id", {"to": wanted.lifecycle, "id": ident})
+            changes["lifecycle"] = wanted.lifecycle
+        if wanted.status is not None and wanted.status != row["status"]:
+            tx.run("UPDATE logged_models SET status = :to WHERE id = :id", {"to": wanted.status, "id": ident})
+            changes["status"] = wanted.status
+        if wanted.params and (added := self._add_params(tx, ident, wanted.params)):
             changes["params"] = added
-        if tags and (fresh := set_pairs(tx, "logged_model_tags", "model", ident, tags)):
+        if wanted.tags and (fresh := set_pairs(tx, "logged_model_tags", "model", ident, wanted.tags)):
             changes["tags"] = fresh
-        for tag in untag:
+        for tag in wanted.untag:
             drop_pair(tx, "logged_model_tags", "model", ident, tag)
             changes.setdefault("untag", []).append(tag)
         if changes:

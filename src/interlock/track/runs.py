@@ -105,16 +105,19 @@ class Runs:
         nested = {PARENT_TAG: start.parent} if start.parent else {}
         set_pairs(tx, "run_params", "run", run, start.params)
         set_pairs(tx, "run_tags", "run", run, {**start.tags, **nested})
+        self._tell(tx, run, msgspec.structs.replace(start, experiment=start.experiment or experiment, name=name))
+        return run
+
+    def _tell(self, tx: Transaction, run: str, start: Start) -> None:
         data = {
-            "experiment": start.experiment or experiment,
-            "name": name,
+            "experiment": start.experiment,
+            "name": start.name,
             "params": start.params,
             "inputs": list(start.inputs),
             "code": start.code,
             "environment": start.environment,
         }
         self._store.ledger.append(tx, "run.started", f"run:{run}", data)
-        return run
 
     def log(self, tx: Transaction, run: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
         """Add params and tags to a run that is not deleted. A param keeps its first value; a tag takes the newest.

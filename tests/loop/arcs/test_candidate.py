@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from interlock.core.errors import Conflict, NotFound
@@ -54,6 +55,11 @@ def test_training_that_fails_leaves_no_version(applied) -> None:
 
 
 def test_what_is_wrong_with_the_request_is_said(applied) -> None:
+    with pytest.raises(NotFound, match=r"no pipeline 'trian'. Did you mean 'train'"):
+        make_candidate(applied.context, "trian", {}, cause="", job="")
+    project = applied.context.project
+    spare = msgspec.structs.replace(project, pipeline={**project.pipeline, "other": project.pipeline["train"]})
+    applied.context.project = spare
     with pytest.raises(Conflict, match=r"No model is made by pipeline 'other'.*\[model.NAME\]"):
         make_candidate(applied.context, "other", {}, cause="", job="")
     with pytest.raises(NotFound, match="trees"):

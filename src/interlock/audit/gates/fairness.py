@@ -1,8 +1,9 @@
 """The gate `fairness`: groups of people are treated alike, within the bounds that the owners wrote.
 
-It decides on what the rows prove. Every pair of groups is tested; a pair fails when its 90 % interval, corrected for
-the number of pairs, lies wholly beyond the bound. A figure beyond it that chance could explain is a warning. Groups of
-fewer than 30 rows are named as not judged, and where fewer than two groups can be judged the gate does not pass.
+It decides on what the rows prove (decision 0008). Every pair of groups is tested; a pair fails when its 90 % interval,
+corrected for the number of pairs, lies wholly beyond the bound. A figure beyond it that chance could explain is a
+warning, and the sentence says so. Groups of fewer than 30 rows are named as not judged, and where fewer than two groups
+can be judged the gate does not pass.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class FairnessGate:
                 continue
             fact = _judge(bound, evidence, findings, warnings)
             facts.append(fact)
-        shown = "; ".join(f"{f['key']} {_figure(f['value'])} ({f['asked']})" for f in facts)
+        shown = "; ".join(_shown(fact) for fact in facts)
         return GateResult(
             gate=self.name,
             status="failed" if findings else "passed",
@@ -212,6 +213,7 @@ def _fact(bound: Bound, rates: list[_Rate], pairs: list[_Pair]) -> dict[str, Any
         "operator": bound.operator,
         "threshold": bound.threshold,
         "value": worst.value if worst else None,
+        "holds": worst is not None and bound.holds(worst.value or 0.0),
         "low": worst.interval[0] if worst else None,
         "high": worst.interval[1] if worst else None,
         "p": worst.corrected if worst else None,
@@ -231,6 +233,15 @@ def _fact(bound: Bound, rates: list[_Rate], pairs: list[_Pair]) -> dict[str, Any
             for rate in rates
         ],
     }
+
+
+def _shown(fact: dict[str, Any]) -> str:
+    """Return a bound's figure; one beyond the bound in a gate that passes is so within chance, and says it."""
+    chance = ""
+    if fact["value"] is not None and not fact["holds"]:
+        interval = f"{CONFIDENCE:.0%} interval {fact['low']:.3f} to {fact['high']:.3f}"
+        chance = f" within chance: p {fact['p']:.2g}, {interval}"
+    return f"{fact['key']} {_figure(fact['value'])} ({fact['asked']}{chance})"
 
 
 def _figure(value: float | None) -> str:

@@ -22,6 +22,7 @@ from interlock.store.inbox import distinct
 from interlock.store.manifests import Entry, put_entries
 from interlock.store.segments import MAX_POINTS, pack
 from interlock.track.links import Dataset, Link
+from interlock.track.logged_models import ModelChange, ModelDraft, ModelStatus
 from interlock.track.records import ENDED, Start, Status
 from interlock.track.tracker import Tracker
 
@@ -47,7 +48,7 @@ _KINDS: Final = (
     "versions",
     "aliases",
 )
-_MODEL_STATUS: Final = {
+_MODEL_STATUS: Final[dict[str, ModelStatus]] = {
     "LOGGED_MODEL_READY": "ready",
     "LOGGED_MODEL_PENDING": "pending",
     "LOGGED_MODEL_UPLOAD_FAILED": "upload_failed",
@@ -191,12 +192,11 @@ class Importer:
         if self._missing("logged_models", theirs.id):
 
             def change(tx: Transaction) -> None:
-                made = (theirs.params, theirs.tags)
-                self._tracker.logged_models.create(
-                    tx, experiment, theirs.name, theirs.type, theirs.run, made, ident=theirs.id
+                draft = ModelDraft(
+                    experiment, theirs.name, theirs.type, theirs.run, theirs.params, theirs.tags, theirs.id
                 )
-                status: Any = _MODEL_STATUS.get(theirs.status)
-                self._tracker.logged_models.change(tx, theirs.id, status=status)
+                self._tracker.logged_models.create(tx, draft)
+                self._tracker.logged_models.change(tx, theirs.id, ModelChange(_MODEL_STATUS.get(theirs.status)))
 
             self._store.database.write(change)
         self._files("logged_model", theirs.id, theirs.artifacts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interlock.core.errors import Conflict
+from interlock.core.errors import Conflict, NotFound
 from interlock.loop.context import Context, Outcome
 
 if TYPE_CHECKING:
@@ -27,8 +27,11 @@ def make_candidate(context: Context, pipeline: str, args: Args, *, cause: str, j
     A job that is run again takes up the run that it finished already.
 
     Raises:
-        Conflict: no model is made by this pipeline.
+        NotFound: there is no such pipeline.
+        Conflict: no model is made by it.
     """
+    if pipeline not in context.project.pipeline:
+        raise NotFound.named("pipeline", pipeline, context.project.pipeline)
     model = context.model_of(pipeline)
     if not model:
         raise Conflict(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.errors import Invalid
+from interlock.registry.flavors.ensembles import Ensemble, Link, Tree
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +23,34 @@ def converters() -> dict[type, Any]:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return {HistGradientBoostingClassifier: _convert}
+
+
+def read(model: Any) -> Ensemble:
+    """Return the trees of a histogram gradient boosting model, of however many classes, or of a regression.
+
+    Raises:
+        Invalid: it splits categories by itself, or has a link that is not known here.
+    """
+    import numpy as np
+
+    _refuse_categories(model)
+    kind = type(model._loss.link).__name__  # noqa: SLF001 - no public way
+    links: dict[str, Link] = {"IdentityLink": "identity", "LogLink": "exp", "LogitLink": "sigmoid"}
+    links |= {"MultinomialLogit": "softmax", "HalfLogitLink": "sigmoid"}
+    if kind not in links:
+        raise Invalid(f"Its {kind} is not known here.", about="model")
+    trees = []
+    for iteration in model._predictors:  # noqa: SLF001
+        for target, predictor in enumerate(iteration):
+            nodes = predictor.nodes
+            leaf = nodes["is_leaf"].astype(bool)
+            values = np.where(leaf, nodes["value"], nodes["num_threshold"].astype(np.float32))
+            features = np.where(leaf, -1, nodes["feature_idx"]).astype(int)
+            left, right = (np.where(leaf, 0, nodes[side]).astype(int).tolist() for side in ("left", "right"))
+            missing = nodes["missing_go_to_left"].astype(bool).tolist()
+            trees.append(Tree(target, features.tolist(), values.tolist(), left, right, missing))
+    base = np.ravel(model._baseline_prediction).tolist()  # noqa: SLF001
+    return Ensemble(int(model.n_features_in_), "BRANCH_LEQ", trees, base, links[kind])
 
 
 def _convert(scope: Any, operator: Any, container: Any) -> None:
@@ -60,6 +89,10 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
 def _refuse_unsupported(model: Any) -> None:
     if len(model.classes_) != 2:
         raise Invalid(f"The model tells {len(model.classes_)} classes apart; Interlock serves two.", about="model")
+    _refuse_categories(model)
+
+
+def _refuse_categories(model: Any) -> None:
     if model.is_categorical_ is not None and model.is_categorical_.any():
         raise Invalid(
             "Its trees split categories by themselves (categorical_features), for which ONNX has no node.",

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from interlock.core.bundles import Agreement, Bundle, Golden
+from interlock.core.canonical import digest
 from interlock.core.errors import Finding, Invalid, NotFound
 from interlock.core.plugins import load_all
-from interlock.registry.flavors.frames import for_estimator, select
+from interlock.registry.flavors.frames import for_estimator, matrix, select
 from interlock.registry.flavors.scoring import THRESHOLD, score_frame
+from interlock.registry.flavors.twins import RECORD_FILE, Twin, judge, versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +69,7 @@ def build_bundle(
         raise
     bundle = msgspec.structs.replace(bundle, agreement=_agreement(list(pairs.values())))
     evaluation.write_parquet(folder / bundle.files["evaluation"])
+    _write(folder / RECORD_FILE, _record(estimator, bundle, list(pairs.values()), serving))
     _write(folder / bundle.files["golden"], golden_requests(bundle, judged, pairs["evaluation"][0]))
     _write(folder / "bundle.json", bundle)
     return bundle
@@ -80,7 +83,7 @@ def _draft(flavor: str, facts: Mapping[str, Any], target: str) -> Bundle:
         inputs=tuple(facts["inputs"]),
         target=target,
         classes=tuple(facts["classes"]),
-        files={**facts["files"], "golden": "golden.json", "evaluation": "evaluation.parquet"},
+        files={**facts["files"], "golden": "golden.json", "evaluation": "evaluation.parquet", "twin": RECORD_FILE},
         agreement=Agreement(0, 0.0, TOLERANCE, 0),
         layout=facts["layout"],
     )
@@ -90,17 +93,27 @@ def _compared(
     estimator: object, bundle: Bundle, serving: bytes, rows: Mapping[str, pl.DataFrame]
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Return the scores of both forms for rows from several places."""
+    flavor = _flavor_of(estimator)
     return {
-        place: (original_scores(estimator, frame), score_frame(bundle, serving, frame)) for place, frame in rows.items()
+        place: (original_scores(estimator, frame, flavor), score_frame(bundle, serving, frame))
+        for place, frame in rows.items()
     }
 
 
-def original_scores(estimator: Any, frame: pl.DataFrame) -> NDArray[np.float64]:
-    """Return what the original gives for each row: the probability of its last class, float64 (rows,)."""
+def original_scores(estimator: Any, frame: pl.DataFrame, flavor: Flavor | None = None) -> NDArray[np.float64]:
+    """Return what the original gives for each row: the probability of its last class, float64 (rows,).
+
+    Args:
+        estimator: the original.
+        frame: rows of its inputs, in its order.
+        flavor: who knows the estimator; one that has `answers` is asked, others are asked as scikit-learn is.
+    """
     import numpy as np
 
     if not frame.height:
         return np.empty(0)
+    if (answers := getattr(flavor, "answers", None)) is not None:
+        return np.asarray(answers(estimator, matrix(frame)), dtype=np.float64)[:, -1]
     return np.asarray(estimator.predict_proba(for_estimator(estimator, frame)), dtype=np.float64)[:, -1]
 
 
@@ -118,12 +131,11 @@ def golden_requests(bundle: Bundle, frame: pl.DataFrame, scores: NDArray[np.floa
     import numpy as np
     import polars as pl
 
-    servable = [
-        pl.col(c.name).cast(pl.Float64).is_infinite().not_().fill_null(value=True)
-        if c.type == "float"
-        else pl.col(c.name).is_not_null()
-        for c in bundle.inputs
-    ]
+    servable = []
+    for c in bundle.inputs:  # what the data plane takes: a value, and where training lacked some, none
+        known = pl.col(c.name).cast(pl.Float64).is_finite() if c.type == "float" else pl.col(c.name).is_not_null()
+        lacks = pl.col(c.name).cast(pl.Float64).fill_nan(None).is_null() if c.type == "float" else pl.lit(value=False)
+        servable.append(known.fill_null(value=False) | lacks if c.nulls is not False else known.fill_null(value=False))
     usable = np.flatnonzero(frame.select(pl.all_horizontal(servable)).to_series().to_numpy())
     if not usable.size:
         raise Invalid(
@@ -221,6 +233,18 @@ def _agreement(compared: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) 
         tolerance=TOLERANCE,
         label_flips=int(flips.sum()),
     )
+
+
+def _record(
+    estimator: object, bundle: Bundle, compared: list[tuple[NDArray[np.float64], NDArray[np.float64]]], serving: bytes
+) -> Twin:
+    """Return the record of a bundle's two forms, as every twin has one."""
+    import numpy as np
+
+    truth, scores = (np.concatenate(parts) for parts in zip(*compared, strict=True))
+    labels = [bundle.classes[bool(score > THRESHOLD)] for score in scores]
+    twin = judge(np.column_stack([1 - truth, truth]), np.column_stack([1 - scores, scores]), (bundle.classes, labels))
+    return msgspec.structs.replace(twin, versions=versions_of(estimator), digest=digest(serving))
 
 
 def _write(path: Path, record: msgspec.Struct) -> None:

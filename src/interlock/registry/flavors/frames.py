@@ -28,7 +28,7 @@ def columns_of(frame: pl.DataFrame) -> tuple[Column, ...]:
     Raises:
         Invalid: a column holds dates, lists or other values that no model takes.
     """
-    return tuple(Column(series.name, _logical(series)) for series in frame)
+    return tuple(Column(series.name, _logical(series), _lacks(series)) for series in frame)
 
 
 def layout_of(columns: Sequence[Column]) -> Literal["matrix", "columns"]:
@@ -78,6 +78,17 @@ def tensors(frame: pl.DataFrame, columns: Sequence[Column], layout: str) -> dict
     }
 
 
+def matrix(frame: pl.DataFrame) -> NDArray[np.float64]:
+    """Return columns of numbers as one array, float64 (rows, columns); an empty number is NaN.
+
+    Raises:
+        Invalid: a column holds text.
+    """
+    import numpy as np
+
+    return np.column_stack([_numbers(series, np.float64) for series in frame])
+
+
 def for_estimator(estimator: object, frame: pl.DataFrame) -> pl.DataFrame | NDArray[Any]:
     """Return the rows in the form that an estimator was fitted on.
 
@@ -122,6 +133,11 @@ def _logical(series: pl.Series) -> ColumnType:
         hint="Make a number or a text of it first, such as the days since a date.",
         column=series.name,
     )
+
+
+def _lacks(series: pl.Series) -> bool:
+    """Return whether some row has no value; NaN is none."""
+    return bool(series.null_count()) or (series.dtype.is_float() and bool(series.is_nan().any()))
 
 
 def _numbers(series: pl.Series, kind: type[np.floating[Any]]) -> NDArray[Any]:

@@ -62,7 +62,7 @@ def _convert(estimator: object, inputs: list[tuple[str, Any]]) -> Any:
                 estimator,
                 name="model",
                 initial_types=inputs,
-                options={"zipmap": False},
+                options={"zipmap": False} if hasattr(estimator, "classes_") else None,
                 target_opset=OPSETS,
                 custom_conversion_functions=converters(),
             )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
+from interlock.bridges.webhooks import Reach, WebhookBook
 from interlock.registry.catalogue import Catalogue
 from interlock.track.tracker import Tracker
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from interlock.store import Store
 
 ROOT: Final = "mlflow-artifacts:"
+_NOT_MODIFIED: Final = 304  # says nothing of the length of what it leaves out
 
 
 class Adapter:
@@ -25,14 +27,22 @@ class Adapter:
 
     Args:
         store: what the workspace remembers.
+        reach: where webhooks may go.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, reach: Reach) -> None:
         self.store = store
         self.database = store.database
         self.tracker = Tracker(store)
         self.registry = Catalogue(store)
-        self.tracker.experiments.ensure_default()
+        self.webhooks = WebhookBook(store, reach)
+        self._ready = False
+
+    def prepare(self) -> None:
+        """Make what clients take for granted: experiment 0, at the first request of one."""
+        if not self._ready:
+            self.tracker.experiments.ensure_default()
+            self._ready = True
 
 
 class Call:
@@ -89,7 +99,7 @@ class Answer:
 
     async def send(self, send: Send, *, with_body: bool, pool: Executor) -> None:
         """Send it."""
-        if isinstance(self.body, bytes):
+        if isinstance(self.body, bytes) and self.status != _NOT_MODIFIED:
             self.headers["content-length"] = str(len(self.body))
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})

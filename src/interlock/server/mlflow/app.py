@@ -10,15 +10,22 @@ import msgspec
 from interlock.core.actor import acting_as
 from interlock.server.mlflow import (  # noqa: F401 - each says its routes when it is imported
     artifacts,
+    assessments,
     experiments,
     inputs,
     logged_models,
     metrics,
+    multipart,
+    otlp,
+    presigned,
     registered_models,
     runs,
     searches,
     system,
+    traces,
+    traces_v2,
     versions,
+    webhooks,
 )
 from interlock.server.mlflow.adapter import Adapter, Answer, Call
 from interlock.server.mlflow.routing import Table
@@ -46,15 +53,15 @@ class MlflowApp:
     Args:
         workspace: a workspace on this machine.
         access: who reaches the server.
-        pool: where handlers run.
+        pools: where handlers run, and where those that take files do.
         others: what answers the other paths.
     """
 
-    def __init__(self, workspace: Workspace, access: Access, pool: Executor, others: ASGIApp) -> None:
-        self.adapter = Adapter(workspace.store)
+    def __init__(self, workspace: Workspace, access: Access, pools: tuple[Executor, Executor], others: ASGIApp) -> None:
+        self.adapter = Adapter(workspace.store, webhooks.reach_of(workspace.store, access))
         self._table = Table()
         self._access = access
-        self._pool = pool
+        self._pool, self._uploads = pools
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,9 +93,12 @@ class MlflowApp:
                 return self._run(route, call, body)
 
         call.loop = loop
-        return await loop.run_in_executor(self._pool, work)
+        takes_file = route.request is None and route.method in {"PUT", "POST"}
+        return await loop.run_in_executor(self._uploads if takes_file else self._pool, work)
 
     def _run(self, route: Route, call: Call, body: bytes) -> Answer:
+        if route.permission is not None:  # not for those who only ask whether we are well
+            self.adapter.prepare()
         if route.request is None:
             result = route.function(self.adapter, call)
         else:
@@ -120,12 +130,9 @@ def _request(route: Route, call: Call, body: bytes) -> Any:
 
 
 async def _body(receive: Callable[[], Awaitable[Any]]) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts, size = [body], len(body)
-    while message.get("more_body"):
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Refused("BAD_REQUEST", "The request broke off.")
@@ -133,4 +140,5 @@ async def _body(receive: Callable[[], Awaitable[Any]]) -> bytes:
         size += len(parts[-1])
         if size > _LARGEST:
             raise Refused("BAD_REQUEST", f"The body is larger than {_LARGEST} bytes.")
-    return b"".join(parts)
+        more = message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -20,6 +20,7 @@ from interlock.core.errors import NotFound
 from interlock.core.files import StoredFile
 from interlock.core.operations import Permission
 from interlock.server.bodies import BodyStream
+from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import Adapter, Answer, Call, present
 from interlock.server.mlflow.routing import PREFIXES, route
 from interlock.server.mlflow.runs import RunId, artifact_uri
@@ -30,11 +31,12 @@ from interlock.track.artifacts import Kind, Listed, list_files
 from interlock.track.experiments import check_active
 from interlock.track.logged_models import model_row
 from interlock.track.runs import run_row
+from interlock.track.trace_rows import trace_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from interlock.core.ports import Transaction
+    from interlock.core.ports import Reader, Transaction
 
 READ, WRITE = Permission.TRACK_READ, Permission.TRACK_WRITE
 _CHUNK: Final = 1 << 20
@@ -45,6 +47,7 @@ _TEXTS: Final = frozenset(
     | {".mlmodel", ".mlproject"}
 )
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)\Z")
+_DIGITS: Final = 18  # of a place in a file; what has more is beyond the end of any
 
 
 class ListFolder(msgspec.Struct):
@@ -89,7 +92,7 @@ def put_file(adapter: Adapter, call: Call) -> dict[str, Any]:
     owner = find_owner(adapter, call.parts["path"])
     if not owner.path:
         raise invalid("A file needs a path below its run or model.")
-    check_owner(adapter, owner)
+    check_owner(adapter.database, owner)
     file = store_body(adapter, call, owner.path)
     put_stored(adapter, owner, file)
     return {}
@@ -109,8 +112,8 @@ def get_file(adapter: Adapter, call: Call) -> Answer:
 def delete_file(adapter: Adapter, call: Call) -> dict[str, Any]:
     """Take a file or a folder away."""
     owner = find_owner(adapter, call.parts["path"])
-    if not owner.path or owner.kind == "version":
-        raise invalid("Name a file or a folder below the run or model.")
+    if owner.kind == "version":
+        raise invalid("The files of a model version never change.")
     kind = owner.kind
     adapter.database.write(lambda tx: adapter.tracker.artifacts.delete(tx, kind, owner.id, owner.path))
     return {}
@@ -139,8 +142,9 @@ def put_run_file(adapter: Adapter, call: Call) -> dict[str, Any]:
     run, path = asked.get("run_uuid") or asked.get("run_id") or "", _clean(asked.get("path", ""))
     if not run or not path:
         raise invalid("Request must specify run_uuid and path.")
-    run_row(adapter.database, run)
-    put_stored(adapter, Owner("run", run, path), store_body(adapter, call, path))
+    owner = Owner("run", run, path)
+    check_owner(adapter.database, owner)
+    put_stored(adapter, owner, store_body(adapter, call, path))
     return {}
 
 
@@ -152,22 +156,25 @@ def find_owner(adapter: Adapter, path: str) -> Owner:
 
     Raises:
         Refused: it is about nobody's.
-        NotFound: there is no such run or model.
+        NotFound: there is no such run, model or trace.
     """
     parts = _clean(path).split("/")
     if len(parts) >= 3 and parts[0] == "registry":
-        version = adapter.registry.versions.get(adapter.database, parts[1], int(parts[2]) if parts[2].isdigit() else 0)
+        version = adapter.registry.versions.get(adapter.database, parts[1], checks.version_number(parts[2]))
         return Owner("version", version.bundle, "/".join(parts[3:]))
     if len(parts) >= 4 and parts[1] == "models" and parts[3] == "artifacts":
         model_row(adapter.database, parts[2])
         return Owner("logged_model", parts[2], "/".join(parts[4:]))
+    if len(parts) >= 4 and parts[1] == "traces" and parts[3] == "artifacts":
+        trace_row(adapter.database, parts[2])
+        return Owner("trace", parts[2], "/".join(parts[4:]))
     if len(parts) >= 3 and parts[2] == "artifacts":
         run_row(adapter.database, parts[1])
         return Owner("run", parts[1], "/".join(parts[3:]))
     raise Refused(
         "INVALID_PARAMETER_VALUE",
         f"{path!r} is no path of an artifact: <experiment>/<run>/artifacts/... or"
-        " <experiment>/models/<model>/artifacts/... is wanted.",
+        " <experiment>/models/<model>/artifacts/... or <experiment>/traces/<trace>/artifacts/... is wanted.",
     )
 
 
@@ -184,7 +191,7 @@ def all_files(adapter: Adapter, owner: Owner) -> list[StoredFile]:
     ]
 
 
-def check_owner(adapter: Adapter, owner: Owner) -> None:
+def check_owner(reader: Reader, owner: Owner) -> None:
     """Accept an owner that takes files.
 
     Raises:
@@ -195,7 +202,11 @@ def check_owner(adapter: Adapter, owner: Owner) -> None:
     if owner.kind == "version":
         raise invalid("The files of a model version never change.")
     if owner.kind == "run":
-        check_active(run_row(adapter.database, owner.id), "run", owner.id)
+        check_active(run_row(reader, owner.id), "run", owner.id)
+    elif owner.kind == "trace":
+        trace_row(reader, owner.id)
+    else:
+        check_active(model_row(reader, owner.id), "logged model", owner.id)
 
 
 def store_body(adapter: Adapter, call: Call, path: str) -> StoredFile:
@@ -216,6 +227,7 @@ def put_stored(adapter: Adapter, owner: Owner, file: StoredFile) -> None:
         raise invalid("The files of a model version never change.")
 
     def change(tx: Transaction) -> None:
+        check_owner(tx, owner)  # it may have been deleted while the bytes came
         adapter.tracker.artifacts.put(tx, kind, owner.id, file)
 
     adapter.database.write(change)
@@ -231,9 +243,12 @@ def answer_file(adapter: Adapter, call: Call, file: StoredFile) -> Answer:
         "etag": f'"{file.digest}"',
         "content-security-policy": "sandbox; default-src 'none'",
     }
-    if call.header("if-none-match") == headers["etag"]:
+    if _names(call.header("if-none-match"), file.digest):
         return Answer(b"", 304, headers, content_type(name))
-    span = _span(call.header("range"), file.size_bytes)
+    if adapter.store.objects.size(file.digest) != file.size_bytes:
+        raise changed(file.digest)  # said before the first byte goes out
+    asked = call.header("range") if call.header("if-range") in {"", headers["etag"]} else ""
+    span = _span(asked, file.size_bytes)
     if span is None:
         start, end, status = 0, file.size_bytes, 200
     elif span[0] >= span[1]:
@@ -275,15 +290,21 @@ def _pieces(adapter: Adapter, file: StoredFile, start: int, end: int) -> Iterato
             yield piece
 
 
+def _names(header: str, digest: str) -> bool:
+    """Return whether a header such as If-None-Match names an object."""
+    tags = {tag.strip().removeprefix("W/") for tag in header.split(",")}
+    return "*" in tags or f'"{digest}"' in tags
+
+
 def _span(header: str, size: int) -> tuple[int, int] | None:
     """Return the first byte and the end of what a Range header asks for; None for all; empty where there is none."""
     found = _RANGE.match(header)
     if not found or not (found[1] or found[2]):
         return None
     if not found[1]:
-        return max(0, size - int(found[2])), size
-    start, end = int(found[1]), int(found[2]) + 1 if found[2] else size
-    return start, min(end, size)
+        return max(0, size - int(found[2][:_DIGITS])), size
+    start, last = int(found[1][:_DIGITS]), int(found[2][:_DIGITS]) if found[2] else size
+    return None if last < start and found[2] else (start, min(last + 1, size))
 
 
 def _clean(path: str) -> str:

@@ -18,6 +18,7 @@ KEY: Final = 250
 PARAM_VALUE: Final = 6000
 TAG_VALUE: Final = 8000
 EXPERIMENT_TAG_VALUE: Final = 20_000
+_DIGITS: Final = 18  # of a number that a database holds
 _KEY: Final = re.compile(r"[/\w.\- :]+\Z")
 
 
@@ -47,7 +48,7 @@ def key(name: str, what: str) -> None:
             f"Invalid {what.lower()} name: {name!r}. Names may only contain alphanumerics, underscores (_), dashes (-),"
             " periods (.), spaces ( ), colons (:) and slashes (/)."
         )
-    if posixpath.normpath(name) != name or name.startswith("/") or name in {".", ".."}:
+    if posixpath.normpath(name) != name or name.startswith(("/", "..")) or name == ".":
         raise invalid(f"Invalid {what.lower()} name: {name!r} names another path than it spells.")
 
 
@@ -68,6 +69,17 @@ def batch(metrics: Sequence[object], params: Sequence[object], tags: Sequence[ob
     total = len(metrics) + len(params) + len(tags)
     if total > ENTITIES:
         raise invalid(f"A batch logging request can contain at most {ENTITIES} metrics, params, and tags. Got {total}.")
+
+
+def version_number(text: str) -> int:
+    """Return a version's number.
+
+    Raises:
+        Refused: the text is none.
+    """
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
+        raise invalid(f"Model version must be an integer, got '{text[:40]}'.")
+    return int(text)
 
 
 def unique_params(pairs: Sequence[tuple[str, str]]) -> Mapping[str, str]:

@@ -11,9 +11,11 @@ from interlock.core.operations import Permission
 from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import ROOT, Adapter, millis, present, tag_list
 from interlock.server.mlflow.routing import route
-from interlock.server.mlflow.wire import Int64, Refused
+from interlock.server.mlflow.wire import Int64, Refused, invalid
+from interlock.track.experiments import Lifecycle, experiment_row
 
 if TYPE_CHECKING:
+    from interlock.core.ports import Transaction
     from interlock.track.experiments import ExperimentFacts
 
 READ, WRITE = Permission.TRACK_READ, Permission.TRACK_WRITE
@@ -76,7 +78,7 @@ class SearchExperiments(msgspec.Struct):
 def create(adapter: Adapter, ask: CreateExperiment) -> dict[str, Any]:
     """Make an experiment."""
     checks.required(name=ask.name)
-    tags = {tag.key: tag.value for tag in ask.tags}
+    tags = {tag.key: _checked(tag.key, tag.value) for tag in ask.tags}
     return {"experiment_id": adapter.database.write(lambda tx: adapter.tracker.experiments.create(tx, ask.name, tags))}
 
 
@@ -108,24 +110,19 @@ def update(adapter: Adapter, ask: UpdateExperiment) -> None:
 @route("POST", "experiments/delete", WRITE)
 def delete(adapter: Adapter, ask: ExperimentId) -> None:
     """Delete an experiment and its runs; both can be restored."""
-    checks.required(experiment_id=ask.experiment_id)
-    adapter.database.write(lambda tx: adapter.tracker.experiments.change(tx, ask.experiment_id, lifecycle="deleted"))
+    _move(adapter, ask.experiment_id, "active", "deleted")
 
 
 @route("POST", "experiments/restore", WRITE)
 def restore(adapter: Adapter, ask: ExperimentId) -> None:
     """Restore an experiment that was deleted."""
-    checks.required(experiment_id=ask.experiment_id)
-    adapter.database.write(lambda tx: adapter.tracker.experiments.change(tx, ask.experiment_id, lifecycle="active"))
+    _move(adapter, ask.experiment_id, "deleted", "active")
 
 
 @route("POST", "experiments/set-experiment-tag", WRITE)
 def set_tag(adapter: Adapter, ask: ExperimentTag) -> None:
     """Tag an experiment."""
-    checks.key(ask.key, "Tag")
-    if len(ask.value) > checks.EXPERIMENT_TAG_VALUE:
-        raise Refused("INVALID_PARAMETER_VALUE", f"'value' exceeds {checks.EXPERIMENT_TAG_VALUE} characters.")
-    tags = {ask.key: ask.value}
+    tags = {ask.key: _checked(ask.key, ask.value)}
     adapter.database.write(lambda tx: adapter.tracker.experiments.change(tx, ask.experiment_id, tags=tags))
 
 
@@ -133,6 +130,26 @@ def set_tag(adapter: Adapter, ask: ExperimentTag) -> None:
 def delete_tag(adapter: Adapter, ask: ExperimentTag) -> None:
     """Take a tag of an experiment away."""
     adapter.database.write(lambda tx: adapter.tracker.experiments.change(tx, ask.experiment_id, untag=[ask.key]))
+
+
+def _move(adapter: Adapter, ident: str, origin: Lifecycle, lifecycle: Lifecycle) -> None:
+    """Delete or restore an experiment; for the protocol one that is not at the origin is not there."""
+    checks.required(experiment_id=ident)
+
+    def change(tx: Transaction) -> None:
+        if experiment_row(tx, ident)["lifecycle"] != origin:
+            raise NotFound(f"There is no {origin} experiment {ident!r}.", about="experiment")
+        adapter.tracker.experiments.change(tx, ident, lifecycle=lifecycle)
+
+    adapter.database.write(change)
+
+
+def _checked(key: str, value: str) -> str:
+    """Return the value of a tag that may be one."""
+    checks.key(key, "Tag")
+    if len(value) > checks.EXPERIMENT_TAG_VALUE:
+        raise invalid(f"'value' exceeds {checks.EXPERIMENT_TAG_VALUE} characters.")
+    return value
 
 
 def shown(facts: ExperimentFacts) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -14,11 +14,8 @@ from interlock.server.mlflow.artifacts import _clean, _shown, answer_file
 from interlock.server.mlflow.experiments import Tag
 from interlock.server.mlflow.routing import route
 from interlock.server.mlflow.runs import artifact_uri, shown_metric
-from interlock.track.logged_models import LoggedModelFacts, ModelStatus, model_row
+from interlock.track.logged_models import LoggedModelFacts, ModelChange, ModelDraft, ModelStatus, model_row
 from interlock.track.runs import run_row
-
-if TYPE_CHECKING:
-    from interlock.core.ports import Transaction
 
 READ, WRITE = Permission.TRACK_READ, Permission.TRACK_WRITE
 LoggedModelStatus = Literal[
@@ -87,12 +84,9 @@ def create(adapter: Adapter, ask: Create) -> dict[str, Any]:
     if ask.source_run_id:
         run_row(adapter.database, ask.source_run_id)
     name = ask.name or f"model-{ask.source_run_id[-6:].lower() or 'unnamed'}"
-    pairs = ({p.key: p.value for p in ask.params}, {t.key: t.value for t in ask.tags})
-    ident = adapter.database.write(
-        lambda tx: adapter.tracker.logged_models.create(
-            tx, ask.experiment_id, name, ask.model_type, ask.source_run_id, pairs
-        )
-    )
+    params, tags = {p.key: p.value for p in ask.params}, {t.key: t.value for t in ask.tags}
+    draft = ModelDraft(ask.experiment_id, name, ask.model_type, ask.source_run_id, params, tags)
+    ident = adapter.database.write(lambda tx: adapter.tracker.logged_models.create(tx, draft))
     return {"model": shown(adapter, [ident])[0]}
 
 
@@ -107,14 +101,14 @@ def get(adapter: Adapter, ask: ModelId) -> dict[str, Any]:
 def finalize(adapter: Adapter, ask: Finalize) -> dict[str, Any]:
     """End a logged model: it is ready, or its upload failed."""
     status = _OURS.get(ask.status)
-    return _change(adapter, ask.model_id, status=status)
+    return _change(adapter, ask.model_id, ModelChange(status=status))
 
 
 @route("DELETE", "logged-models/{model_id}", WRITE)
 def delete(adapter: Adapter, ask: ModelId) -> None:
     """Delete a logged model; its files stay while something names them."""
     _active(adapter, ask.model_id)
-    adapter.database.write(lambda tx: adapter.tracker.logged_models.change(tx, ask.model_id, lifecycle="deleted"))
+    _change(adapter, ask.model_id, ModelChange(lifecycle="deleted"))
 
 
 @route("PATCH", "logged-models/{model_id}/tags", WRITE)
@@ -122,19 +116,19 @@ def set_tags(adapter: Adapter, ask: SetTags) -> dict[str, Any]:
     """Tag a logged model."""
     for tag in ask.tags:
         checks.key(tag.key, "Tag")
-    return _change(adapter, ask.model_id, tags={tag.key: tag.value for tag in ask.tags})
+    return _change(adapter, ask.model_id, ModelChange(tags={tag.key: tag.value for tag in ask.tags}))
 
 
 @route("DELETE", "logged-models/{model_id}/tags/{tag_key}", WRITE)
 def delete_tag(adapter: Adapter, ask: DeleteTag) -> None:
     """Take a tag of a logged model away."""
-    _change(adapter, ask.model_id, untag=[ask.tag_key])
+    _change(adapter, ask.model_id, ModelChange(untag=(ask.tag_key,)))
 
 
 @route("POST", "logged-models/{model_id}/params", WRITE)
 def log_params(adapter: Adapter, ask: LogParams) -> None:
     """Add params to a logged model."""
-    _change(adapter, ask.model_id, params={param.key: param.value for param in ask.params})
+    _change(adapter, ask.model_id, ModelChange(params={param.key: param.value for param in ask.params}))
 
 
 @route("GET", "logged-models/{model_id}/artifacts/directories", READ)
@@ -161,11 +155,8 @@ def _active(adapter: Adapter, ident: str) -> None:
         raise NotFound.named("logged_model", ident)
 
 
-def _change(adapter: Adapter, ident: str, **changes: Any) -> dict[str, Any]:
-    def change(tx: Transaction) -> None:
-        adapter.tracker.logged_models.change(tx, ident, **changes)
-
-    adapter.database.write(change)
+def _change(adapter: Adapter, ident: str, wanted: ModelChange) -> dict[str, Any]:
+    adapter.database.write(lambda tx: adapter.tracker.logged_models.change(tx, ident, wanted))
     return {"model": shown(adapter, [ident])[0]}
 
 
@@ -194,5 +185,5 @@ def _shown_model(facts: LoggedModelFacts) -> dict[str, Any]:
         more = present(
             dataset_name=metric.dataset_name, dataset_digest=metric.dataset_digest, model_id=facts.id, run_id=metric.run
         )
-        metrics.append(shown_metric(metric.key, metric.latest, **more))
+        metrics.append(shown_metric(metric.key, metric.point, **more))
     return {"info": info, "data": present(params=tag_list(facts.params), metrics=metrics)}

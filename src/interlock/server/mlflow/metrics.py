@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,6 +15,7 @@ from interlock.server.mlflow.experiments import Tag
 from interlock.server.mlflow.routing import route
 from interlock.server.mlflow.runs import RunId
 from interlock.server.mlflow.wire import Int64, from_millis, invalid, number
+from interlock.store.segments import rank
 from interlock.store.series import LatestValue
 from interlock.track.logged_models import ModelMetric, model_row
 from interlock.track.runs import run_row
@@ -29,6 +30,7 @@ READ, WRITE = Permission.TRACK_READ, Permission.TRACK_WRITE
 _MOST_RUNS: Final = 100
 _MOST_SAMPLED: Final = 2500
 _MOST_POINTS: Final = 25_000
+_Row = tuple[int, int, float]  # instant, step, value
 
 
 class Metric(msgspec.Struct):
@@ -138,18 +140,19 @@ def history(adapter: Adapter, ask: History) -> dict[str, Any]:
     if ask.max_results is not None and ask.max_results < 0:
         raise invalid(f"Invalid value {ask.max_results} for parameter 'max_results': it is negative.")
     points = _sorted(adapter, ask.run, ask.metric_key)
-    start = _after(ask.page_token, len(points))
+    start = bisect_right(points, _rank(_place(ask.page_token)), key=_rank) if ask.page_token else 0
     end = start + ask.max_results if ask.max_results else len(points)
     answer: dict[str, Any] = {"metrics": [_point(ask.metric_key, *point) for point in points[start:end]]}
     if end < len(points):
-        answer["next_page_token"] = base64.urlsafe_b64encode(f"h{end}".encode()).decode()
+        answer["next_page_token"] = _token(points[end - 1])
     return answer
 
 
 @route("GET", "metrics/get-history-bulk-interval", READ)
 def history_interval(adapter: Adapter, ask: Bulk) -> dict[str, Any]:
     """Show some points of a metric of several runs, as many as a chart needs, the extremes among them."""
-    runs, most = ask.run_ids or ask.run_id, ask.max_results or _MOST_SAMPLED
+    runs = ask.run_ids or ask.run_id
+    most = _MOST_SAMPLED if ask.max_results is None else ask.max_results
     _check_bulk(runs, ask)
     if not 1 <= most <= _MOST_SAMPLED:
         raise invalid(f"Invalid value {most} for parameter 'max_results': it must be 1 to {_MOST_SAMPLED}.")
@@ -183,35 +186,39 @@ def _check_bulk(runs: list[str], ask: Bulk) -> None:
         raise invalid(f"GetMetricHistoryBulk request cannot specify more than {_MOST_RUNS} run_ids. Got {len(runs)}.")
     if not ask.metric_key:
         raise invalid("GetMetricHistoryBulk request must specify a metric_key.")
+    if ask.max_results is not None and ask.max_results < 0:
+        raise invalid(f"Invalid value {ask.max_results} for parameter 'max_results': it is negative.")
 
 
-def _sorted(adapter: Adapter, run: str, key: str) -> list[tuple[int, int, float]]:
+def _sorted(adapter: Adapter, run: str, key: str) -> list[_Row]:
     """Return points as (instant, step, value), in this order; NaN is the smallest value."""
     points = adapter.store.series.points(run, key)
-    rows = list(zip(points.ats, points.steps, points.values, strict=True))
-    rows.sort(
-        key=lambda row: (row[0], row[1], row[2] == row[2], row[2]) if row[2] == row[2] else (*row[:2], False, 0.0)
-    )
-    return rows
+    return sorted(zip(points.ats, points.steps, points.values, strict=True), key=_rank)
+
+
+def _rank(row: _Row) -> tuple[int, tuple[int, bool, float]]:
+    at, step, value = row
+    return at, rank(step, value)
 
 
 def _point(key: str, at: int, step: int, value: float, **more: str) -> dict[str, Any]:
     return {"key": key, "value": number(value), "timestamp": at // 1000, "step": step, **more}
 
 
-def _after(token: str, points: int) -> int:
-    """Return where a page begins.
+def _token(row: _Row) -> str:
+    """Return the token of the page after a point; points that come meanwhile move nothing."""
+    at, step, value = row
+    return base64.urlsafe_b64encode(msgspec.json.encode([at, step, repr(value)])).decode()
+
+
+def _place(token: str) -> _Row:
+    """Return the point after which a page begins.
 
     Raises:
         Refused: the token is none of ours.
     """
-    if not token:
-        return 0
     try:
-        text = base64.urlsafe_b64decode(token.encode()).decode()
-        place = int(text.removeprefix("h"))
-    except (ValueError, binascii.Error):
+        at, step, value = msgspec.json.decode(base64.urlsafe_b64decode(token.encode()), type=tuple[int, int, str])
+        return at, step, float(value)
+    except (ValueError, RecursionError):  # of base64, of JSON, of the number
         raise invalid("Invalid page token: it is none that this server gave.") from None
-    if not text.startswith("h") or not 0 <= place <= points:
-        raise invalid("Invalid page token: it is none that this server gave.")
-    return place

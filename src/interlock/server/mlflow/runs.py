@@ -12,7 +12,7 @@ from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import ROOT, Adapter, millis, present, tag_list
 from interlock.server.mlflow.experiments import Tag
 from interlock.server.mlflow.routing import route
-from interlock.server.mlflow.wire import Int64, from_millis, invalid, missing, number
+from interlock.server.mlflow.wire import Int64, calendar_millis, invalid, missing, number
 from interlock.track.names import new_name
 from interlock.track.records import ENDED, Start, Status
 from interlock.track.runs import NAME_TAG, RunFacts, rows_of, run_row
@@ -101,7 +101,7 @@ def create(adapter: Adapter, ask: CreateRun) -> dict[str, Any]:
             f" ({ask.run_name!r} and {tags[NAME_TAG]!r})."
         )
     tags[NAME_TAG] = ask.run_name or tags.get(NAME_TAG) or new_name()
-    started_at = None if ask.start_time is None else from_micros(from_millis(ask.start_time))
+    started_at = None if ask.start_time is None else from_micros(calendar_millis(ask.start_time))
     start = Start(experiment="", name=tags[NAME_TAG], tags=tags, started_at=started_at)
     run = adapter.database.write(lambda tx: adapter.tracker.runs.create(tx, start, ask.experiment_id, ask.user_id))
     return {"run": shown_runs(adapter, [run])[0]}
@@ -118,7 +118,7 @@ def get(adapter: Adapter, ask: RunId) -> dict[str, Any]:
 def update(adapter: Adapter, ask: UpdateRun) -> dict[str, Any]:
     """Rename a run, end it, or let it go on."""
     run, tracker = ask.run, adapter.tracker
-    ended_at = to_micros(adapter.store.clock.now()) if ask.end_time is None else from_millis(ask.end_time)
+    ended_at = to_micros(adapter.store.clock.now()) if ask.end_time is None else calendar_millis(ask.end_time)
 
     def change(tx: Transaction) -> None:
         row = tracker.metrics.active_row(tx, run)
@@ -162,6 +162,7 @@ def set_tag(adapter: Adapter, ask: LogParam) -> None:
 @route("POST", "runs/delete-tag", WRITE)
 def delete_tag(adapter: Adapter, ask: DeleteTag) -> None:
     """Take a tag of a run away."""
+    checks.required(key=ask.key)
     adapter.database.write(lambda tx: adapter.tracker.runs.change(tx, ask.run, untag=ask.key))
 
 
@@ -178,10 +179,17 @@ def log_model(adapter: Adapter, ask: LogModel) -> None:
     def change(tx: Transaction) -> None:
         adapter.tracker.metrics.active_row(tx, ask.run)
         held = tx.one("SELECT value FROM run_tags WHERE run = :run AND name = :name", {"run": ask.run, "name": tag})
-        history = [*(msgspec.json.decode(held["value"]) if held else []), model]
+        history = [*(_models(held["value"]) if held else []), model]
         adapter.tracker.runs.log(tx, ask.run, {}, {tag: msgspec.json.encode(history).decode()})
 
     adapter.database.write(change)
+
+
+def _models(history: str) -> list[Any]:
+    try:
+        return msgspec.json.decode(history, type=list[Any])
+    except msgspec.MsgspecError:
+        raise invalid("The run's tag 'mlflow.log-model.history' is no JSON list.") from None
 
 
 def _log(adapter: Adapter, run: str, params: dict[str, str], tags: dict[str, str]) -> None:

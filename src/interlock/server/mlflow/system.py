@@ -23,17 +23,12 @@ _ELSEWHERE: Final = (
     "workspaces",
     "users",
     "roles",
-    "traces",
     "unified-traces",
     "get-online-trace-details",
     "graphql",
-    "webhooks",
     "demo",
     "assistant",
     "genai",
-    "mlflow-artifacts/mpu",
-    "mlflow-artifacts/presigned",
-    "artifacts/presigned",
 )
 
 
@@ -61,7 +56,7 @@ def server_info(_: Adapter, __: Nothing) -> dict[str, Any]:
         "store_type": "SqlStore",
         "workspaces_enabled": False,
         "trace_archival_enabled": False,
-        "multipart_uploads_enabled": False,
+        "multipart_uploads_enabled": True,
         "multipart_downloads_enabled": False,
     }
 

@@ -17,6 +17,8 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from interlock.core import errors
+from interlock.server.problems import Refusal
+from interlock.store.objects import no_room
 
 T = TypeVar("T")
 log: Final = logging.getLogger("interlock.server.mlflow")
@@ -47,6 +49,7 @@ _CODE: Final[Mapping[type[errors.Error], str]] = {
     errors.GateClosed: "PERMISSION_DENIED",
     errors.MissingExtra: "NOT_IMPLEMENTED",
     errors.Unavailable: "TEMPORARILY_UNAVAILABLE",
+    errors.StorageFull: "INSUFFICIENT_STORAGE",
     errors.Corrupt: "INTERNAL_ERROR",
 }
 _TAKEN: Final = frozenset({"experiment_name", "model"})
@@ -79,12 +82,15 @@ def missing(name: str) -> Refused:
 def error_answer(error: Exception, request_id: str) -> tuple[int, bytes]:
     """Return the status and body that an error has in this protocol; what is not ours is logged and told to nobody."""
     code, message = _told(error, request_id)
+    if len(message) > _LONGEST_MESSAGE:  # it repeats what the caller sent
+        message = message[:_LONGEST_MESSAGE] + "..."
     return _STATUS.get(code, 500), msgspec.json.encode({"error_code": code, "message": message})
 
 
 def _told(error: Exception, request_id: str) -> tuple[str, str]:
     if isinstance(error, Refused):
         return error.code, error.message
+    error = error.error if isinstance(error, Refusal) else no_room(error) or error
     if isinstance(error, errors.Error):
         code = next(_CODE[kind] for kind in type(error).__mro__ if kind in _CODE)
         if isinstance(error, errors.Conflict) and error.code.partition(".")[0] in _TAKEN:
@@ -100,12 +106,15 @@ def read_body(body: bytes, kind: type[T]) -> T:
     Raises:
         Refused: it is no JSON, lacks a parameter, or has one of a wrong type.
     """
+    body = body or b"{}"
     try:
-        return msgspec.json.decode(body or b"{}", type=kind, strict=False)
-    except msgspec.ValidationError:
-        return _convert(_plain(body), kind)
+        try:
+            return msgspec.json.decode(body, type=kind, strict=False)
+        except msgspec.ValidationError:
+            plain = _plain(body)  # which meets what comes after the place where the first one stopped
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused("BAD_REQUEST", f"The body is no JSON: {_reason(error)}.") from None
+    return _convert(plain, kind)
 
 
 def read_query(query: bytes, kind: type[T]) -> T:
@@ -194,6 +203,21 @@ def from_millis(millis: int) -> int:
     return millis * 1000
 
 
+def calendar_millis(millis: int) -> int:
+    """Return an instant of the protocol as microseconds, if a calendar has it: years 1 to 9999.
+
+    Raises:
+        Refused: it has not, as where seconds were multiplied once too often.
+    """
+    if not _YEAR_1 <= millis < _YEAR_10000:
+        raise invalid(f"{millis} is no instant in milliseconds since 1970.")
+    return millis * 1000
+
+
 _FARTHEST: Final = (1 << 63) // 1000 - 1
+_YEAR_1: Final = -62_135_596_800_000
+_YEAR_10000: Final = 253_402_300_800_000
+
+_LONGEST_MESSAGE: Final = 2000
 
 Handler = Callable[..., Any]

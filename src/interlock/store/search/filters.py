@@ -36,7 +36,7 @@ _INT64: Final = 2**63
 
 
 def compile_filter(node: Node, sources: Sources, dialect: Dialect = SQLITE, *, prefix: str = "f") -> Sql:
-    """Return the condition as SQL; its placeholders begin with `prefix`.
+    """Return the condition as SQL that can stand between ANDs as it is; its placeholders begin with `prefix`.
 
     Raises:
         Invalid: it names a field that rests nowhere in `sources`.
@@ -60,12 +60,13 @@ class Compiler:
         self.binder = binder
 
     def condition(self, node: Node) -> str:
-        """Return a condition as SQL that is true or false, never NULL."""
+        """Return a condition as SQL that is true or false, never NULL, and can stand between ANDs as it is."""
         match node:
             case Not(part):
                 return f"NOT ({self.condition(part)})"
             case Or(parts):
-                return " OR ".join(f"({self.condition(part)})" for part in parts) or FALSE
+                choices = " OR ".join(f"({self.condition(part)})" for part in parts)
+                return f"({choices or FALSE})"
             case And(parts):
                 return self.all_of(parts)
             case Comparison():

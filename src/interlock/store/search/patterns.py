@@ -178,8 +178,10 @@ class _Reader:
         part = self.one()
         end = self.at
         low, high = self.count()
-        if (low, high) == (1, 1):
+        if (low, high) == (1, 1) and self.at == end:
             return part
+        if self.text[begin] in _ENDS:
+            raise self.fault("There is nothing here to repeat.")
         if self.here() == "?":  # as few as possible: the same when only the finding counts
             self.at += 1
         if self.here() and self.here() in "*+?{":

@@ -31,7 +31,8 @@ class Column(msgspec.Struct, frozen=True):
         nullable: whether it can be NULL. A comparison never matches NULL, NOT of one always does.
         number: whether it is a number.
         scale: how many of the column's units one unit of the user's is: 1000 where users say milliseconds and the
-            column holds microseconds. Users see whole units, cut off, so `= 5` matches 5000 to 5999.
+            column holds microseconds. Users see whole units, cut off, so `= 5` matches 5000 to 5999; orders
+            go by the finer ones.
         indexed: whether an index of the table finds its values, within a partition or without.
         order: what to order by instead, where text of digits is ordered as numbers, say.
     """

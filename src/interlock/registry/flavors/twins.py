@@ -1,0 +1,254 @@
+"""ONNX twins: a form of a model that answers without the original's code, and the record of how they agree."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+import msgspec
+
+from interlock.core.errors import Error, Invalid
+from interlock.registry.flavors.frames import columns_of, for_estimator, layout_of, matrix, select, tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from interlock.core.bundles import Column
+
+TOLERANCE: Final = 1e-4
+TRAINING_ROWS: Final = 2_000
+ONNX_FILE: Final = "model.onnx"
+RECORD_FILE: Final = "twin.json"
+
+
+class Twin(msgspec.Struct, frozen=True):
+    """How far a model's ONNX form is from the original.
+
+    Attributes:
+        verdict: `agrees` on every row; `differs`, so it is not kept; `none` could be made.
+        reason: why there is none, or where they differ most.
+        answers: what was compared: probabilities of each class, or values.
+        tolerance: the largest difference that is accepted: of a probability, or relative to the spread of the values.
+        rows: how many rows were compared.
+        max_difference: the largest difference seen, in the same measure.
+        label_flips: rows whose label differs although the original prefers one class clearly.
+        ties: rows whose label differs where the original has two classes within the tolerance.
+        versions: of the libraries that took part.
+        digest: the SHA-256 of the ONNX file, or "".
+    """
+
+    TABLE: ClassVar = ("verdict", "rows", "max_difference", "tolerance", "label_flips", "ties", "reason")
+
+    verdict: Literal["agrees", "differs", "none"]
+    reason: str
+    answers: Literal["probabilities", "values", ""] = ""
+    tolerance: float = TOLERANCE
+    rows: int = 0
+    max_difference: float = 0.0
+    label_flips: int = 0
+    ties: int = 0
+    versions: dict[str, str] = {}
+    digest: str = ""
+
+
+def make_twin(model: Any, example: pl.DataFrame, training: pl.DataFrame | None = None) -> tuple[Twin, dict[str, bytes]]:
+    """Return the record of a model's twin, and the files to keep: the record, and the graph when it agrees.
+
+    A model that cannot be converted is no error: the record says why, and its original is kept by whoever has it.
+
+    Args:
+        model: a fitted estimator of scikit-learn, XGBoost or LightGBM, or a booster.
+        example: rows of its inputs.
+        training: the rows that it learned from; up to 2,000 of them, evenly spread, are compared too.
+
+    Cost: scores the compared rows twice.
+    """
+    twin, graph = _twin(model, example, training)
+    files = {RECORD_FILE: msgspec.json.format(msgspec.json.encode(twin), indent=2) + b"\n"}
+    if graph:
+        files[ONNX_FILE] = graph
+    return twin, files
+
+
+def _twin(model: Any, example: pl.DataFrame, training: pl.DataFrame | None) -> tuple[Twin, bytes]:
+    import polars as pl
+
+    try:
+        names = _names(model, example)
+        columns = columns_of(select(example, names))
+        parts = [select(example, names)]
+        if training is not None:
+            step = max(-(-training.height // TRAINING_ROWS), 1)
+            parts.append(select(training, names).gather_every(step))
+        rows = pl.concat(parts, how="vertical_relaxed")
+        graph = _convert(model, columns)
+        truth, classes = _original(model, rows)
+        found, labels = _answers(graph, rows, columns)
+    except Error as error:
+        return Twin("none", error.message, versions=versions_of(model)), b""
+    except Exception as error:  # noqa: BLE001 - the border to three libraries and whatever the model is made of
+        told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return Twin("none", told, versions=versions_of(model)), b""
+    twin = judge(truth, found, None if classes is None else (list(classes), labels))
+    twin = msgspec.structs.replace(twin, versions=versions_of(model), digest=hashlib.sha256(graph).hexdigest())
+    return twin, graph if twin.verdict == "agrees" else b""
+
+
+def judge(
+    truth: NDArray[np.float64], found: NDArray[np.float64], labels: tuple[Sequence[Any], Sequence[Any]] | None
+) -> Twin:
+    """Return the verdict on two forms' answers.
+
+    Args:
+        truth: the original's answers, (rows, classes), or (rows, 1) of a regression.
+        found: the twin's answers.
+        labels: the classes in the model's order and the twin's label of each row; None of a regression.
+    """
+    import numpy as np
+
+    if truth.shape != found.shape or not truth.shape[0]:
+        return Twin("none", f"the original answers {truth.shape}, the ONNX form {found.shape}, rows by answers")
+    spread = 1.0
+    if labels is None:
+        finite = truth[np.isfinite(truth)]
+        spread = max(float(np.abs(finite).max()) if finite.size else 0.0, 1.0)
+    gap = np.nan_to_num(np.abs(truth - found) / spread, nan=np.inf).max(axis=1)
+    worst = int(gap.argmax())
+    ties = flips = 0
+    if labels is not None:
+        classes, given = labels
+        differs = np.array([classes[best] != label for best, label in zip(truth.argmax(axis=1), given, strict=True)])
+        top = np.sort(truth, axis=1)[:, -2:]
+        close = top[:, -1] - top[:, 0] <= 2 * TOLERANCE
+        ties, flips = int((differs & close).sum()), int((differs & ~close).sum())
+    agrees = bool(gap.max() <= TOLERANCE) and not flips
+    reason = ""
+    if not agrees:
+        reason = (
+            f"{int((gap > TOLERANCE).sum())} of {len(gap)} rows differ by more than {TOLERANCE:g}, at most by"
+            f" {gap.max():.3g} (row {worst}), and {flips} labels differ"
+        )
+    return Twin(
+        verdict="agrees" if agrees else "differs",
+        reason=reason,
+        answers="values" if labels is None else "probabilities",
+        rows=len(gap),
+        max_difference=float(min(gap.max(), 1e308)),
+        label_flips=flips,
+        ties=ties,
+    )
+
+
+def _names(model: Any, example: pl.DataFrame) -> list[str]:
+    names = getattr(model, "feature_names_in_", None)
+    return example.columns if names is None else [str(name) for name in names]
+
+
+def _library(model: Any) -> str:
+    return type(model).__module__.partition(".")[0]
+
+
+def _convert(model: Any, columns: Sequence[Column]) -> bytes:
+    """Return the bytes of a model's graph.
+
+    Raises:
+        Invalid: it has no ONNX form.
+    """
+    from interlock.registry.flavors import boosting, ensembles, lightgbm, onnx_file, xgboost
+
+    library = _library(model)
+    if library in {"xgboost", "lightgbm"}:
+        ensemble = (xgboost if library == "xgboost" else lightgbm).read(own_format(model))
+        classes = getattr(model, "classes_", None)
+        if classes is None and ensemble.link == "softmax":
+            classes = range(len(ensemble.base))
+        return ensembles.to_onnx(ensemble, None if classes is None else [_plain(label) for label in classes])
+    if library != "sklearn":
+        raise Invalid(
+            f"{type(model).__name__} is of {library}; models of scikit-learn, XGBoost and LightGBM are converted.",
+            about="model",
+        )
+    if type(model).__name__ in {"HistGradientBoostingClassifier", "HistGradientBoostingRegressor"}:
+        classes = getattr(model, "classes_", None)
+        known = None if classes is None else [_plain(label) for label in classes]
+        return ensembles.to_onnx(boosting.read(model), known)
+    return onnx_file.to_onnx(model, columns, layout_of(columns))
+
+
+def own_format(model: Any) -> bytes:
+    """Return a booster, or an estimator around one, in its library's own format."""
+    if _library(model) == "xgboost":
+        return bytes((model.get_booster() if hasattr(model, "get_booster") else model).save_raw("ubj"))
+    return str(getattr(model, "booster_", model).model_to_string()).encode()
+
+
+def _original(model: Any, rows: pl.DataFrame) -> tuple[NDArray[np.float64], Sequence[Any] | None]:
+    """Return the original's answers, and its classes where it has some.
+
+    Raises:
+        Invalid: it gives neither probabilities nor values.
+    """
+    import numpy as np
+    from sklearn.base import is_regressor
+
+    from interlock.registry.flavors.lightgbm import Lightgbm
+    from interlock.registry.flavors.xgboost import Xgboost
+
+    classes = getattr(model, "classes_", None)
+    library = _library(model)
+    if isinstance(classes, list):
+        raise Invalid(f"{type(model).__name__} answers {len(classes)} questions at once.", about="model")
+    if library == "xgboost":
+        found = Xgboost().answers(model, matrix(rows))
+    elif library == "lightgbm":
+        found = Lightgbm().answers(model, matrix(rows))
+    elif hasattr(model, "predict_proba"):
+        found = model.predict_proba(for_estimator(model, rows))
+    elif is_regressor(model):
+        found = model.predict(for_estimator(model, rows))
+    else:
+        raise Invalid(f"{type(model).__name__} gives neither probabilities nor values.", about="model")
+    values = np.asarray(found, dtype=np.float64)
+    values = values.reshape(-1, 1) if values.ndim == 1 else values
+    if classes is None and values.shape[1] > 1:
+        classes = range(values.shape[1])
+    return values, None if classes is None else [_plain(label) for label in classes]
+
+
+def _answers(graph: bytes, rows: pl.DataFrame, columns: Sequence[Column]) -> tuple[NDArray[np.float64], list[Any]]:
+    """Return what a graph answers: probabilities or values, and the labels where it gives some."""
+    import numpy as np
+
+    from interlock.registry.flavors.scoring import open_session
+
+    session = open_session(graph)
+    layout = "matrix" if len(session.get_inputs()) == 1 and layout_of(columns) == "matrix" else "columns"
+    names = [output.name for output in session.get_outputs()]
+    found = dict(zip(names, session.run(names, tensors(rows, columns, layout)), strict=True))
+    answers = np.asarray(found.get("probabilities", found[names[-1]]), dtype=np.float64)
+    labels = [_plain(label) for label in found[names[0]].reshape(-1)] if len(names) > 1 else []
+    return answers.reshape(-1, 1) if answers.ndim == 1 else answers, labels
+
+
+def _plain(label: Any) -> Any:
+    value = label.item() if hasattr(label, "item") else label
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def versions_of(model: Any) -> dict[str, str]:
+    """Return the versions of the libraries that make a model's twin."""
+    from importlib import metadata
+
+    library = _library(model)
+    made_with = ("scikit-learn", "skl2onnx") if library == "sklearn" else (library,)
+    found = {}
+    for name in *made_with, "interlock", "onnx", "onnxruntime":
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,134 @@
+"""Models as files: the original in a form that runs no code when it is read, and beside it the form that is served."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from interlock.core.errors import Error, Invalid, MissingExtra
+from interlock.core.refs import check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
+_GIVEN: Final = frozenset({"example", "target", "evaluation"})
+
+
+def write_model(model: Any, name: str, given: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files of a version of a model, by path.
+
+    Args:
+        model: a fitted estimator.
+        name: the model's name.
+        given: `example`, and, for a bundle that can be judged and served, `target` and `evaluation`.
+
+    Raises:
+        Invalid: something else was given, the parts do not fit together, or no file can be made of the model.
+        MissingExtra: a library that writes the files is not installed.
+    """
+    check_name(name, "model")
+    unknown = sorted(set(given) - _GIVEN)
+    if unknown:
+        raise Invalid(
+            f"run.model takes no {unknown[0]!r}.", about="model", hint=f"It takes {', '.join(sorted(_GIVEN))}."
+        )
+    example = given.get("example")
+    if "evaluation" in given or "target" in given:
+        return _bundle(model, given)
+    files, why = files_of(model, example) if callable(getattr(model, "predict", None)) else ({}, "it has no predict.")
+    if not files:
+        raise Invalid(f"No file can be made of a {type(model).__name__}: {why}", about="model", hint=_HINT)
+    if example is not None:
+        from interlock.sdk.recording import rows
+
+        files["signature.json"] = rows.encoded(rows.signature(model, example))
+        if (first := rows.example(example)) is not None:
+            files["example.json"] = rows.encoded(first)
+    return files
+
+
+_HINT: Final = "Models of scikit-learn, XGBoost and LightGBM can be kept; keep others as files with run.artifact."
+
+
+def files_of(model: Any, example: Any) -> tuple[dict[str, bytes], str]:
+    """Return the files of a model by name: the original, and its ONNX twin where it agrees; and what is missing, or "".
+
+    Args:
+        model: a fitted estimator or booster.
+        example: rows of its inputs, on which the two forms are compared; None makes no twin.
+
+    Cost: scores the rows twice.
+    """
+    files, why = _original(model)
+    if example is None or not files:
+        return files, why
+    try:
+        from interlock.registry.flavors.twins import make_twin
+
+        twin, more = make_twin(model, frame(example, model))
+    except (Error, ModuleNotFoundError) as error:
+        return files, str(error)
+    return files | more, twin.reason
+
+
+def frame(rows: Any, model: Any = None) -> pl.DataFrame:
+    """Return rows as a Polars frame; columns without names take those that the model knows, or x0, x1 ...
+
+    Raises:
+        Invalid: they are no table.
+        MissingExtra: Polars is not installed.
+    """
+    from interlock.train.frames import to_polars
+
+    if hasattr(rows, "columns") or hasattr(rows, "__arrow_c_stream__"):
+        return to_polars(rows)
+    try:
+        import numpy as np
+        import polars as pl
+    except ModuleNotFoundError as error:
+        raise MissingExtra.behind(error) or error from None
+    values = np.asarray(rows)
+    if values.ndim != 2:
+        raise Invalid("An example is a table: rows of the model's inputs.", about="model")
+    names = getattr(model, "feature_names_in_", None)
+    names = [str(n) for n in names] if names is not None else [f"x{place}" for place in range(values.shape[1])]
+    return pl.DataFrame({name: values[:, place] for place, name in enumerate(names)})
+
+
+def _bundle(model: Any, given: Mapping[str, Any]) -> dict[str, bytes]:
+    from interlock.registry.flavors import build_bundle
+
+    missing = sorted(_GIVEN - set(given))
+    if missing:
+        raise Invalid(
+            f"run.model needs {missing[0]!r} too.",
+            about="model",
+            hint="Give example (training rows of the inputs), target and evaluation (held-out rows), or example alone.",
+        )
+    with tempfile.TemporaryDirectory(prefix="interlock-") as name:
+        folder = Path(name)
+        inputs, evaluation = frame(given["example"], model), frame(given["evaluation"])
+        build_bundle(model, inputs=inputs, target=given["target"], evaluation=evaluation, folder=folder)
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def _original(model: Any) -> tuple[dict[str, bytes], str]:
+    """Return a model in its library's own format, or as skops; or nothing, and why."""
+    library = type(model).__module__.partition(".")[0]
+    try:
+        if library == "xgboost":
+            inner = model.get_booster() if hasattr(model, "get_booster") else model
+            return {"model.ubj": bytes(inner.save_raw("ubj"))}, ""
+        if library == "lightgbm":
+            inner = getattr(model, "booster_", model)
+            return {"model.txt": inner.model_to_string().encode()}, ""
+        from interlock.registry.flavors.skops_file import to_skops
+
+        return {"model.skops": to_skops(model)}, ""
+    except ModuleNotFoundError as error:
+        return {}, str(MissingExtra.behind(error) or error)
+    except Exception as error:  # noqa: BLE001 - the border to what an unknown estimator is made of
+        return {}, repr(error)
