@@ -301,7 +301,7 @@ def test_what_a_client_sent(client: TestClient) -> None:
         (b"", {"kind": "text/plain"}, 400, "content type"),
         (b"", {"experiment": ""}, 400, "x-mlflow-experiment-id"),
         (b"no", {"content-encoding": "gzip"}, 400, "no gzip"),
-        (gzip.compress(b"much")[:-9], {"content-encoding": "gzip"}, 400, "ends too early"),
+        (gzip.compress(b"much", mtime=0)[:-9], {"content-encoding": "gzip"}, 400, "ends too early"),
         (b"no", {"content-encoding": "br"}, 400, "encoding 'br'"),
         (RECORDED, {"experiment": "nope"}, 404, "nope"),
         (RECORDED, {"x-mlflow-run-id": "nope"}, 404, "nope"),

@@ -12,6 +12,7 @@ from interlock.sdk.workspace import Workspace
 from interlock.server.mlflow.trace_wire import duration, read_duration, read_timestamp, timestamp
 from interlock.server.mlflow.wire import Refused
 from interlock.store.spans import Span, SpanEvent, SpanLink
+from interlock.track.experiments import Experiments
 from interlock.track.traces import SpanBatch, Traces
 
 API = "/api/3.0/mlflow/traces"
@@ -41,6 +42,7 @@ def start(client: TestClient, number: int = 1, **said: Any) -> Any:
 
 def add_spans(workspace: Workspace, number: int, *spans: Span) -> None:
     store = workspace.store
+    Experiments(store).ensure_default()
     given = spans or (span(number, 1), span(number, 2, parent=1))
     store.database.write(lambda tx: Traces(store).add_spans(tx, "0", SpanBatch(given, {})))
 

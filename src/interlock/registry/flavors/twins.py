@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import msgspec
@@ -244,11 +246,10 @@ def versions_of(model: Any) -> dict[str, str]:
     from importlib import metadata
 
     library = _library(model)
-    made_with = ("scikit-learn", "skl2onnx") if library == "sklearn" else (library,)
     found = {}
-    for name in *made_with, "interlock", "onnx", "onnxruntime":
-        try:
+    for name in "interlock", "skl2onnx" if library == "sklearn" else "", "onnx", "onnxruntime":
+        with contextlib.suppress(metadata.PackageNotFoundError, ValueError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    # The library itself says its version: what installs it goes by several names.
+    version = getattr(sys.modules.get(library), "__version__", "")
+    return {**({{"sklearn": "scikit-learn"}.get(library, library): str(version)} if version else {}), **found}
