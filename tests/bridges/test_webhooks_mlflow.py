@@ -85,3 +85,17 @@ def test_a_prompt_and_its_versions(told, catalogue) -> None:
     assert told(lambda tx, c: c.aliases.delete(tx, "p", "prod")) == [
         ("prompt_alias", "deleted", {"name": "p", "alias": "prod"})
     ]
+
+
+def test_a_new_version_is_told_as_it_was_made(store, catalogue) -> None:
+    """However late it is told: what was tagged since has messages of its own."""
+    store.database.write(lambda tx: catalogue.models.create(tx, "m"))
+    draft = catalogue.versions.draft("m", source="s3://b/x", tags={"k": "1", "gone": "x"}, description="first")
+    start = store.ledger.size()
+    store.database.write(lambda tx: catalogue.versions.create(tx, draft))
+    store.database.write(lambda tx: catalogue.versions.tag(tx, "m", 1, {"k": "2", "new": "y"}))
+    store.database.write(lambda tx: catalogue.versions.untag(tx, "m", 1, ["gone"]))
+    store.database.write(lambda tx: catalogue.versions.describe(tx, "m", 1, description="second"))
+    [made, *_] = [mlflow.translate(store.database, event) for event in store.ledger.events(start - 1)]
+    assert made[0][2]["tags"] == {"k": "1", "gone": "x"}
+    assert made[0][2]["description"] == "first"

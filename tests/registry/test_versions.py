@@ -69,6 +69,8 @@ def test_all_that_was_said_is_kept(store: Store, books: Catalogue, make, manifes
         "source": "models:/m-1",
         "format": "opaque",
         "pins": made.pins,
+        "description": "text",
+        "tags": {"a": "b"},
     }
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from interlock.store.segments import pack
+
 
 class Past:
     """What happened before on one side.
@@ -39,6 +41,16 @@ POLICY = {
     "approvals": 1,
     "target": "employed",
     "id": "person",
+}
+
+
+DELIVERY = {
+    "writer": "w",
+    "number": 1,
+    "segments": {"loss": pack([2, 3], [10, 20], [1.5, 1.25])},
+    "params": {"late": "x"},
+    "log": "printed\n",
+    "inputs": ["data:people@1"],
 }
 
 
@@ -175,6 +187,30 @@ CASES: list[Case] = [
     Case("track.finish", lambda past: {"run": past.last("track.start").id, "status": "failed", "reason": "why not"}),
     Case("track.finish", lambda past: {"run": past.last("track.start").id}),
     Case("track.finish", lambda past: {"run": past.last("track.start").id, "status": "lost"}),
+    Case("track.resume", lambda past: {"run": past.last("track.start").id}),
+    Case("track.resume", {"run": "01ARZ3NDEKTSV4RRFFQ69G5FAV"}),
+    Case("track.deliver", lambda past: {"run": past.last("track.start").id, "delivery": DELIVERY}),
+    Case("track.deliver", lambda past: {"run": past.last("track.start").id, "delivery": DELIVERY}),
+    Case(
+        "track.deliver",
+        lambda past: {
+            "run": past.last("track.start").id,
+            "delivery": {"writer": "w", "number": 2, "segments": {"x": b"no segment"}},
+        },
+    ),
+    Case("track.run", lambda past: {"run": past.last("track.start").id}),
+    Case("track.logs", lambda past: {"run": past.last("track.start").id}),
+    Case("track.delete", lambda past: {"run": past.last("track.start").id}),
+    Case("track.log", lambda past: {"run": past.last("track.start").id, "tags": {"a": "c"}}),
+    Case("track.search", {"deleted": True}),
+    Case("track.restore", lambda past: {"run": past.last("track.start").id}),
+    Case("track.search", {"filter": "metrics.loss < 2 and params.depth >= 3", "order_by": ["metrics.loss DESC"]}),
+    Case("track.search", {"filter": "metrics.loss <"}),
+    Case("track.search", {"experiments": ["tress"]}),
+    Case("track.search", {"page_token": "garbage"}),
+    Case("track.start", {"start": {"experiment": "trees", "name": "two", "params": {"depth": "9"}}}),
+    Case("track.compare", lambda past: {"runs": [run.id for run in past.results["track.start"][:2]]}),
+    Case("track.compare", lambda past: {"runs": [past.last("track.start").id]}),
     Case("track.runs"),
     Case("track.runs", {"experiment": "nothing", "limit": 1}),
     Case("track.experiments"),

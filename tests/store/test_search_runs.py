@@ -421,6 +421,7 @@ def test_a_search_from_text_to_pages(sqlite) -> None:
     assert found(sqlite, "metrics.loss > 0.1", ["metrics.loss DESC"]) == ["good", "bad"]
     assert found(sqlite, "NOT metrics.loss < 99") == ["bare", "odd"]
     assert found(sqlite, "params.model IS NULL") == ["bad", "bare"]
+    assert found(sqlite, "params.model IS NOT NULL AND params.depth != 7", ["params.depth"]) == ["good"]
     assert found(sqlite, "start_time = 2000") == ["bad"]
     assert found(sqlite, "run_id IN ('best', 'gone')") == ["best"]
 

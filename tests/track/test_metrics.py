@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from interlock.core.errors import Invalid
+from interlock.core.errors import Invalid, StorageFull
 from interlock.store import Store
 from interlock.store.segments import pack
 from interlock.store.series import LatestValue
@@ -94,3 +94,19 @@ def test_a_damaged_segment_takes_the_others_with_it(tracker: Tracker, write: Any
     assert (store.series.keys(run), store.ledger.size()) == ([], size)
     write(tracker.metrics.append, run_row(store.database, run), {})
     assert store.ledger.size() == size
+
+
+def test_a_full_disk_leaves_what_waits_to_a_later_search(
+    tracker: Tracker, write: Any, store: Store, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log(tracker, write, store, run, ("a", 1, 1, 0.5))
+
+    def full(_: Any) -> None:
+        raise StorageFull("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.database, "write", full)
+        tracker.metrics.fold_all()
+    assert waiting(store) == 1
+    tracker.metrics.fold_all()
+    assert waiting(store) == 0

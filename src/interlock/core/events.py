@@ -87,7 +87,7 @@ KINDS: Final = _table(
     EventKind(
         "model_version.created",
         "model",
-        ("run", "bundle", "data", "source", "format", "pins", "signature"),
+        ("run", "bundle", "data", "source", "format", "pins", "signature", "description", "tags"),
         "A model version was registered.",
     ),
     EventKind("model_version.moved", "model", ("origin", "stage", "reason"), "A version moved in its life cycle."),

@@ -102,6 +102,8 @@ class VersionBook:
             "format": draft.format,
             "pins": draft.pins,
             "signature": draft.signature,
+            "description": draft.description,
+            "tags": dict(tags),
         }
         self._store.ledger.append(tx, "model_version.created", str(ref), data)
         if draft.bundle:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from interlock.core.ports import Database, Transaction
 
 _BIGGEST = (1 << 63) - 1
+_SMALL = 4096  # points; segments of more are about as small a point as they get
 _MANY = 500  # values in one IN list
 _ADD = (
     "INSERT INTO metric_segments (run, key, first_step, digest, last_step, points, low, high, data)"
@@ -118,20 +119,23 @@ class Series:
     def merge(self, tx: Transaction, run: str, experiment: str) -> list[str]:
         """Make the many small segments of a run few; return the digests of the new ones.
 
-        Cost: reads and writes every metric of the run that has more than one segment.
+        Cost: reads and writes the segments of fewer than 4,096 points of each metric that has more than one of them;
+        larger ones would hardly get smaller, and hold up other writers.
         """
         rows = tx.all(
-            "SELECT key FROM metric_segments WHERE run = :run GROUP BY key HAVING count(*) > 1 ORDER BY key",
-            {"run": run},
+            "SELECT key FROM metric_segments WHERE run = :run AND points < :small"
+            " GROUP BY key HAVING count(*) > 1 ORDER BY key",
+            {"run": run, "small": _SMALL},
         )
         merged = []
         for row in rows:
-            at = {"run": run, "key": row["key"]}
-            held = tx.all("SELECT digest, data FROM metric_segments WHERE run = :run AND key = :key", at)
+            at = {"run": run, "key": row["key"], "small": _SMALL}
+            where = "run = :run AND key = :key AND points < :small"
+            held = tx.all(f"SELECT digest, data FROM metric_segments WHERE {where}", at)  # noqa: S608 - ours
             points = distinct([point for part in held for point in _unpack(part, run, row["key"])])
             if len(held) <= -(-len(points) // MAX_POINTS):
                 continue
-            tx.run("DELETE FROM metric_segments WHERE run = :run AND key = :key", at)
+            tx.run(f"DELETE FROM metric_segments WHERE {where}", at)  # noqa: S608 - ours
             for start in range(0, len(points), MAX_POINTS):
                 segment = pack(*zip(*points[start : start + MAX_POINTS], strict=True))
                 merged.append(self.append(tx, run, row["key"], segment, experiment))

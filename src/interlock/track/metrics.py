@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import functools
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.errors import StorageFull
 from interlock.store.inbox import pack_batch
 from interlock.track.experiments import among, check_active
 from interlock.track.runs import run_row
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 _BATCHES: Final = 64  # so many wait at most before they are packed
 _POINTS: Final = 16_384
+_RUNS: Final = 64  # packed in one transaction
 Columns = tuple["Sequence[str]", "Sequence[int]", "Sequence[int]", "Sequence[float]"]
 
 
@@ -64,13 +68,23 @@ class Metrics:
         self._note(tx, row["id"], self._store.series.merge(tx, row["id"], row["experiment"]))
 
     def fold_all(self, experiments: Sequence[str] | None = None) -> None:
-        """Pack what waits of all runs, or of those of some experiments, so that searches see it."""
+        """Pack what waits of all runs, or of those of some experiments, so that searches see it.
+
+        Where the disk is full it stays as it is: searches go on without it until there is room.
+
+        Cost: a commit for each 64 runs that have something waiting.
+        """
         database = self._store.database
         waiting = [row["run"] for row in database.all("SELECT DISTINCT run FROM metric_inbox")]
         rows = among(database, "SELECT id, experiment FROM runs WHERE id IN", waiting)
+        rows = [row for row in rows if experiments is None or row["experiment"] in experiments]
+        with contextlib.suppress(StorageFull):
+            for start in range(0, len(rows), _RUNS):
+                database.write(functools.partial(self._fold_each, rows[start : start + _RUNS]))
+
+    def _fold_each(self, rows: Sequence[Row], tx: Transaction) -> None:
         for row in rows:
-            if experiments is None or row["experiment"] in experiments:
-                database.write(lambda tx, row=row: self.fold(tx, row))  # type: ignore[misc]
+            self.fold(tx, row)
 
     def append(self, tx: Transaction, row: Row, segments: Mapping[str, bytes]) -> None:
         """Add packed points to a run in the caller's transaction.

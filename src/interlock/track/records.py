@@ -118,6 +118,7 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
         params: values by name.
         tags: values by name.
         log: text that the run printed since the last delivery.
+        inputs: references of data and models that the run read since then.
     """
 
     writer: str
@@ -126,3 +127,4 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
     params: dict[str, str] = {}
     tags: dict[str, str] = {}
     log: str = ""
+    inputs: tuple[str, ...] = ()

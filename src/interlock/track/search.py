@@ -144,8 +144,8 @@ def _where(table: str, view: View) -> str:
     return "" if view == "all" else f"{table}.lifecycle = '{view}'"
 
 
-def _pairs(table: str, owner: str, owned: str) -> Pairs:
-    return Pairs(table=table, owner={owner: owned}, key="name", value="value")
+def _pairs(table: str, owner: str, owned: str, *, indexed: bool = False) -> Pairs:
+    return Pairs(table=table, owner={owner: owned}, key="name", value="value", indexed=indexed)
 
 
 def _time(sql: str, *, nullable: bool = False, indexed: bool = False) -> Column:
@@ -181,8 +181,8 @@ _RUNS: Final[Sources] = {
         indexed=True,
         partition="experiment",
     ),
-    "param": _pairs("run_params", "run", "runs.id"),
-    "tag": _pairs("run_tags", "run", "runs.id"),
+    "param": _pairs("run_params", "run", "runs.id", indexed=True),
+    "tag": _pairs("run_tags", "run", "runs.id", indexed=True),
     "dataset": Rows(**_LINK),
 }
 _EXPERIMENTS: Final[Sources] = {

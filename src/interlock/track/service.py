@@ -12,6 +12,7 @@ from interlock.core.errors import Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.core.operations import Permission, operation
 from interlock.core.refs import parse
+from interlock.store.segments import pack
 from interlock.track.compare import Comparison, compare
 from interlock.track.experiments import pairs
 from interlock.track.records import Delivery, Experiment, Metric, Run, RunPage, Start, Status
@@ -80,17 +81,10 @@ class TrackService:
             values: values by metric.
             step: the step they belong to.
         """
-        ident, at = self._ident(run), to_micros(self._store.clock.now())
-        steps, ats = [step] * len(values), [at] * len(values)
+        at = to_micros(self._store.clock.now())
+        self.log_segments(run, {name: pack([step], [at], [value]) for name, value in values.items()})
 
-        def change(tx: Transaction) -> None:
-            row = self._tracker.metrics.active_row(tx, ident)
-            self._tracker.metrics.log(tx, row, (list(values), steps, ats, list(values.values())))
-
-        if values:
-            self._store.database.write(change)
-
-    @operation(Permission.TRACK_WRITE, emits=("run.logged", "run.artifact_logged"))
+    @operation(Permission.TRACK_WRITE, emits=("run.logged", "run.linked"))
     def deliver(self, run: str, delivery: Delivery) -> int:
         """Take what a writer sends of a run; return its number. What comes a second time changes nothing.
 

@@ -74,12 +74,20 @@ class Tracker:
         tx.run("INSERT INTO run_deliveries (run, writer, number) VALUES (:run, :writer, :number)", at)
         self.runs.log(tx, run, delivery.params, delivery.tags)
         self.metrics.append(tx, row, delivery.segments)
+        if fresh := [ref for ref in delivery.inputs if ref not in row["inputs"].split("\n")]:
+            inputs = "\n".join(filter(None, [row["inputs"], *fresh]))
+            tx.run("UPDATE runs SET inputs = :inputs WHERE id = :id", {"inputs": inputs, "id": run})
+            self._note_inputs(tx, run, fresh)
         if delivery.log:
             tx.run(
                 "INSERT INTO run_log_parts (run, position, text) SELECT :run, count(*), :text FROM run_log_parts"
                 " WHERE run = :run",
                 {"run": run, "text": delivery.log},
             )
+
+    def _note_inputs(self, tx: Transaction, run: str, refs: list[str]) -> None:
+        data = {"datasets": refs, "models": [], "outputs": []}
+        self.store.ledger.append(tx, "run.linked", f"run:{run}", data)
 
     def printed(self, reader: Reader, run: str) -> str:
         """Return what a run has printed so far."""

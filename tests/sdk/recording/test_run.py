@@ -223,7 +223,7 @@ def test_what_is_read_through_the_front_door_is_an_input(workspace, tmp_path: Pa
         interlock.load_data("data:people@1")
         with pytest.raises(NotFound):
             interlock.load_data("persons@1")
-    assert workspace.track.run(run.id).tags["interlock.inputs"] == "data:people@1"
+    assert workspace.track.run(run.id).inputs == ("data:people@1",)
 
 
 def test_text_that_is_no_unicode_is_kept_as_escapes(workspace) -> None:

@@ -2,8 +2,7 @@
 
 Names and fields are those of MLflow 3.17 (mlflow/webhooks/types.py). A model with the tag `mlflow.prompt.is_prompt` is
 a prompt there. Where nothing changed (a tag set to the value it had) the ledger has no event, and nothing is sent; an
-alias that goes away with its version is an event, where MLflow sends none. Tags and texts of a new version are those it
-has when the event is read, moments after it was written.
+alias that goes away with its version is an event, where MLflow sends none.
 """
 
 from __future__ import annotations
@@ -85,15 +84,7 @@ def _model_updated(reader: Reader, name: str, _: int, data: dict[str, Any]) -> l
 
 
 def _version_created(reader: Reader, name: str, version: int, data: dict[str, Any]) -> list[Message]:
-    row = reader.one(
-        "SELECT description FROM model_versions WHERE model = :m AND version = :v", {"m": name, "v": version}
-    )
-    rows = reader.all(
-        "SELECT name, value FROM model_version_tags WHERE model = :m AND version = :v ORDER BY name",
-        {"m": name, "v": version},
-    )
-    tags = {found["name"]: found["value"] for found in rows}
-    description = (row["description"] if row else "") or None
+    tags, description = dict(data.get("tags", {})), data.get("description") or None  # early ledgers have neither
     told: dict[str, Any] = {"name": name, "version": str(version)}
     if is_prompt(reader, name):
         told["template"] = tags.pop(_TEXT, None)

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 WRITER: Final = "interlock.writer"
 """The tag that names the writer which a run belongs to."""
 _LOG_PART: Final = 4 << 20  # in letters; a server takes 32 MiB at once
-INPUTS: Final = "interlock.inputs"
-"""The tag that names the data which a run has read since it began, as references with spaces between them."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -122,9 +120,10 @@ class Courier:
         for run in dict.fromkeys(entry.run for entry in waiting):
             mine = [entry for entry in waiting if entry.run == run]
             said = [entry for entry in mine if isinstance(entry, Said)]
-            words = {
+            words: dict[str, Any] = {
                 "params": {name: value for entry in said for name, value in entry.params.items()},
-                "tags": {name: value for entry in said for name, value in _tags(entry).items()},
+                "tags": {name: value for entry in said for name, value in entry.tags.items()},
+                "inputs": tuple(ref for entry in said for ref in entry.inputs),
             }
             packed = segments(entry for entry in mine if isinstance(entry, Points))
             printed = "".join(entry.log for entry in said)
@@ -166,10 +165,6 @@ class Courier:
     def _staged(self, name: str) -> Any:
         """Return a path, which stands for a stored file until the workspace sends it."""
         return self._folder / "files" / name
-
-
-def _tags(entry: Said) -> dict[str, str]:
-    return {**entry.tags, INPUTS: " ".join(entry.inputs)} if entry.inputs else entry.tags
 
 
 def _start(entry: Started, writer: str) -> Start:

@@ -7,7 +7,8 @@
 - `Rows`, for several rows that belong to it: datasets, spans; a comparison matches when any row does;
 - `Within`, for key-value rows that belong to such a row: attributes of spans.
 
-All SQL in them is the room's own and never a caller's; placeholders are `:name`, their values in `values`.
+All SQL in them is the room's own and never a caller's; placeholders are `:name`, their values in `values`. The
+planner takes the names `rows` and `s0`, `s1` ... for itself.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Pairs(msgspec.Struct, frozen=True, kw_only=True):
         table: where they are.
         owner: its columns that name the thing, and what they equal: `{"run": "runs.id"}`.
         key: the column of the key.
-        value: the column of the value, or an expression.
+        value: the column of the value, or an expression in parentheses.
         number: whether values are numbers, where NULL stands for NaN: only `!=` matches that. Else they are text, never
             NULL, and only wholly numeric texts match a comparison with a number.
         numeric: for texts, another column that holds the value as a number where it is one.

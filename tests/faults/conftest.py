@@ -1,0 +1,61 @@
+"""Real server processes, to be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+
+class Serving(NamedTuple):
+    """A server process and where it answers."""
+
+    pid: int
+    host: str
+
+    def end(self, number: int = signal.SIGKILL) -> None:
+        """Send it a signal and return when it is gone."""
+        handle = os.pidfd_open(self.pid)
+        try:
+            signal.pidfd_send_signal(handle, number)
+            import select
+
+            select.select([handle], [], [], 30)
+        finally:
+            os.close(handle)
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[[Path], Serving]]:
+    """Start a server process on a workspace's folder; those that still run at the end are killed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(Path(__file__).parent / "nursery.py")]
+    started: list[Serving] = []
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as nursery:
+        assert nursery.stdin
+        assert nursery.stdout
+
+        def start(folder: Path) -> Serving:
+            nursery.stdin.write(f"{folder}\n")
+            nursery.stdin.flush()
+            told = nursery.stdout.readline().strip()
+            pid, _, address = told.partition(" ")
+            assert pid.isdigit(), told
+            started.append(Serving(int(pid), address.removeprefix("http://")))
+            return started[-1]
+
+        yield start
+        for server in started:
+            try:
+                server.end()
+            except ProcessLookupError:
+                continue
+        nursery.stdin.close()
