@@ -29,7 +29,7 @@ def test_one_server_a_workspace(tmp_path: Path, serve: Callable[[Path], Any]) ->
     assert second.stdout == ""
     beside = interlock(tmp_path, "--json", "track", "experiments")
     assert beside.returncode == 0, beside.stderr
-    assert "Default" in beside.stdout
+    assert beside.stdout == "[]\n"
     first.end()
     third = serve(tmp_path / ".interlock")
     assert third.pid != first.pid

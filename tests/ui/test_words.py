@@ -60,6 +60,9 @@ def test_long_texts_and_digests_are_clipped() -> None:
         ("run.logged", {"params": {"depth": 3, "rate": 0.1}, "tags": {}, "segments": []}, "depth 3, rate 0.1"),
         ("alarm.raised", {"window": "2017-01", "verdict": "retrain", "reason": "worse."}, "2017-01: retrain. worse"),
         ("monitor.set", {"plan": "x", "reference": "y"}, ""),
+        ("run.changed", {"changes": {"lifecycle": "deleted"}}, "lifecycle deleted"),
+        ("run.linked", {"datasets": ["people@1"], "models": [], "outputs": []}, "people@1"),
+        ("experiment.changed", {"changes": {"tags": {"team": "risk"}, "untag": ["t"]}}, "tags team risk, untag t"),
         ("run.logged", None, "its data were erased"),
     ],
 )

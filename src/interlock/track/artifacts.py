@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from interlock.store import Store
 
 Kind = Literal["run", "logged_model", "trace"]
+_LOGGED: Final[dict[Kind, str]] = {
+    "run": "run.artifact_logged",
+    "logged_model": "logged_model.artifact_logged",
+    "trace": "trace.artifact_logged",
+}
+_DELETED: Final[dict[Kind, str]] = {
+    "run": "run.artifact_deleted",
+    "logged_model": "logged_model.artifact_deleted",
+    "trace": "trace.artifact_deleted",
+}
 _LONGEST: Final = 2000
 _AFTER_SLASH: Final = "0"  # the character after "/": paths below a folder are those between "folder/" and "folder0"
 
@@ -67,7 +77,7 @@ class Artifacts:
             {"owner": owner, "path": file.name, "digest": file.digest, "size": file.size_bytes},
         )
         data = {"path": file.name, "digest": file.digest}
-        self._store.ledger.append(tx, f"{kind}.artifact_logged", f"{kind}:{owner}", data)
+        self._store.ledger.append(tx, _LOGGED[kind], f"{kind}:{owner}", data)
 
     def delete(self, tx: Transaction, kind: Kind, owner: str, path: str) -> None:
         """Take a file, or a folder with all in it ("" for all), away; the bytes stay while something names them.
@@ -80,7 +90,7 @@ class Artifacts:
             raise NotFound.named("artifact", path, _some(tx, owner))
         for file in held:
             tx.run("DELETE FROM artifacts WHERE owner = :owner AND path = :path", {"owner": owner, "path": file.name})
-            self._store.ledger.append(tx, f"{kind}.artifact_deleted", f"{kind}:{owner}", {"path": file.name})
+            self._store.ledger.append(tx, _DELETED[kind], f"{kind}:{owner}", {"path": file.name})
 
     def find(self, owner: str, path: str) -> StoredFile:
         """Return one file.
