@@ -9,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from interlock.bridges.webhooks import Reach, Sender
+from interlock.bridges.webhooks.sealing import seal
 from interlock.core.events import KINDS
 from interlock.core.ids import new_id
 from interlock.core.plugins import GROUPS
+from interlock.sdk.recording.spool import Spool
 from interlock.store import create_store
+from interlock.store.holder import ServerLock
+from interlock.store.keyfile import secret_key
+from interlock.store.parts import Parts, Plan
 from interlock.store.predictions import Prediction, PredictionWriter
 from interlock.train.private import Seal
 
@@ -58,15 +64,29 @@ def test_the_folder_is_laid_out_as_it_says(tmp_path: Path) -> None:
     store.ledger.checkpoint()
     Seal(store.root / "keys" / "values.key")
     PredictionWriter(store.predictions.folder).append([prediction()]).result(10)
+    lock = ServerLock(store.root, store.clock.now())
+    seal(store, "1", "secret")
+    secret_key(store.root / "keys" / "urls.key")
+    sender = Sender(store, Reach())
+    sender.start()
+    sender.stop()
+    Parts(store.uploads.root, store.objects).begin(Plan("run:1/a", 1, 1))
+    Spool(str(tmp_path)).let_go()
     files = {path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.is_file()}
+    lock.release()
     store.close()
     part = PAGE.partition("\n## Where things are kept\n")[2].partition("\n## ")[0]
     rows = [spans(line.split("|")[1]) for line in part.splitlines() if line.startswith("| `")]
     named = {row[0] for row in rows} | {row[0].rpartition(".")[0] + ending for row in rows for ending in row[1:]}
-    found = {re.sub(r"^objects/.*", "objects/ab/cdef...", re.sub(r"/[0-9A-Z]{26}\.", "/ULID.", file)) for file in files}
+    found = {
+        re.sub(r"^objects/.*", "objects/ab/cdef...", re.sub(r"ns/[0-9A-Z]{26}\.", "ns/ULID.", file)) for file in files
+    }
+    folders = {r"^uploads/parts-.*": "uploads/parts-*", r"^outbox/[0-9A-Z]{26}/.*": "outbox/WRITER/"}
+    for pattern, shown in folders.items():
+        found = {re.sub(pattern, shown, file) for file in found}
     found -= {"interlock.db-wal", "interlock.db-shm", "predictions/house.lock"}  # which are named in sentences
     assert found <= named
-    assert named - found == {"logs/RUN.log", "replicas/*.log"}
+    assert named - found == {"logs/RUN.log", "replicas/*.log", "uploads/CALL/"}
     assert {"house.lock", "-wal", "-shm"} <= set(spans(part))
 
 

@@ -143,3 +143,23 @@ def test_rows_come_in_the_order_asked_for(tracker: Tracker, write: Any, store: S
     wanted = [runs[2], runs[0], new_id(), runs[2]]
     assert [row["id"] for row in rows_of(store.database, wanted)] == [runs[2], runs[0], runs[2]]
     assert tracker.runs.load([]) == []
+
+
+@pytest.mark.parametrize("name", ["", " ", "\n"])
+def test_names_are_not_blank(tracker: Tracker, write: Any, store: Store, run: str, name: str) -> None:
+    size = store.ledger.size()
+    for params, tags in (({name: "1"}, {}), ({}, {name: "1"})):
+        with pytest.raises(Invalid, match="has no name"):
+            write(tracker.runs.log, run, params, tags)
+        with pytest.raises(Invalid, match="has no name"):
+            write(tracker.runs.create, Start("e", params=params, tags=tags))
+    with pytest.raises(Invalid, match="A metric has no name"):
+        write(tracker.metrics.append, run_row(store.database, run), {name: b""})
+    assert store.ledger.size() == size
+
+
+@pytest.mark.parametrize("status", ["running", "scheduled"])
+def test_a_run_that_goes_on_does_not_end(tracker: Tracker, write: Any, store: Store, run: str, status: Any) -> None:
+    with pytest.raises(Invalid, match="does not end as"):
+        write(tracker.runs.finish, run, status, "", 1)
+    assert run_row(store.database, run)["ended_at"] is None

@@ -45,7 +45,7 @@ SETTINGS: Final = {
         Setting("workspace", str, "", "Folder or address of the workspace; empty: beside interlock.toml."),
         Setting("host", str, "127.0.0.1", "Address that servers listen on."),
         Setting("port", int, 8230, "Port of `interlock up`; 0 picks a free one."),
-        Setting("webhooks_private", bool, False, "Let webhooks go to private addresses and by http:// from any server."),
+        Setting("webhooks_private", bool, False, "Webhooks may go to private addresses and by http://."),
         Setting("color", bool, True, "Use colours and progress bars on a terminal."),
     )
 }

@@ -118,7 +118,7 @@ def _stop(workspace: Workspace) -> None:
 def _check_installed() -> None:
     """Check that what the demo needs is there, before anything is laid out; it looks plainer without `terminal`."""
     for module, extra in EXTRAS.items():
-        if extra != "terminal" and importlib.util.find_spec(module) is None:
+        if extra in {"data", "train", "serve"} and importlib.util.find_spec(module) is None:
             raise MissingExtra.named("demo", module)
 
 

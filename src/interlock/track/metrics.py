@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from interlock.core.errors import StorageFull
 from interlock.store.inbox import pack_batch
 from interlock.track.experiments import among, check_active
-from interlock.track.runs import run_row
+from interlock.track.runs import check_names, run_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,8 +90,9 @@ class Metrics:
         """Add packed points to a run in the caller's transaction.
 
         Raises:
-            Invalid: a segment is not whole.
+            Invalid: a segment is not whole, or a metric's name is blank.
         """
+        check_names(segments, "metric")
         series = self._store.series
         self._note(tx, row["id"], [series.append(tx, row["id"], k, s, row["experiment"]) for k, s in segments.items()])
 

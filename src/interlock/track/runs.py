@@ -25,7 +25,7 @@ from interlock.track.names import new_name
 from interlock.track.records import ENDED, Start, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from interlock.core.ports import Reader, Row, Transaction
     from interlock.store import Store
@@ -74,7 +74,10 @@ class Runs:
         Raises:
             NotFound: there is no such experiment.
             Conflict: the experiment is deleted, or another experiment has a run of this id.
+            Invalid: a name is blank, or the id is none.
         """
+        check_names(start.params, "param")
+        check_names(start.tags, "tag")
         if experiment:
             check_active(experiment_row(tx, experiment), "experiment", experiment)
         else:
@@ -124,7 +127,10 @@ class Runs:
 
         Raises:
             Conflict: a param is there with another value, or the run is deleted.
+            Invalid: a name is blank.
         """
+        check_names(params, "param")
+        check_names(tags, "tag")
         held = pairs(tx, "run_params", "run", [run]).get(run, {}) if params else {}
         for name, value in params.items():
             if held.get(name, value) != value:
@@ -148,7 +154,10 @@ class Runs:
 
         Raises:
             Conflict: it has ended in another way already.
+            Invalid: it goes on in this status.
         """
+        if status not in ENDED:
+            raise Invalid(f"A run does not end as {status}.", about="run", hint=f"Say {', '.join(sorted(ENDED))}.")
         row = run_row(tx, run)
         if row["status"] == status and row["ended_at"] is not None:
             return
@@ -232,6 +241,16 @@ class Runs:
         if held["experiment"] != experiment:
             raise Conflict(f"There is a run {start.id} in another experiment.", about="run")
         return None
+
+
+def check_names(names: Iterable[str], what: str) -> None:
+    """Accept names of params, tags or metrics.
+
+    Raises:
+        Invalid: one is blank.
+    """
+    if not all(name.strip() for name in names):
+        raise Invalid(f"A {what} has no name.", about=what, hint="Names are texts that are not blank.")
 
 
 def _set_parent(tx: Transaction, run: str, parent: str) -> None:

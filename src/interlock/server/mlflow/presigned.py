@@ -35,6 +35,7 @@ from interlock.server.mlflow.multipart import base_url, whole_body
 from interlock.server.mlflow.routing import PREFIXES, route
 from interlock.server.mlflow.wire import Refused, invalid, read_body
 from interlock.store.keyfile import secret_key
+from interlock.track.artifacts import Kind
 from interlock.track.logged_models import model_row
 from interlock.track.runs import run_row
 
@@ -115,7 +116,7 @@ def get_signed(adapter: Adapter, call: Call) -> Answer:
 def put_signed(adapter: Adapter, call: Call) -> dict[str, Any]:
     """Take the file that a signed address allows."""
     grant = _opened(adapter.store, call, "write")
-    owner = Owner("run" if grant.kind == "run" else "logged_model", grant.owner, grant.path)
+    owner = Owner(msgspec.convert(grant.kind, Kind), grant.owner, grant.path)
     check_owner(adapter.database, owner)
     put_stored(adapter, owner, store_body(adapter, call, owner.path))
     return {}
