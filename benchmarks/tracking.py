@@ -2,7 +2,7 @@
 
 Peers are installed from the registry into environments of their own (.venv-peers) the first time. Each server has a
 fresh SQLite store on disk; requests are made ahead and sent over keep-alive sockets; CPU seconds are those of the
-server's whole process tree. Usage: benchmarks/tracking.py [--only ours,mlflow,fasttrackml] [--quick] [--work a,b]
+server's whole process tree. Usage: benchmarks/tracking.py [--only ours,mlflow,fasttrackml] [--quick] [--large] [--work a,b]
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".venv-peers"
 VERSIONS = {"mlflow": "mlflow==3.17.2", "fasttrackml": "fasttrackml==0.6.0"}
 API = "/api/2.0/mlflow/"
+LARGE = "--large" in sys.argv  # search among 100,000 runs too; filling takes minutes
 
 
 class Server:
@@ -197,7 +198,12 @@ def batches(keys: int, count: int) -> Callable[[Client, int], list[bytes]]:
         raws = []
         for batch in range(count):
             metrics = [
-                {"key": f"m{i % keys}", "value": i * 0.37 + batch, "timestamp": 1_700_000_000_000 + i, "step": batch * 1000 + i // keys}
+                {
+                    "key": f"m{i % keys}",
+                    "value": i * 0.37 + batch,
+                    "timestamp": 1_700_000_000_000 + i,
+                    "step": batch * 1000 + i // keys,
+                }
                 for i in range(1000)
             ]
             body = json.dumps({"run_id": run, "metrics": metrics}).encode()
@@ -226,7 +232,7 @@ def work_batches(server: Server, quick: bool) -> Iterator[tuple[str, float, str]
             wall, cpu, requests = drive(server, clients, batches(keys, count // (4 if keys == 1000 else 1) or 1))
             points = requests * 1000
             yield f"log-batch, 1000 points of {keys} metrics, {clients} clients", points / wall, "points/s"
-            yield f"  the same, by the server's CPU, {clients} clients", points / max(cpu, 0.01), "points/CPU-s"
+            yield f"  of {keys} metrics, {clients} clients, by CPU", points / max(cpu, 0.01), "points/CPU-s"
 
 
 def work_singles(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]:
@@ -234,7 +240,7 @@ def work_singles(server: Server, quick: bool) -> Iterator[tuple[str, float, str]
         count = {"ours": 400, "fasttrackml": 200, "mlflow": 40}[server.name] // (4 if quick else 1)
         wall, cpu, requests = drive(server, clients, singles(count))
         yield f"log-metric, {clients} clients", requests / wall, "requests/s"
-        yield f"  CPU, {clients} clients", cpu / requests * 1e6, "us/request"
+        yield f"  log-metric, {clients} clients, CPU", cpu / requests * 1e6, "us/request"
 
 
 def work_cycle(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]:
@@ -251,7 +257,9 @@ def work_cycle(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]:
                 for i in range(5):
                     client.post("runs/log-parameter", run_id=run, key=f"p{i}", value=str(i))
                 for i in range(5):
-                    client.post("runs/log-metric", run_id=run, key=f"m{i}", value=i / 3, timestamp=1_700_000_000_000, step=0)
+                    client.post(
+                        "runs/log-metric", run_id=run, key=f"m{i}", value=i / 3, timestamp=1_700_000_000_000, step=0
+                    )
                 client.post("runs/update", run_id=run, status="FINISHED", end_time=1_700_000_001_000)
                 done.append(run)
 
@@ -263,7 +271,7 @@ def work_cycle(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]:
             thread.join()
         wall = time.perf_counter() - began
         yield f"run with 5 params and 5 metrics, {clients} clients", len(done) / wall, "runs/s"
-        yield f"  CPU, {clients} clients", (server.cpu_s() - cpu) / len(done) * 1e3, "ms/run"
+        yield f"  run, {clients} clients, CPU", (server.cpu_s() - cpu) / len(done) * 1e3, "ms/run"
         done.clear()
 
 
@@ -271,7 +279,12 @@ def fill(client: Client, experiment: str, runs: int) -> None:
     for number in range(runs):
         run = client.run(experiment)
         metrics = [
-            {"key": f"m{i}", "value": (number * 7919 * (i + 1) % 10_007) / 10_007, "timestamp": 1_700_000_000_000, "step": 0}
+            {
+                "key": f"m{i}",
+                "value": (number * 7919 * (i + 1) % 10_007) / 10_007,
+                "timestamp": 1_700_000_000_000,
+                "step": 0,
+            }
             for i in range(10)
         ]
         params = [{"key": f"p{i}", "value": str(number % (10 + i))} for i in range(10)]
@@ -280,7 +293,9 @@ def fill(client: Client, experiment: str, runs: int) -> None:
 
 
 def work_search(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]:
-    sizes = (300,) if quick else (2000,) if server.name == "mlflow" else (10_000, 100_000) if server.name == "ours" else (10_000,)
+    sizes = [300 if quick else 1_000 if server.name == "mlflow" else 10_000]
+    if LARGE and server.name == "ours":
+        sizes.append(100_000)
     client = Client(server.port)
     experiment, held = client.experiment(), 0
     for size in sizes:
@@ -390,6 +405,7 @@ def main() -> None:
     parser.add_argument("--only", default="ours,fasttrackml,mlflow")
     parser.add_argument("--work", default=",".join(WORK))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--large", action="store_true", help="search among 100,000 runs too")
     asked = parser.parse_args()
     print(f"Python {platform.python_version()}, {', '.join(VERSIONS.values())}, load {os.getloadavg()[0]:.1f}")
     table: dict[str, dict[str, float]] = {}
@@ -410,6 +426,7 @@ def main() -> None:
                 for row, value, unit in WORK[work](server, asked.quick):
                     table.setdefault(row, {})[name] = value
                     units[row] = unit
+                    print(f"  {name}: {row.strip()} {value:,.3g} {unit}", file=sys.stderr, flush=True)
             finally:
                 server.stop()
                 shutil.rmtree(folder, ignore_errors=True)

@@ -67,9 +67,8 @@ def test_the_folder_is_laid_out_as_it_says(tmp_path: Path) -> None:
     lock = ServerLock(store.root, store.clock.now())
     seal(store, "1", "secret")
     secret_key(store.root / "keys" / "urls.key")
-    sender = Sender(store, Reach())
-    sender.start()
-    sender.stop()
+    with Sender(store, Reach())._locked():
+        pass
     Parts(store.uploads.root, store.objects).begin(Plan("run:1/a", 1, 1))
     Spool(str(tmp_path)).let_go()
     files = {path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.is_file()}

@@ -254,17 +254,32 @@ def test_every_verb_has_a_row_with_its_words() -> None:
     assert names(rows) == list(VERBS)
     root = Root(SERVICES)
     for row in rows:
-        command = root.get_command(click.Context(root), row[0].strip("`"))
-        assert command is not None
-        shared = {option.name for option in common()}
-        own = [parameter for parameter in command.params if parameter.name not in shared]
-        words = []
-        for parameter in own:
-            if isinstance(parameter, click.Argument):
-                words.append((parameter.name or "").upper())
-            else:
-                words += [*parameter.opts, *parameter.secondary_opts]
-        assert re.findall(r"`([^`]+)`", row[2]) == words, row[0]
+        assert re.findall(r"`([^`]+)`", row[2]) == words(root.get_command(click.Context(root), row[0].strip("`"))), row[
+            0
+        ]
+
+
+def words(command: click.Command | None) -> list[str]:
+    """Return the arguments and options of a command that are its own."""
+    assert command is not None
+    shared = {option.name for option in common()}
+    found = []
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument):
+            found.append((parameter.name or "").upper())
+        elif parameter.name not in shared:
+            found += [*parameter.opts, *parameter.secondary_opts]
+    return found
+
+
+def test_every_command_of_a_verb_has_a_row_with_its_words() -> None:
+    rows = sections("commands.md")["Runs"]
+    root, wanted = Root(SERVICES), []
+    for verb in ("runs", "import", "export"):
+        group = root.get_command(click.Context(root), verb)
+        assert isinstance(group, click.Group)
+        wanted += [(f"{verb} {name}", words(command)) for name, command in group.commands.items()]
+    assert [(name, re.findall(r"`([^`]+)`", row[2])) for name, row in zip(names(rows), rows, strict=True)] == wanted
 
 
 def test_every_service_has_a_row() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import msgspec
+
 from interlock.registry import pins
 from interlock.store import Store
 from interlock.track.records import Start
@@ -30,3 +32,17 @@ def test_a_run_that_is_not_here_is_named_and_no_more(store: Store, make, registr
 
 def test_a_version_of_old_has_empty_pins(store: Store) -> None:
     assert pins.read(store.objects, "").params == {}
+
+
+def test_one_id_stands_for_code_data_model_and_params(store: Store, make, manifest, registry) -> None:
+    """`pins` of a version is a digest of all of them: another one for each that changes, the same when none does."""
+    start = Start("e", params={"depth": "3"}, code=store.objects.put(b"code"))
+    made = make(bundle=manifest(a=b"a"), run=TrackService(store).start(start).id, data=["data:people@1"])
+    held = registry.pins(made.ref)
+    others = {"bundle": manifest(a=b"b"), "code": "0" * 64, "data": ("data:people@2",), "params": {"depth": "4"}}
+    found = {made.pins} | {
+        pins.keep(store.objects, msgspec.structs.replace(held, **{name: value})) for name, value in others.items()
+    }
+    assert len(found) == 1 + len(others)
+    assert pins.keep(store.objects, msgspec.structs.replace(held)) == made.pins
+    assert registry.version(made.ref).pins == made.pins

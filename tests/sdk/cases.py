@@ -66,6 +66,12 @@ def answers(past: Past, people: str, month: int, deployment: str = "d", model: s
     return {"people": past.folder / people, "deployment": deployment, "model": model, "month": month}
 
 
+def signed(past: Past) -> dict[str, Any]:
+    """Return the arguments that check the newest signature of model-signing."""
+    made = past.last("registry.sign")
+    return {"version": made.version, "signature": made.signature, "key": made.key}
+
+
 CASES: list[Case] = [
     # notes: the example service of these tests
     Case("notes.add", lambda past: {"title": "first", "files": [past.folder / "people.csv"]}),
@@ -271,6 +277,12 @@ CASES: list[Case] = [
     Case("registry.verify", {"version": "m@1"}),
     Case("registry.verify", {"version": "m@1", "seen": [{"path": "bundle.json", "digest": "0" * 64}]}),
     Case("registry.signature", {"version": "m@1"}),
+    Case("registry.sign", {"version": "m@1"}),
+    Case("registry.sign", {"version": "m@9"}),
+    Case("registry.check_signature", signed),
+    Case("registry.check_signature", lambda past: {**signed(past), "version": "m@2"}),
+    Case("registry.check_signature", lambda past: {**signed(past), "signature": "{}"}),
+    Case("registry.check_signature", lambda past: {**signed(past), "key": "none"}),
     # registry, with files that are sent
     Case("registry.publish", lambda past: {"model": "w", "files": {"deep/people.csv": past.folder / "people.csv"}}),
     Case("registry.publish", lambda past: {"model": "w", "files": {"../people.csv": past.folder / "people.csv"}}),
@@ -295,6 +307,24 @@ CASES: list[Case] = [
     Case("registry.models", {"archived": True}),
     Case("registry.restore", {"ref": "works"}),
     Case("registry.versions", {"model": "works", "archived": True}),
+    # audit, of an environment: a run of ours recorded it, and what is locked is small
+    Case(
+        "registry.publish",
+        lambda past: {
+            "model": "light",
+            "files": {"people.csv": past.folder / "people.csv"},
+            "run": past.last("train.run").id,
+        },
+    ),
+    Case("audit.environment", {"version": "light@1"}),
+    Case("audit.environment_text", {"version": "light@1"}),
+    Case("audit.prepare", {"version": "light@1"}),
+    Case("audit.prepare", {"version": "m@1"}),
+    Case("audit.prepare", {"version": "light@1", "packages": ["nothing-of-that-name"]}),
+    Case("audit.prepare", {"version": "light@1", "packages": ["msgspec"]}),
+    Case("audit.environment", {"version": "light@1"}),
+    Case("audit.environment_text", {"version": "light@1"}),
+    Case("registry.version", {"version": "light@1"}),
     Case("registry.gc"),
     Case("registry.gc", {"apply": True}),
     # audit

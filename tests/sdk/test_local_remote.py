@@ -116,7 +116,7 @@ class Side:
         r"datetime\.datetime\([^()]*(?:\([^()]*\))?[^()]*\)"  # instants
         r"|\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b"  # ids
         r"|(?<!\.)\b(?:[0-9a-f]{64}|[0-9a-f]{16})\b"  # digests, whole and shortened: of what holds ids; no fractions
-        r"|[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{60,}={0,2}"  # hashes and signatures in checkpoints
+        r"|[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{57,}={0,2}"  # hashes and signatures in checkpoints, keys
         r"|(?<=-)[0-9a-hjkmnp-tv-z]{6}(?=')"  # the ends of ids in names of runs
         r"|pid=\d+|http://127\.0\.0\.1:\d+"
         r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*(?:Z|\+00:00)"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from interlock.core.errors import Denied, Invalid, Unavailable
+from interlock.core.errors import Conflict, Denied, Invalid, Unavailable
 from interlock.sdk.workspace import Workspace
 from interlock.server.run import Server, serving, stopping
 
@@ -172,3 +172,19 @@ def test_handlers_are_put_back() -> None:
         assert called == [1]
         assert signal.getsignal(signal.SIGTERM) is before  # a second one has its usual effect
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_one_server_at_a_time_and_the_next_one_after_it(workspace: Workspace) -> None:
+    with serving(workspace) as address, pytest.raises(Conflict) as caught:
+        Server(workspace)
+    assert f"Process {os.getpid()} serves this workspace at {address} since 20" in caught.value.message
+    with serving(workspace) as again:
+        assert again.startswith("http://127.0.0.1:")
+
+
+def test_a_server_that_does_not_start_leaves_the_workspace_to_others(workspace: Workspace) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(Unavailable):
+        Server(workspace, port=taken.getsockname()[1])
+    server = Server(workspace)
+    server.close()
+    Server(workspace, port=server.port).close()

@@ -222,3 +222,32 @@ def test_a_fold_that_does_not_commit_leaves_what_waits(database, series):
         database.write(change)
     assert stored(database) == 0
     assert list(series.points("r", "loss")) == [(1, 1, 0.5)]
+
+
+def test_points_are_never_missed_while_they_are_packed(database: SqliteDatabase, series: Series) -> None:
+    """A reader sees every acknowledged point, however a fold falls between what it reads."""
+    import threading
+
+    stop, missed = threading.Event(), []
+    written = [0]
+
+    def read() -> None:
+        while not stop.is_set():
+            known = written[0]
+            found = series.points("r", "loss")
+            latest = series.latest("r").get("loss")
+            if len(found) < known or (known and (latest is None or latest.step < known - 1)):
+                missed.append((known, len(found), latest))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for step in range(150):
+            batch = pack_batch(["loss"], [step], [step], [0.5])
+            database.write(lambda tx, batch=batch: series.put(tx, "r", batch))
+            written[0] = step + 1
+            database.write(lambda tx: series.fold(tx, "r", "e"))
+    finally:
+        stop.set()
+        reader.join()
+    assert missed == []

@@ -239,3 +239,29 @@ def test_whoever_shares_a_commit_with_what_fills_the_disk_is_told_so(database: S
         first.result(20)
         assert [type(other.exception(20)) for other in others] == [StorageFull] * 3
     assert database.all("SELECT k FROM t") == []
+
+
+def test_a_change_that_comes_while_it_closes_is_answered(tmp_path: Path) -> None:
+    import threading
+
+    from interlock.core.errors import Unavailable
+    from interlock.store.sqlite import SqliteDatabase
+
+    for _ in range(20):
+        database = SqliteDatabase(tmp_path / "x.db")
+        answers: list[object] = []
+
+        def write(database: SqliteDatabase = database, answers: list[object] = answers) -> None:
+            try:
+                while True:
+                    answers.append(database.write(lambda tx: 1))
+            except Unavailable as error:
+                answers.append(error)
+
+        threads = [threading.Thread(target=write) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        database.close()
+        for thread in threads:
+            thread.join(10)
+        assert [thread for thread in threads if thread.is_alive()] == []

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from interlock.audit.evidence import Evidence, GateResult, gather, sentences
+from interlock.audit.environments.prepare import Preparation, Text, prepare, prepared, text_of
+from interlock.audit.evidence import Evidence, gather, sentences
 from interlock.audit.judge import GROUP, judge
 from interlock.audit.policy import Policy, parse_policy
+from interlock.audit.reports import GateReport, Waiver
 from interlock.core.actor import current_actor
 from interlock.core.clock import parse_instant, to_micros
 from interlock.core.errors import Conflict, Invalid, NotFound
@@ -30,36 +31,7 @@ if TYPE_CHECKING:
 
 TRAINING = "training.parquet"
 
-
-class GateReport(msgspec.Struct, frozen=True):
-    """What the gates said about a version, under which policy: the evidence an approver signs.
-
-    Attributes:
-        version: the version's reference.
-        bundle: the digest of its bundle.
-        policy: the digest of the policy.
-        passed: whether every gate passed or was waived.
-        results: one a gate.
-        waived: gates that failed and were waived.
-    """
-
-    version: str
-    bundle: str
-    policy: str
-    passed: bool
-    results: tuple[GateResult, ...]
-    waived: tuple[str, ...]
-    made_at: datetime
-
-
-class Waiver(msgspec.Struct, frozen=True):
-    """A failed gate that a version may pass until an instant; it counts when the version is checked again."""
-
-    version: str
-    gate: str
-    actor: str
-    reason: str
-    until: datetime
+__all__ = ["AuditService", "GateReport", "Waiver"]
 
 
 class AuditService:
@@ -116,6 +88,46 @@ class AuditService:
                 hint="Write [model.NAME.gates], then `interlock apply`.",
             )
         return found
+
+    @operation(
+        Permission.AUDIT_RUN,
+        emits=("environment.prepared", "environment.failed", "model_version.moved"),
+    )
+    def prepare(self, version: str, packages: list[str] | None = None) -> Preparation:
+        """Lock what a version needs with hashes, build that apart with uv, and load the version's files in it.
+
+        Args:
+            version: such as model:employment@2; a registered one is `environment prepared` afterwards.
+            packages: names of further packages that shall be there, of those that its run recorded.
+
+        Raises:
+            Conflict: nothing says what it needs, or it does not answer there; its stage stays.
+            Unavailable: packages cannot be had now.
+            MissingExtra: the extra `environments` is not installed.
+        """
+        return prepare(self._store, self._registry, self._registry.version(version), packages or ())
+
+    @operation(Permission.AUDIT_READ)
+    def environment(self, version: str) -> Preparation:
+        """Show how a version's environment was prepared last.
+
+        Args:
+            version: the version.
+
+        Raises:
+            NotFound: it never was.
+        """
+        return prepared(self._store, self._registry.version(version))
+
+    @operation(Permission.AUDIT_READ)
+    def environment_text(self, version: str, part: Text = "lock") -> str:
+        """Print the locked list of a version's environment, which pip and uv install, or the log of its build.
+
+        Args:
+            version: the version.
+            part: lock or log.
+        """
+        return text_of(self._store, self._registry.version(version), part)
 
     @operation(Permission.AUDIT_RUN, emits=("gate.passed", "gate.failed", "model_version.moved", "alias.moved"))
     def check(self, version: str) -> GateReport:
@@ -293,16 +305,11 @@ class AuditService:
                 self._store.ledger.append(tx, "gate.failed", version.ref, data | {"reason": reason})
             elif result.status == "passed":
                 self._store.ledger.append(tx, "gate.passed", version.ref, data)
-        stage = self._registry.standing(tx, version.ref).stage
         failed = [r for r in report.results if r.status == "failed" and r.gate not in report.waived]
         if failed:
             told = sentences(f for r in failed for f in r.findings)
             self._registry.advance(tx, version.ref, "development", f"{failed[0].gate} gate: {told}")
             return
-        if stage == "registered":
-            self._registry.advance(
-                tx, version.ref, "environment prepared", "it answers its golden requests in a fresh process"
-            )
         self._registry.advance(tx, version.ref, "validated", f"{len(report.results)} gates passed")
 
     def _approve(self, tx: Transaction, ref: str, actor: str, note: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,20 +69,22 @@ def _commands() -> dict[str, tuple[Callable[..., Any], str, list[click.Parameter
     }
 
 
-def find(workspace: Workspace, run: str) -> str:
-    """Return the id of a run that a person named by id, reference or name.
+def find(workspace: Workspace, run: str, *, deleted: bool = False) -> str:
+    """Return the id of a run that a person named by id, reference or name; by name, a deleted one if that is wanted.
 
     Raises:
         NotFound: there is none.
     """
     from interlock.core.errors import NotFound
-    from interlock.core.ids import is_ulid
+    from interlock.core.refs import is_name
 
     bare = run.removeprefix("run:").removeprefix("runs:/")
-    if is_ulid(bare.upper()):
-        return bare.upper()
+    for ident in dict.fromkeys((bare, bare.upper())):
+        if is_name(ident):
+            with contextlib.suppress(NotFound):
+                return workspace.track.run(ident).id
     quoted = bare.replace("\\", "\\\\").replace("'", "\\'")
-    page = workspace.track.search(filter=f"attributes.run_name = '{quoted}'", limit=1)
+    page = workspace.track.search(filter=f"attributes.run_name = '{quoted}'", limit=1, deleted=deleted)
     if not page.runs:
         raise NotFound(f"There is no run {run!r}.", about="run", hint="`interlock runs ls` lists them.")
     return page.runs[0].id
@@ -169,7 +172,7 @@ def _rm(workspace: Workspace, run: Sequence[str]) -> None:
 
 
 def _restore(workspace: Workspace, run: Sequence[str]) -> None:
-    show([_line(workspace.track.restore(find(workspace, one))) for one in run])
+    show([_line(workspace.track.restore(find(workspace, one, deleted=True))) for one in run])
 
 
 def _export(workspace: Workspace, run: Sequence[str], output: str) -> None:

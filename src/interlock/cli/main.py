@@ -44,6 +44,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "run": Verb("interlock.cli.runs:run", "Run an unmodified script and record it."),
     "sync": Verb("interlock.cli.runs:sync", "Send what was recorded while the workspace was away."),
     "runs": Verb("interlock.cli.history:runs", "Look at runs: list, compare, draw, delete, export."),
+    "models": Verb("interlock.cli.models:models", "Sign, verify and check the files of models."),
     "import": Verb("interlock.cli.moving:take_over", "Take over what another tool holds, such as an MLflow store."),
     "export": Verb("interlock.cli.moving:give", "Write everything as folders that another tool loads."),
     "up": Verb("interlock.cli.up:up", "Serve the workspace and keep the loop turning."),

@@ -71,8 +71,11 @@ def give(services: Mapping[str, Service]) -> click.Command:
         from interlock.bridges.mlflow import Exporter
 
         with open_workspace(services) as workspace:
-            counts = Exporter(workspace.store, Path(words["folder"]), note).run()
+            exporter = Exporter(workspace.store, Path(words["folder"]), note)
+            counts = exporter.run()
         show(counts)
+        for line in exporter.left:
+            note(f"Left: {line}")
         note(f"MLflow reads it: MLFLOW_ALLOW_FILE_STORE=true MLFLOW_TRACKING_URI={words['folder']}/mlruns")
 
     folder = click.Argument(["folder"], help="Where to write; must not be there yet.")

@@ -38,6 +38,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "prometheus_client": "serve",
     "resvg_py": "pictures",
     "rich": "terminal",
+    "cryptography": "signing",
 }
 """The extra that brings each heavy library."""
 

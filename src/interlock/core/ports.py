@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
 T = TypeVar("T")
@@ -45,6 +46,10 @@ class Database(Reader, Protocol):
 
     def write(self, change: Callable[[Transaction], T]) -> T:
         """Return what `change` returns, after its transaction is on disk; nothing is changed if it raises."""
+        ...
+
+    def submit(self, change: Callable[[Transaction], T]) -> Future[T]:
+        """Return at once what will hold the result of `change`, for callers that must not wait."""
         ...
 
     def close(self) -> None:

@@ -2,9 +2,10 @@
 
     created -> registered -> environment prepared -> validated -> approved -> deployed -> retired
 
-A gate that fails sends a version back to *development*, from any stage before it is deployed; it may be registered
-again when the policy or the evidence has changed (mended code makes a new version). A deployed version that is replaced
-goes back to *approved*, ready for a rollback.
+The environment may be prepared or not: validation follows either, and a preparation that fails moves nothing. A gate
+that fails sends a version back to *development*, from any stage before it is deployed; it may be registered again when
+the policy or the evidence has changed (mended code makes a new version). A deployed version that is replaced goes back
+to *approved*, ready for a rollback.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Stage = Literal[
 
 NEXT: Final[dict[Stage, frozenset[Stage]]] = {
     "created": frozenset({"registered", "development", "retired"}),
-    "registered": frozenset({"environment prepared", "development", "retired"}),
+    "registered": frozenset({"environment prepared", "validated", "development", "retired"}),
     "environment prepared": frozenset({"validated", "development", "retired"}),
     "validated": frozenset({"approved", "development", "retired"}),
     "approved": frozenset({"deployed", "development", "retired"}),

@@ -29,7 +29,12 @@ NO_OBJECTS: Final = frozenset(
     }
 )
 # These events name files that their owner may have taken away since; the tables say which are still there.
-OF_FILES: Final = ("run.artifact_logged", "logged_model.artifact_logged", "objects.removed")
+OF_FILES: Final = (
+    "run.artifact_logged",
+    "logged_model.artifact_logged",
+    "trace.artifact_logged",
+    "objects.removed",
+)
 _DIGEST: Final = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _DIGEST_LENGTH: Final = 64
 _SMALL: Final = 1 << 20

@@ -10,23 +10,22 @@ from interlock.core.files import StoredFile
 from interlock.core.operations import Permission, operation
 from interlock.core.refs import Ref, check_name, parse
 from interlock.registry import pins
-from interlock.registry.catalogue import Catalogue
-from interlock.registry.content import FileFormat, bundle_of, files_of, files_of_version, inspect, twin_of
+from interlock.registry.content import FileFormat, files_of_version, inspect, twin_of
 from interlock.registry.diff import Difference, compare
+from interlock.registry.doors import Doors
 from interlock.registry.flavors.twins import Twin
 from interlock.registry.gc import Collection, collect
 from interlock.registry.lifecycle import Stage
+from interlock.registry.openssf import ModelSignature, check_version, sign_version
 from interlock.registry.publish import keep_files, register
 from interlock.registry.reading import approvals_of, model_of, row_of, versions_of
 from interlock.registry.records import AliasMove, Approval, Card, Model, ModelVersion, Pins
 from interlock.registry.search import Wanted, find_versions
 from interlock.registry.signatures import Signed, Verified, exported, verified
 from interlock.registry.verify import SeenFile
-from interlock.store.manifests import read_manifest
 
 if TYPE_CHECKING:
     from interlock.core.ports import Transaction
-    from interlock.store import Store
 
 AliasMoves = list[AliasMove]
 Approvals = list[Approval]
@@ -38,14 +37,10 @@ Versions = list[ModelVersion]
 __all__ = ["Approval", "Model", "ModelVersion", "RegistryService"]
 
 
-class RegistryService:
+class RegistryService(Doors):
     """Models: versions, aliases and where each version stands in its life."""
 
     name = "registry"
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._books = Catalogue(store)
 
     @operation(Permission.REGISTRY_WRITE, emits=("model.created", "model_version.created", "model_version.moved"))
     def register(self, model: str, run: str, bundle: str, data: list[str] | None = None) -> ModelVersion:
@@ -341,6 +336,32 @@ class RegistryService:
         """
         return exported(self._store, self.version(version))
 
+    @operation(Permission.REGISTRY_WRITE, emits=("model_version.signed",))
+    def sign(self, version: str) -> ModelSignature:
+        """Sign a version's files so that OpenSSF's model-signing verifies them; `interlock models sign` writes files.
+
+        Args:
+            version: the version.
+
+        Raises:
+            MissingExtra: the extra `signing` is not installed.
+        """
+        return sign_version(self._store, self.version(version))
+
+    @operation(Permission.REGISTRY_READ)
+    def check_signature(self, version: str, signature: str, key: str) -> Verified:
+        """Check that a signature of OpenSSF's model-signing holds for a version's files as they rest here.
+
+        Args:
+            version: the version.
+            signature: the text of its model.sig.
+            key: the public key that you trust, as PEM.
+
+        Raises:
+            Invalid: it is no such signature, or not by this key.
+        """
+        return check_version(self._store, self.version(version), signature, key)
+
     @operation(Permission.REGISTRY_WRITE, emits=("objects.removed",))
     def gc(self, apply: bool = False) -> Collection:
         """List objects that nothing names and nobody touched for a day; remove them only when told so.
@@ -352,36 +373,3 @@ class RegistryService:
             Corrupt: an object that others need has changed, so nobody can say what it named.
         """
         return collect(self._store, apply=apply)
-
-    def read_bundle(self, digest: str) -> Bundle:
-        """Return the record of a bundle.
-
-        Raises:
-            Invalid: the object is no bundle.
-        """
-        return bundle_of(self._store.objects, digest, files_of(self._store.objects, digest))
-
-    def part(self, bundle: str, role: str) -> bytes:
-        """Return the bytes of one file of a bundle: `serving`, `original`, `golden` or `evaluation`."""
-        path = self.read_bundle(bundle).files[role]
-        return self._store.objects.get(read_manifest(self._store.objects, bundle).find(path).digest)
-
-    def standing(self, tx: Transaction, version: str) -> ModelVersion:
-        """Return a version as it stands in the caller's transaction."""
-        return versions_of(tx, [row_of(tx, parse(version, "model"))])[0]
-
-    def advance(self, tx: Transaction, version: str, stage: Stage, reason: str) -> None:
-        """Move a version within the caller's transaction; see `Stages.advance`."""
-        self._books.stages.advance(tx, parse(version, "model"), stage, reason)
-
-    def point(self, tx: Transaction, model: str, alias: str, version: int) -> None:
-        """Point an alias to a version in the caller's transaction; see `AliasBook.set`."""
-        self._books.aliases.set(tx, model, alias, version)
-
-    def unpoint(self, tx: Transaction, model: str, alias: str) -> None:
-        """Take an alias away within the caller's transaction."""
-        self._books.aliases.delete(tx, model, alias)
-
-    def guard(self, tx: Transaction, model: str) -> None:
-        """Remember in the caller's transaction that a model has gates; see `ModelBook.guard`."""
-        self._books.models.guard(tx, model)

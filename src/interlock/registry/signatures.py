@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 import msgspec
 
 from interlock.core.errors import Invalid, NotFound
+from interlock.registry.names import names_of
 from interlock.registry.verify import FileFault, faults_between, see, seen_faults, stored_faults
 from interlock.store.ledger_keys import LedgerKeys
 from interlock.store.manifests import Manifest
@@ -137,12 +138,8 @@ def _state(store: Store, version: ModelVersion) -> State:
 
 def _note(store: Store, version: ModelVersion) -> str:
     """Return the note in the event of a version's registration; a renamed model's is under its former name."""
-    former = store.database.all(
-        "SELECT DISTINCT name FROM model_former_names WHERE now = :now AND last >= :version",
-        {"now": version.model, "version": version.version},
-    )
-    for name in [version.model, *(row["name"] for row in former)]:
-        for event in store.ledger.events(kinds=("model_version.created",), subject=f"model:{name}@{version.version}"):
+    for name in names_of(store, version):
+        for event in store.ledger.events(kinds=("model_version.created",), subject=name):
             if event.data and event.data["bundle"] == version.bundle and event.data.get("signature"):
                 return str(event.data["signature"])
     return ""

@@ -22,10 +22,10 @@ class Service(NamedTuple):
 
 SERVICES: Final[Mapping[str, Service]] = {
     "data": Service("interlock.data.service:DataService", "Datasets: ingest, contracts, profiles, versions."),
-    "train": Service("interlock.train.service:TrainService", "Pipelines: run them, resume them, see their steps."),
+    "train": Service("interlock.train.service:TrainService", "Pipelines: run them, see their steps."),
     "track": Service("interlock.track.service:TrackService", "Experiments and runs: params, metrics, artifacts."),
     "registry": Service("interlock.registry.service:RegistryService", "Models: versions, aliases, life cycle."),
-    "audit": Service("interlock.audit.service:AuditService", "Gates, approvals, waivers, model cards."),
+    "audit": Service("interlock.audit.service:AuditService", "Gates, approvals, waivers."),
     "deploy": Service("interlock.deploy.service:DeployService", "Deployments: roll out, watch, roll back."),
     "monitor": Service("interlock.monitor.service:MonitorService", "Live models: drift, quality, alarms, labels."),
     "loop": Service("interlock.loop.service:LoopService", "The loop: plan, apply, turn, status, why."),

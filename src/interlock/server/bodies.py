@@ -13,6 +13,7 @@ from interlock.server.problems import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from concurrent.futures import Future
 
     from starlette.requests import Request
 
@@ -115,6 +116,7 @@ class BodyStream(io.RawIOBase):
         self._loop = loop or asyncio.get_running_loop()
         self._most = most
         self._taken = 0
+        self._ahead: Future[bytes] | None = None
 
     def readable(self) -> bool:
         """Return True."""
@@ -127,12 +129,14 @@ class BodyStream(io.RawIOBase):
             Refusal: the body is too large.
             Unavailable: nothing came for a minute.
         """
-        waiting = asyncio.run_coroutine_threadsafe(self._gather(), self._loop)
+        waiting = self._ahead or asyncio.run_coroutine_threadsafe(self._gather(), self._loop)
         try:
             piece = waiting.result(_SILENCE_S)
         except TimeoutError:
             waiting.cancel()
             raise Unavailable(f"Nothing came for {_SILENCE_S:g} seconds.", about="request") from None
+        # The next piece is received while this one is hashed and written.
+        self._ahead = asyncio.run_coroutine_threadsafe(self._gather(), self._loop) if piece else None
         self._taken += len(piece)
         if self._taken > self._most:
             raise too_large(self._most)

@@ -157,8 +157,10 @@ class Series:
         Raises:
             Corrupt: stored bytes are not what was written.
         """
+        # What waits is read first: what is packed meanwhile is seen twice, which counts once, and never missed.
+        fresh = inbox.waiting(self._database, run).get(key)
         parts = [_unpack(row, run, key) for row in self._rows(run, key, first_step, last_step)]
-        if fresh := inbox.waiting(self._database, run).get(key):
+        if fresh:
             parts.append(_columns(fresh))
         return _within(_once(join(parts)), first_step, last_step)
 
@@ -175,17 +177,19 @@ class Series:
         for start in range(0, len(runs), _MANY):
             values = {f"r{number}": run for number, run in enumerate(runs[start : start + _MANY])}
             named = f"run IN ({', '.join(f':{name}' for name in values)})"
+            waits = self._database.all(f"SELECT DISTINCT run FROM metric_inbox WHERE {named}", values)  # noqa: S608
+            fresh = {row["run"]: inbox.waiting(self._database, row["run"]) for row in waits}  # first, as in `points`
             query = f"SELECT run, key, step, at, value FROM metric_latest WHERE {named} ORDER BY run, key"  # noqa: S608 - our names
             for row in self._database.all(query, values):
                 latest = LatestValue(row["step"], row["at"], _value(row["value"]))
                 found.setdefault(row["run"], {})[row["key"]] = latest
-            for row in self._database.all(f"SELECT DISTINCT run FROM metric_inbox WHERE {named}", values):  # noqa: S608
-                self._overlay(row["run"], found.setdefault(row["run"], {}))
+            for run, waiting in fresh.items():
+                self._overlay(waiting, found.setdefault(run, {}))
         return found
 
-    def _overlay(self, run: str, found: dict[str, LatestValue]) -> None:
+    def _overlay(self, waiting: dict[str, list[inbox.Point]], found: dict[str, LatestValue]) -> None:
         """Add what waits of a run to its latest values."""
-        for key, points in inbox.waiting(self._database, run).items():
+        for key, points in waiting.items():
             newest, held = LatestValue(*points[-1]), found.get(key)
             if held is None or _rank(newest) > _rank(held):
                 found[key] = newest

@@ -7,6 +7,7 @@ the writers; so SQLITE_BUSY reaches nobody. Readers have a connection a thread a
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import fcntl
 import os
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _GROUP = 256
 _BUSY_MS = 60_000
-_MAPPED_BYTES = 1 << 30
 _FUNCTIONS: dict[str, Callable[..., Any]] = {"regexp": regexp, "span_match": span_match}  # what SQL of ours calls
 
 
@@ -110,14 +110,19 @@ class SqliteDatabase:
 
     def write(self, change: Callable[[Transaction], T]) -> T:
         """Return what `change` returns, after its transaction is on disk; nothing is changed if it raises."""
-        if self._closed:
-            raise Unavailable("The database is closed.", about="database")
         if threading.current_thread() is self._thread:
             raise RuntimeError("a change may not start another change: pass the transaction on")
+        return self.submit(change).result()
+
+    def submit(self, change: Callable[[Transaction], T]) -> Future[T]:
+        """Return at once what will hold the result of `change`, after its transaction is on disk."""
+        if self._closed:
+            raise Unavailable("The database is closed.", about="database")
         item = _Change(change)
         self._queue.put(item)
-        result: T = item.done.result()
-        return result
+        if not self._thread.is_alive():  # it was closed between the two: nobody else would answer
+            self._refuse_waiting()
+        return item.done
 
     def all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Row]:
         """Return all rows of a query, as they stood at the last commit."""
@@ -140,11 +145,20 @@ class SqliteDatabase:
         self._closed = True
         self._queue.put(None)
         self._thread.join()
+        self._refuse_waiting()
         with self._readers_lock:
             for reader in self._readers:
                 reader.close()
         self._writer.close()
         os.close(self._lock_file)
+
+    def _refuse_waiting(self) -> None:
+        """Tell those whose changes came too late."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                item = self._queue.get_nowait()
+                if item is not None:
+                    item.done.set_exception(Unavailable("The database is closed.", about="database"))
 
     def _open(self, flags: int) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), flags=flags)
@@ -152,7 +166,6 @@ class SqliteDatabase:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute(f"PRAGMA mmap_size={_MAPPED_BYTES}")  # look-ups in a large file cost half as much
         for name, function in _FUNCTIONS.items():
             connection.create_scalar_function(name, function, 2, deterministic=True)
         return connection

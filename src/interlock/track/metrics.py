@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _BATCHES: Final = 64  # so many wait at most before they are packed
 _POINTS: Final = 16_384
 _RUNS: Final = 64  # packed in one transaction
+_PACKER: Final = "interlock:tracking"  # packing is nobody's deed: a search may happen to start it
 Columns = tuple["Sequence[str]", "Sequence[int]", "Sequence[int]", "Sequence[float]"]
 
 
@@ -59,13 +60,13 @@ class Metrics:
     def fold(self, tx: Transaction, row: Row) -> None:
         """Pack what waits of a run."""
         run = row["id"]
-        self._note(tx, run, self._store.series.fold(tx, run, row["experiment"]))
+        self._note(tx, run, self._store.series.fold(tx, run, row["experiment"]), _PACKER)
         del self._waiting[run], self._batches[run]
 
     def merge(self, tx: Transaction, row: Row) -> None:
         """Pack what waits of a run, and make its small segments few."""
         self.fold(tx, row)
-        self._note(tx, row["id"], self._store.series.merge(tx, row["id"], row["experiment"]))
+        self._note(tx, row["id"], self._store.series.merge(tx, row["id"], row["experiment"]), _PACKER)
 
     def fold_all(self, experiments: Sequence[str] | None = None) -> None:
         """Pack what waits of all runs, or of those of some experiments, so that searches see it.
@@ -107,7 +108,7 @@ class Metrics:
         check_active(row, "run", run)
         return row
 
-    def _note(self, tx: Transaction, run: str, digests: list[str]) -> None:
+    def _note(self, tx: Transaction, run: str, digests: list[str], actor: str = "") -> None:
         if digests:
             data = {"params": {}, "tags": {}, "segments": digests}
-            self._store.ledger.append(tx, "run.logged", f"run:{run}", data)
+            self._store.ledger.append(tx, "run.logged", f"run:{run}", data, actor)

@@ -170,9 +170,16 @@ class Runs:
         self._store.ledger.append(tx, "run.finished", f"run:{run}", {"status": status, "reason": reason})
 
     def change(
-        self, tx: Transaction, run: str, *, name: str = "", status: Status | None = None, untag: str = ""
+        self,
+        tx: Transaction,
+        run: str,
+        *,
+        name: str = "",
+        status: Status | None = None,
+        untag: str = "",
+        ended_at: int | None = None,
     ) -> None:
-        """Rename a run, set it running or scheduled again, or take a tag away.
+        """Rename a run, set it running or scheduled again, say when it ended, or take a tag away.
 
         Raises:
             NotFound: there is no such run, or it has no such tag.
@@ -188,6 +195,9 @@ class Runs:
         if status and status != row["status"]:
             tx.run("UPDATE runs SET status = :status, ended_at = NULL WHERE id = :id", {"status": status, "id": run})
             changes["status"] = status
+        if ended_at is not None and ended_at != row["ended_at"]:
+            tx.run("UPDATE runs SET ended_at = :at WHERE id = :id", {"at": ended_at, "id": run})
+            changes["ended_at"] = ended_at
         if untag:
             drop_pair(tx, "run_tags", "run", run, untag)
             if untag == PARENT_TAG:

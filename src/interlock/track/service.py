@@ -198,7 +198,12 @@ class TrackService:
             experiment: only this experiment's.
             status: only running, finished, failed or killed ones.
             limit: at most so many.
+
+        Raises:
+            Invalid: the limit is below 1.
         """
+        if limit < 1:
+            raise Invalid("A list has at least one run.", about="limit", hint="Give a limit of 1 or more.")
         rows = self._store.database.all(
             "SELECT r.* FROM runs r JOIN experiments e ON e.id = r.experiment WHERE r.lifecycle = 'active'"
             " AND (:experiment = '' OR e.name = :experiment) AND (:status = '' OR r.status = :status)"

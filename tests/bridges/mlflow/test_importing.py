@@ -131,3 +131,39 @@ def test_places_do_not_lead_out_of_themselves(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="no disk"):
         list(places.files("s3://bucket/x"))
     assert [path for path, _ in LocalPlaces(tmp_path, tmp_path).files("mlflow-artifacts:/run")] == ["file"]
+
+
+def test_names_that_would_lead_elsewhere_are_not_written(store: Store, tmp_path: Path) -> None:
+    from interlock.bridges.mlflow import Exporter
+    from interlock.track.records import Start
+
+    tracker = Tracker(store)
+    tags = {"../../../../evil": "x", f"{tmp_path}/evil": "x", "a": "1", "a/b": "2", "kind": "tree"}
+    run = store.database.write(lambda tx: tracker.runs.create(tx, Start("e", tags=tags)))
+    exporter = Exporter(store, tmp_path / "out")
+    exporter.run()
+    (folder,) = (tmp_path / "out/mlruns").glob(f"*/{run}/tags")
+    assert (folder / "kind").read_text() == "tree"
+    assert len(exporter.left) == 3
+    assert list(tmp_path.rglob("evil")) == []
+
+
+def test_what_was_deleted_there_is_deleted_here(store: Store) -> None:
+    class Deleted(Source):
+        def experiments(self) -> Iterator[TheirExperiment]:
+            yield TheirExperiment("7", "exp", "deleted", {})
+
+    assert Importer(store, Deleted()).run().complete
+    assert Tracker(store).experiments.named("exp").lifecycle == "deleted"
+    assert Importer(store, Deleted()).run().complete
+
+
+def test_a_record_that_makes_no_sense_stops_nothing_else(store: Store) -> None:
+    class Strange(Source):
+        def runs(self, experiment: str) -> Iterator[TheirRun]:
+            yield TheirRun("d" * 32, experiment, "r", "", "DANCING", "active", 10**18, None, "x", {}, {})
+            yield from super().runs(experiment)
+
+    report = Importer(store, Strange()).run()
+    assert [line for line in report.left if "d" * 32 in line]
+    assert {count.what: count.here for count in report.counts}["runs"] == 2

@@ -245,3 +245,24 @@ def test_a_model_with_an_example_alone_is_a_version_in_its_own_format(workspace,
     (version,) = workspace.registry.versions("ages")
     assert version.run == run.ref
     assert version.format in {"onnx", "skops"}
+
+
+def test_a_diff_of_two_versions_shows_the_params_that_changed(start, workspace) -> None:
+    script = start(
+        textwrap.dedent(DATA)
+        + textwrap.dedent(
+            """
+            import interlock
+            from sklearn.linear_model import LogisticRegression
+            interlock.autolog()
+            for C in (1.0, 0.5):
+                with interlock.run("churn", machine=False) as run:
+                    run.model(LogisticRegression(C=C, max_iter=50).fit(X, y), "churn", example=X)
+            """
+        )
+    )
+    ended, err = script.ends()
+    assert ended == 0, err
+    assert workspace.registry.pins("churn@1").params["LogisticRegression.tol"] == "0.0001"
+    found = [row for row in workspace.registry.diff("churn@1", "churn@2") if row.part == "params"]
+    assert [(row.name, row.left, row.right) for row in found] == [("LogisticRegression.C", "1.0", "0.5")]

@@ -15,6 +15,7 @@ import msgspec
 
 from interlock.core.clock import to_micros
 from interlock.core.errors import Conflict
+from interlock.core.refs import is_safe_path
 from interlock.registry.catalogue import Catalogue
 from interlock.store.manifests import read_manifest
 from interlock.track.tracker import Tracker
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _RUN_STATUS: Final = {"running": 1, "scheduled": 2, "finished": 3, "failed": 4, "killed": 5}
 _MODEL_STATUS: Final = {"pending": 1, "ready": 2, "upload_failed": 3}
+_LONGEST: Final = 255  # bytes in the name of a file
 _LOCAL: Final = 4  # the number of the source type LOCAL
 
 
@@ -41,6 +43,9 @@ class Exporter:
         store: the workspace.
         target: the folder, which must not be there yet.
         progress: is told what is being written.
+
+    Attributes:
+        left: what could not be written, and why.
 
     Raises:
         Conflict: the folder is there.
@@ -54,6 +59,7 @@ class Exporter:
         self._runs = self._target / "mlruns"
         self._tracker, self._registry = Tracker(store), Catalogue(store)
         self._counts: Counter[str] = Counter()
+        self.left: list[str] = []
 
     def run(self) -> dict[str, int]:
         """Write everything; return how many of each kind were written."""
@@ -79,7 +85,7 @@ class Exporter:
             "name": facts.name,
         }
         _write_meta(folder, record)
-        _write_pairs(folder / "tags", facts.tags)
+        self._pairs(folder / "tags", facts.tags)
         self._counts["experiments"] += 1
         database = self._store.database
         where = "experiment = :id AND lifecycle = 'active'"
@@ -108,12 +114,12 @@ class Exporter:
             "user_id": run.owner,
         }
         _write_meta(folder, record)
-        _write_pairs(folder / "params", run.params)
-        _write_pairs(folder / "tags", {"mlflow.runName": run.name, **run.tags})
+        self._pairs(folder / "params", run.params)
+        self._pairs(folder / "tags", {"mlflow.runName": run.name, **run.tags})
         for name in run.metrics:
             points = self._store.series.points(run.id, name)
             lines = [f"{at // 1000} {value!r} {step}\n" for step, at, value in points]
-            _write(folder / "metrics" / name, "".join(lines).encode())
+            self._pair(folder / "metrics", name, "".join(lines))
             self._counts["points"] += len(lines)
         self._files(folder / "artifacts", self._tracker.artifacts.all(run.id))
         self._counts["runs"] += 1
@@ -132,8 +138,8 @@ class Exporter:
             "status_message": model.status_message or None,
         }
         _write_meta(folder, record)
-        _write_pairs(folder / "params", model.params)
-        _write_pairs(folder / "tags", model.tags)
+        self._pairs(folder / "params", model.params)
+        self._pairs(folder / "tags", model.tags)
         self._files(folder / "artifacts", self._tracker.artifacts.all(model.id))
         self._counts["logged models"] += 1
 
@@ -148,8 +154,8 @@ class Exporter:
             "name": name,
         }
         _write_meta(folder, record)
-        _write_pairs(folder / "tags", model.tags)
-        _write_pairs(folder / "aliases", {alias: str(version) for alias, version in model.aliases.items()})
+        self._pairs(folder / "tags", model.tags)
+        self._pairs(folder / "aliases", {alias: str(version) for alias, version in model.aliases.items()})
         self._counts["models"] += 1
         for version in self._registry.versions.of(self._store.database, name):
             self._version(folder / f"version-{version.version}", version)
@@ -179,7 +185,7 @@ class Exporter:
             "version": version.version,
         }
         _write_meta(folder, record)
-        _write_pairs(folder / "tags", version.tags)
+        self._pairs(folder / "tags", version.tags)
         self._counts["versions"] += 1
 
     def _describe(self, place: Path, version: ModelVersion) -> None:
@@ -191,6 +197,19 @@ class Exporter:
         bundle = msgspec.json.decode((place / "bundle.json").read_bytes(), type=Bundle)
         original = bundle.files.get("original", "")
         _write(place / "MLmodel", _mlmodel(bundle.flavor, original, version).encode())
+
+    def _pairs(self, folder: Path, values: Mapping[str, str]) -> None:
+        for name, value in values.items():
+            self._pair(folder, name, value)
+
+    def _pair(self, folder: Path, name: str, value: str) -> None:
+        """Write a name and its value, unless the name would lead elsewhere or its place is taken."""
+        path = folder / name
+        safe = is_safe_path(name) and max(len(part.encode()) for part in name.split("/")) <= _LONGEST
+        if not safe or path.is_dir() or any(parent.is_file() for parent in path.parents):
+            self.left.append(f"{folder.parent.name}: {folder.name} {name[:80]!r} cannot be the name of a file")
+            return
+        _write(path, value.encode())
 
     def _files(self, folder: Path, files: list[StoredFile]) -> None:
         for file in files:
@@ -222,11 +241,6 @@ def _write_meta(folder: Path, record: Mapping[str, Any]) -> None:
     """Write a flat record; JSON's scalars are YAML's."""
     lines = [f"{name}: {msgspec.json.encode(value).decode()}\n" for name, value in sorted(record.items())]
     _write(folder / "meta.yaml", "".join(lines).encode())
-
-
-def _write_pairs(folder: Path, values: Mapping[str, str]) -> None:
-    for name, value in values.items():
-        _write(folder / name, value.encode())
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -98,20 +98,22 @@ class Importer:
     def run(self) -> Report:
         """Take everything over; return the report."""
         self._tracker.experiments.ensure_default()  # theirs of this name is ours
-        for experiment in self._source.experiments():
-            self._there["experiments"] += 1
-            self._progress(f"experiment {experiment.name}")
-            ident = self._experiment(experiment)
-            for run in self._source.runs(experiment.id):
-                self._guarded(f"run {run.id}", partial(self._run, run, ident))
-            for model in self._source.logged_models(experiment.id):
-                self._guarded(f"logged model {model.id}", partial(self._logged_model, model, ident))
-        for registered, versions in self._source.models():
-            self._progress(f"model {registered.name}")
-            self._guarded(f"model {registered.name}", partial(self._model, registered, versions))
+        self._guarded("experiments", self._experiments)
+        self._guarded("models", self._models)
         counts = tuple(Count(kind, self._there[kind], self._here[kind]) for kind in _KINDS)
         equal = all(count.there == count.here for count in counts)
         return Report(counts, tuple(self._left), equal and not self._left)
+
+    def _experiments(self) -> None:
+        for theirs in self._source.experiments():
+            self._there["experiments"] += 1
+            self._progress(f"experiment {theirs.name}")
+            self._guarded(f"experiment {theirs.name}", partial(self._experiment, theirs))
+
+    def _models(self) -> None:
+        for registered, versions in self._source.models():
+            self._progress(f"model {registered.name}")
+            self._guarded(f"model {registered.name}", partial(self._model, registered, versions))
 
     def _guarded(self, what: str, work: Callable[[], None]) -> None:
         """Do a part; what it cannot take over is told in the report and stops nothing else."""
@@ -119,9 +121,11 @@ class Importer:
             work()
         except Error as error:
             self._left.append(f"{what}: {error.message}")
+        except (ValueError, TypeError, OverflowError, KeyError) as error:  # what the store says makes no sense
+            self._left.append(f"{what}: {type(error).__name__}: {error}")
 
-    def _experiment(self, theirs: TheirExperiment) -> str:
-        """Return the id of the experiment of this name, made if there is none."""
+    def _experiment(self, theirs: TheirExperiment) -> None:
+        """Take an experiment with all in it over, into that of this name, made if there is none."""
         experiments = self._tracker.experiments
 
         def change(tx: Transaction) -> str:
@@ -129,8 +133,13 @@ class Importer:
             return str(held["id"]) if held else experiments.create(tx, theirs.name, theirs.tags)
 
         ident = self._store.database.write(change)
-        self._here["experiments"] += 1
-        return ident
+        for run in self._source.runs(theirs.id):
+            self._guarded(f"run {run.id}", partial(self._run, run, ident))
+        for model in self._source.logged_models(theirs.id):
+            self._guarded(f"logged model {model.id}", partial(self._logged_model, model, ident))
+        if theirs.lifecycle == "deleted":
+            self._store.database.write(lambda tx: experiments.change(tx, ident, lifecycle="deleted"))
+        self._here["experiments"] += self._tracker.experiments.named(theirs.name).lifecycle == theirs.lifecycle
 
     def _run(self, theirs: TheirRun, experiment: str) -> None:
         there = Counter(runs=1, params=len(theirs.params), tags=len(theirs.tags))
@@ -197,6 +206,8 @@ class Importer:
                 )
                 self._tracker.logged_models.create(tx, draft)
                 self._tracker.logged_models.change(tx, theirs.id, ModelChange(_MODEL_STATUS.get(theirs.status)))
+                if theirs.lifecycle == "deleted":
+                    self._tracker.logged_models.change(tx, theirs.id, ModelChange(lifecycle="deleted"))
 
             self._store.database.write(change)
         self._files("logged_model", theirs.id, theirs.artifacts)

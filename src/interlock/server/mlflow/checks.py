@@ -13,7 +13,6 @@ METRICS: Final = 1000
 PARAMS: Final = 100
 TAGS: Final = 100
 ENTITIES: Final = 1000
-BATCH_BYTES: Final = 1_000_000
 KEY: Final = 250
 PARAM_VALUE: Final = 6000
 TAG_VALUE: Final = 8000

@@ -14,6 +14,7 @@ from interlock.server.mlflow.artifacts import _clean, _shown, answer_file
 from interlock.server.mlflow.experiments import Tag
 from interlock.server.mlflow.routing import route
 from interlock.server.mlflow.runs import artifact_uri, shown_metric
+from interlock.track.experiments import among
 from interlock.track.logged_models import LoggedModelFacts, ModelChange, ModelDraft, ModelStatus, model_row
 from interlock.track.runs import run_row
 
@@ -162,7 +163,8 @@ def _change(adapter: Adapter, ident: str, wanted: ModelChange) -> dict[str, Any]
 
 def shown(adapter: Adapter, idents: list[str]) -> list[dict[str, Any]]:
     """Return logged models as the protocol has them, in the order given."""
-    facts = [adapter.tracker.logged_models.get(ident) for ident in idents]
+    rows = {row["id"]: row for row in among(adapter.database, "SELECT * FROM logged_models WHERE id IN", idents)}
+    facts = adapter.tracker.logged_models.load([rows[ident] for ident in idents])
     return [_shown_model(model) for model in facts]
 
 

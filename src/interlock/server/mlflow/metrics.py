@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import operator
 from bisect import bisect_right
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -12,7 +14,7 @@ from interlock.core.operations import Permission
 from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import Adapter
 from interlock.server.mlflow.experiments import Tag
-from interlock.server.mlflow.routing import route
+from interlock.server.mlflow.routing import Change, route
 from interlock.server.mlflow.runs import RunId
 from interlock.server.mlflow.wire import Int64, from_millis, invalid, number
 from interlock.store.segments import rank
@@ -85,18 +87,18 @@ class Bulk(msgspec.Struct):
     max_results: Int64 | None = None
 
 
-@route("POST", "runs/log-metric", WRITE)
-def log_metric(adapter: Adapter, ask: LogMetric) -> None:
+@route("POST", "runs/log-metric", WRITE, direct=True)
+def log_metric(adapter: Adapter, ask: LogMetric) -> Change:
     """Add a point to a metric of a run."""
     run = ask.run
     checks.required(key=ask.key, value=ask.value, timestamp=ask.timestamp)
     value, timestamp = ask.value or 0.0, ask.timestamp or 0
     metric = Metric(ask.key, value, timestamp, ask.step, ask.dataset_name, ask.dataset_digest, ask.model_id)
-    _log(adapter, run, [metric], {}, {})
+    return _log(adapter, run, [metric], {}, {})
 
 
-@route("POST", "runs/log-batch", WRITE)
-def log_batch(adapter: Adapter, ask: LogBatch) -> None:
+@route("POST", "runs/log-batch", WRITE, direct=True)
+def log_batch(adapter: Adapter, ask: LogBatch) -> Change:
     """Add metrics, params and tags to a run: all of them, or none."""
     run = ask.run
     checks.batch(ask.metrics, ask.params, ask.tags)
@@ -106,10 +108,10 @@ def log_batch(adapter: Adapter, ask: LogBatch) -> None:
         checks.key(tag.key, "Tag")
     params = checks.unique_params([(param.key, checks.cut(param.value, checks.PARAM_VALUE)) for param in ask.params])
     tags = {tag.key: checks.cut(tag.value, checks.TAG_VALUE) for tag in ask.tags}
-    _log(adapter, run, ask.metrics, dict(params), tags)
+    return _log(adapter, run, ask.metrics, dict(params), tags)
 
 
-def _log(adapter: Adapter, run: str, metrics: Sequence[Metric], params: dict[str, str], tags: dict[str, str]) -> None:
+def _log(adapter: Adapter, run: str, metrics: Sequence[Metric], params: dict[str, str], tags: dict[str, str]) -> Change:
     for name in {metric.key for metric in metrics}:
         checks.key(name, "Metric")
     ats = [from_millis(metric.timestamp) for metric in metrics]
@@ -129,7 +131,7 @@ def _log(adapter: Adapter, run: str, metrics: Sequence[Metric], params: dict[str
                 found = ModelMetric(metric.key, point, run, metric.dataset_name, metric.dataset_digest)
                 tracker.logged_models.log_metric(tx, metric.model_id, found)
 
-    adapter.database.write(change)
+    return change
 
 
 @route("GET", "metrics/get-history", READ)
@@ -175,8 +177,11 @@ def history_bulk(adapter: Adapter, ask: Bulk) -> dict[str, Any]:
     most = min(ask.max_results or _MOST_POINTS, _MOST_POINTS)
     found: list[dict[str, Any]] = []
     for run in sorted(runs):
-        found += [_point(ask.metric_key, *point, run_id=run) for point in _sorted(adapter, run, ask.metric_key)]
-    return {"metrics": found[:most]}
+        points = _sorted(adapter, run, ask.metric_key)[: most - len(found)]
+        found += [_point(ask.metric_key, *point, run_id=run) for point in points]
+        if len(found) == most:
+            break
+    return {"metrics": found}
 
 
 def _check_bulk(runs: list[str], ask: Bulk) -> None:
@@ -193,7 +198,9 @@ def _check_bulk(runs: list[str], ask: Bulk) -> None:
 def _sorted(adapter: Adapter, run: str, key: str) -> list[_Row]:
     """Return points as (instant, step, value), in this order; NaN is the smallest value."""
     points = adapter.store.series.points(run, key)
-    return sorted(zip(points.ats, points.steps, points.values, strict=True), key=_rank)
+    rows = list(zip(points.ats, points.steps, points.values, strict=True))
+    in_order = all(map(operator.lt, rows, islice(rows, 1, None)))  # false where a NaN might confuse
+    return rows if in_order else sorted(rows, key=_rank)
 
 
 def _rank(row: _Row) -> tuple[int, tuple[int, bool, float]]:

@@ -11,7 +11,7 @@ from interlock.core.operations import Permission
 from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import ROOT, Adapter, millis, present, tag_list
 from interlock.server.mlflow.experiments import Tag
-from interlock.server.mlflow.routing import route
+from interlock.server.mlflow.routing import Change, route
 from interlock.server.mlflow.wire import Int64, calendar_millis, invalid, missing, number
 from interlock.track.names import new_name
 from interlock.track.records import ENDED, Start, Status
@@ -128,6 +128,8 @@ def update(adapter: Adapter, ask: UpdateRun) -> dict[str, Any]:
         tracker.runs.change(tx, run, name=ask.run_name, status=wanted if wanted not in ENDED else None)
         if wanted in ENDED:
             tracker.finish(tx, run, wanted, "", ended_at)
+        if ask.end_time is not None:  # clients may say it alone, or again
+            tracker.runs.change(tx, run, ended_at=ended_at)
 
     adapter.database.write(change)
     return {"run_info": shown_runs(adapter, [run])[0]["info"]}
@@ -145,18 +147,18 @@ def restore(adapter: Adapter, ask: RunId) -> None:
     adapter.database.write(lambda tx: adapter.tracker.runs.move(tx, ask.run, "active"))
 
 
-@route("POST", "runs/log-parameter", WRITE)
-def log_param(adapter: Adapter, ask: LogParam) -> None:
+@route("POST", "runs/log-parameter", WRITE, direct=True)
+def log_param(adapter: Adapter, ask: LogParam) -> Change:
     """Add a param to a run."""
     checks.key(ask.key, "Parameter")
-    _log(adapter, ask.run, {ask.key: checks.cut(ask.value, checks.PARAM_VALUE)}, {})
+    return _log(adapter, ask.run, {ask.key: checks.cut(ask.value, checks.PARAM_VALUE)}, {})
 
 
-@route("POST", "runs/set-tag", WRITE)
-def set_tag(adapter: Adapter, ask: LogParam) -> None:
+@route("POST", "runs/set-tag", WRITE, direct=True)
+def set_tag(adapter: Adapter, ask: LogParam) -> Change:
     """Tag a run."""
     checks.key(ask.key, "Tag")
-    _log(adapter, ask.run, {}, {ask.key: checks.cut(ask.value, checks.TAG_VALUE)})
+    return _log(adapter, ask.run, {}, {ask.key: checks.cut(ask.value, checks.TAG_VALUE)})
 
 
 @route("POST", "runs/delete-tag", WRITE)
@@ -192,12 +194,12 @@ def _models(history: str) -> list[Any]:
         raise invalid("The run's tag 'mlflow.log-model.history' is no JSON list.") from None
 
 
-def _log(adapter: Adapter, run: str, params: dict[str, str], tags: dict[str, str]) -> None:
+def _log(adapter: Adapter, run: str, params: dict[str, str], tags: dict[str, str]) -> Change:
     def change(tx: Transaction) -> None:
         adapter.tracker.metrics.active_row(tx, run)
         adapter.tracker.runs.log(tx, run, params, tags)
 
-    adapter.database.write(change)
+    return change
 
 
 def shown_runs(adapter: Adapter, runs: list[str]) -> list[dict[str, Any]]:

@@ -63,5 +63,8 @@ def server_info(_: Adapter, __: Nothing) -> dict[str, Any]:
 
 def is_known_elsewhere(path: str) -> bool:
     """Return whether a path belongs to a part of the protocol that the incumbent has and we do not."""
+    if path == "/graphql":
+        return True
     parts = path.split("/")
-    return any(f"/{name}" in path for name in _ELSEWHERE) and len(parts) > 2 and parts[1] in {"api", "ajax-api"}
+    known = any(f"/{name}/" in f"{path}/" for name in _ELSEWHERE)
+    return known and len(parts) > 2 and parts[1] in {"api", "ajax-api"}
