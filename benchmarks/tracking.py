@@ -2,7 +2,8 @@
 
 Peers are installed from the registry into environments of their own (.venv-peers) the first time. Each server has a
 fresh SQLite store on disk; requests are made ahead and sent over keep-alive sockets; CPU seconds are those of the
-server's whole process tree. Usage: benchmarks/tracking.py [--only ours,mlflow,fasttrackml] [--quick] [--large] [--work a,b]
+server's whole process tree.
+    python benchmarks/tracking.py [--only ours,mlflow,fasttrackml] [--quick] [--large] [--work a,b]
 """
 
 from __future__ import annotations
@@ -27,11 +28,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".venv-peers"
 VERSIONS = {"mlflow": "mlflow==3.17.2", "fasttrackml": "fasttrackml==0.6.0"}
 API = "/api/2.0/mlflow/"
 LARGE = "--large" in sys.argv  # search among 100,000 runs too; filling takes minutes
+
+
+class Point(msgspec.Struct):
+    """A point as the protocol has it."""
+
+    key: str
+    value: float
+    timestamp: int
+    step: int
+
+
+class Batch(msgspec.Struct):
+    """A body of log-batch."""
+
+    run_id: str
+    metrics: list[Point]
 
 
 class Server:
@@ -46,6 +65,7 @@ class Server:
         self.started_s = 0.0
 
     def start(self) -> None:
+        """Start it and wait for its first answer."""
         self.folder.mkdir(parents=True, exist_ok=True)
         began = time.perf_counter()
         with (self.folder / "log.txt").open("wb") as log:
@@ -76,6 +96,7 @@ class Server:
         return [str(peer("fasttrackml") / "bin/fml"), "server", *database, "-a", f"127.0.0.1:{port}"]
 
     def stop(self) -> None:
+        """End all its processes."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGTERM)
@@ -85,6 +106,7 @@ class Server:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
     def tree(self) -> list[int]:
+        """Return the ids of its processes."""
         assert self.process is not None
         found = [self.process.pid]
         for pid in found:
@@ -94,6 +116,7 @@ class Server:
         return found
 
     def cpu_s(self) -> float:
+        """Return the processor time of all its processes so far."""
         total = 0
         for pid in self.tree():
             with contextlib.suppress(OSError):
@@ -102,6 +125,7 @@ class Server:
         return total / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self) -> float:
+        """Return the proportional set size of all its processes."""
         total = 0
         for pid in self.tree():
             with contextlib.suppress(OSError):
@@ -130,10 +154,12 @@ class Client:
         self.file = self.sock.makefile("rb")
 
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
+        """Return the bytes of a request."""
         head = f"{method} {path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n"
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
     def send(self, raw: bytes) -> bytes:
+        """Return the body of the answer to a request."""
         self.sock.sendall(raw)
         status = self.file.readline()
         length, chunked = 0, False
@@ -156,13 +182,16 @@ class Client:
         return b"".join(parts)
 
     def post(self, route: str, **values: Any) -> dict[str, Any]:
+        """Return the answer to a call."""
         found: dict[str, Any] = json.loads(self.send(self.request("POST", API + route, json.dumps(values).encode())))
         return found
 
     def experiment(self) -> str:
+        """Return the id of a new experiment."""
         return str(self.post("experiments/create", name=f"e{time.time_ns()}")["experiment_id"])
 
     def run(self, experiment: str) -> str:
+        """Return the id of a new run."""
         made = self.post("runs/create", experiment_id=experiment, start_time=int(time.time() * 1000))
         return str(made["run"]["info"]["run_id"])
 
@@ -171,10 +200,10 @@ class Figures(dict[str, float]):
     """What one server showed of one work: rates and times by name."""
 
 
-def drive(server: Server, clients: int, make: Callable[[Client, int], list[bytes]]) -> tuple[float, float, int]:
+def drive(server: Server, clients: int, make: Callable[[Client], list[bytes]]) -> tuple[float, float, int]:
     """Return wall seconds, CPU seconds of the server and the count of requests that several clients sent at once."""
     connections = [Client(server.port) for _ in range(clients)]
-    work = [make(connection, number) for number, connection in enumerate(connections)]
+    work = [make(connection) for connection in connections]
     barrier = threading.Barrier(clients + 1)
 
     def send(connection: Client, raws: list[bytes]) -> None:
@@ -192,8 +221,8 @@ def drive(server: Server, clients: int, make: Callable[[Client, int], list[bytes
     return time.perf_counter() - began, server.cpu_s() - cpu, sum(map(len, work))
 
 
-def batches(keys: int, count: int) -> Callable[[Client, int], list[bytes]]:
-    def make(client: Client, number: int) -> list[bytes]:
+def batches(keys: int, count: int) -> Callable[[Client], list[bytes]]:
+    def make(client: Client) -> list[bytes]:
         run = client.run(client.experiment())
         raws = []
         for batch in range(count):
@@ -213,8 +242,8 @@ def batches(keys: int, count: int) -> Callable[[Client, int], list[bytes]]:
     return make
 
 
-def singles(count: int) -> Callable[[Client, int], list[bytes]]:
-    def make(client: Client, number: int) -> list[bytes]:
+def singles(count: int) -> Callable[[Client], list[bytes]]:
+    def make(client: Client) -> list[bytes]:
         run = client.run(client.experiment())
         bodies = (
             {"run_id": run, "key": "loss", "value": 1 / (i + 1), "timestamp": 1_700_000_000_000 + i, "step": i}
@@ -243,14 +272,14 @@ def work_singles(server: Server, quick: bool) -> Iterator[tuple[str, float, str]
         yield f"  log-metric, {clients} clients, CPU", cpu / requests * 1e6, "us/request"
 
 
-def work_cycle(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]:
+def work_cycle(server: Server, _: bool) -> Iterator[tuple[str, float, str]]:
     """Create a run, 5 params and 5 metrics one by one, finish: 12 requests."""
     for clients in (1, 4):
         count = {"ours": 40, "fasttrackml": 20, "mlflow": 4}[server.name]
         experiment = Client(server.port).experiment()
-        done = []
+        done: list[str] = []
 
-        def cycle() -> None:
+        def cycle(count: int = count, experiment: str = experiment, done: list[str] = done) -> None:
             client = Client(server.port)
             for _ in range(count):
                 run = client.run(experiment)
@@ -312,6 +341,7 @@ def work_search(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]
             "order_by": ["metrics.m2 DESC"],
             "max_results": 100,
         }
+        client = Client(server.port)  # a server may close what was idle while the runs were made
         raw = client.request("POST", API + "runs/search", json.dumps(ask).encode())
         client.send(raw)
         times = []
@@ -390,7 +420,66 @@ def work_artifact(server: Server, quick: bool) -> Iterator[tuple[str, float, str
     yield "  memory above idle at most", max(peak) - before, "MB"
 
 
+def work_floor(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]:
+    """Decode the same bodies with msgspec and write segments, in this process: the floor of any server in Python."""
+    if server.name != "ours":
+        return
+    from interlock.store import create_store
+    from interlock.store.segments import pack
+
+    store = create_store(server.folder / "floor")
+    count = 20 if quick else 100
+    for keys in (10, 1000):
+        bodies = [
+            json.dumps(
+                {
+                    "run_id": "r",
+                    "metrics": [
+                        {"key": f"m{i % keys}", "value": i * 0.37 + b, "timestamp": i, "step": b * 1000 + i // keys}
+                        for i in range(1000)
+                    ],
+                }
+            ).encode()
+            for b in range(count)
+        ]
+        began = time.process_time()
+        for body in bodies:
+            groups: dict[str, list[tuple[int, int, float]]] = {}
+            for point in msgspec.json.decode(body, type=Batch).metrics:
+                groups.setdefault(point.key, []).append((point.step, point.timestamp, point.value))
+            packed = {key: pack(*zip(*points, strict=True)) for key, points in groups.items()}
+            store.database.write(lambda tx, p=packed: [store.series.append(tx, "r", k, s) for k, s in p.items()])
+        spent = time.process_time() - began
+        yield f"  floor in process: decode and segments, {keys} metrics, by CPU", count * 1000 / spent, "points/CPU-s"
+    store.close()
+
+
+def work_disk(server: Server, quick: bool) -> Iterator[tuple[str, float, str]]:
+    """A random walk of float64 with regular steps, logged by the batch, then the run is ended."""
+    if server.name != "ours":
+        return
+    import random
+
+    import apsw
+
+    client, chance, value = Client(server.port), random.Random(1), 0.0
+    run = client.run(client.experiment())
+    points = 20_000 if quick else 100_000
+    for start in range(0, points, 1000):
+        metrics = []
+        for i in range(start, start + 1000):
+            value += chance.gauss(0, 1)
+            metrics.append({"key": "walk", "value": value, "timestamp": 1_700_000_000_000 + i * 1000, "step": i})
+        client.post("runs/log-batch", run_id=run, metrics=metrics)
+    client.post("runs/update", run_id=run, status="FINISHED", end_time=1_700_000_000_000)
+    database = apsw.Connection(str(server.folder / "project/.interlock/interlock.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    ((size,),) = database.execute("SELECT sum(length(data)) FROM metric_segments WHERE run = ?", (run,)).fetchall()
+    yield "disk a point, random walk", size / points, "bytes"
+
+
 WORK = {
+    "floor": work_floor,
+    "disk": work_disk,
     "batches": work_batches,
     "singles": work_singles,
     "cycle": work_cycle,
@@ -417,7 +506,7 @@ def main() -> None:
             server = Server(name, folder)
             server.start()
             try:
-                if work == "batches":
+                if work == "singles":
                     table.setdefault("start to first answer", {})[name] = server.started_s
                     units["start to first answer"] = "s"
                     time.sleep(1)
