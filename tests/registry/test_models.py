@@ -147,7 +147,7 @@ def test_a_policy_follows_its_model(store: Store, books: Catalogue, make, regist
     assert registry.rename("old", "new").gated
     assert store.database.one("SELECT name FROM applied")["name"] == "policy:new"
     make("old")
-    assert not registry.model("old").gated
+    assert registry.model("old").gated  # whoever makes a model of this name again finds its gates
     assert registry.rename("old", "waiting").gated  # a policy was written for a model of that name
 
 
@@ -210,3 +210,29 @@ def test_no_reference_ever_means_another_version(tmp_path_factory, actions) -> N
             assert {ref: registry.version(ref).source for ref in given_refs} == given_refs
     finally:
         store.close()
+
+
+def test_gates_cannot_be_renamed_away_or_into(store: Store) -> None:
+    """Neither a model that leaves its gates by a new name, nor one that takes a gated name, has an unapproved champion."""
+    from interlock.registry.catalogue import Catalogue
+
+    catalogue = Catalogue(store)
+
+    def made(name: str) -> None:
+        draft = catalogue.versions.draft(name)
+        store.database.write(lambda tx: catalogue.versions.create(tx, draft, make=True))
+
+    made("gated")
+    store.database.write(lambda tx: catalogue.models.guard(tx, "gated"))
+    store.database.write(lambda tx: catalogue.models.rename(tx, "gated", "elsewhere"))
+    made("gated")
+    for name in ("gated", "elsewhere"):
+        version = catalogue.versions.newest(store.database, name)
+        assert version is not None
+        with pytest.raises(Conflict):
+            store.database.write(lambda tx, n=name, v=version.version: catalogue.aliases.set(tx, n, "champion", v))
+    made("shadow")
+    store.database.write(lambda tx: catalogue.aliases.set(tx, "shadow", "champion", 1))
+    store.database.write(lambda tx: catalogue.models.guard(tx, "wanted"))
+    store.database.write(lambda tx: catalogue.models.rename(tx, "shadow", "wanted"))
+    assert catalogue.models.get(store.database, "wanted").aliases == {}

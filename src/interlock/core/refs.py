@@ -75,7 +75,7 @@ class Ref(msgspec.Struct, frozen=True):
 
 def is_name(text: str) -> bool:
     """Return whether a text may name something (1-250 characters, none of `/ : @` or control characters)."""
-    return _NAME.match(text) is not None
+    return _NAME.match(text) is not None and text not in {".", ".."}
 
 
 def check_name(text: str, about: str) -> str:

@@ -238,13 +238,19 @@ class ModelBook:
                     self._aliases.drop(tx, name, alias, model.aliases)
 
     def _rename_policy(self, tx: Transaction, name: str, to: str) -> None:
-        """Let a policy follow its model, unless one waits under the new name already."""
+        """Let a policy hold under the new name too, unless one waits there already.
+
+        It goes on to hold under the old name: whoever makes a model of that name again finds its gates. Where either
+        name has gates, who is champion without an approval is it no more.
+        """
         values: dict[str, Any] = {"name": name, "to": to, "old": f"policy:{name}", "new": f"policy:{to}"}
-        if tx.one("SELECT model FROM model_guards WHERE model = :name", values):
-            tx.run("INSERT INTO model_guards (model) VALUES (:to) ON CONFLICT (model) DO NOTHING", values)
-        if tx.one("SELECT name FROM applied WHERE name = :new", values) is None:
-            tx.run("UPDATE applied SET name = :new WHERE name = :old", values)
-            tx.run("DELETE FROM model_guards WHERE model = :name", values)
+        tx.run(
+            "INSERT INTO applied (name, digest, applied_at) SELECT :new, digest, applied_at FROM applied"
+            " WHERE name = :old ON CONFLICT (name) DO NOTHING",
+            values,
+        )
+        if tx.one("SELECT model FROM model_guards WHERE model IN (:name, :to)", values):
+            self.guard(tx, to)
 
     def _refuse_deployed(self, tx: Transaction, name: str) -> None:
         row = tx.one(

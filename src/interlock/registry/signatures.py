@@ -6,7 +6,7 @@
     — interlock/01jd... base64 of the key's id and the Ed25519 signature
 
 Whoever has the workspace's `ledger.vkey`, the note and the manifest can check a folder of files without us. Bundles of
-OpenSSF's model-signing are another matter: its tools take ECDSA keys on NIST's curves only, and ours is Ed25519.
+OpenSSF's model-signing are made with another key (see openssf.py): its tools take NIST's curves only, ours is Ed25519.
 """
 
 from __future__ import annotations

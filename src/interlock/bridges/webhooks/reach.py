@@ -19,6 +19,9 @@ from interlock.core.errors import Invalid
 _LONGEST: Final = 2000
 _PORTS: Final = {"http": 80, "https": 443}
 _NAT64: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+_COMPATIBLE: Final = ipaddress.ip_network("::/96")  # IPv4-compatible addresses, long given up
+_LOWEST: Final = (ipaddress.IPv6Address("::"), ipaddress.IPv6Address("::1"))
+_CLOUD: Final = (ipaddress.IPv6Address("fd00:ec2::254"),)  # where a cloud answers with credentials
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -93,8 +96,10 @@ class Reach(msgspec.Struct, frozen=True):
         inner = _inner(address)
         if inner is not None:
             return self.allows(inner)
-        if address.is_multicast or address.is_unspecified or address.is_link_local:
+        if address.is_multicast or address.is_unspecified or address.is_link_local or address in _CLOUD:
             return False
+        if isinstance(address, ipaddress.IPv6Address) and address.is_site_local:
+            return self.private
         if address.is_loopback or not address.is_global:
             return self.private
         return True
@@ -115,7 +120,7 @@ def _inner(address: _Address) -> _Address | None:
         return address.ipv4_mapped or address.sixtofour
     if address.teredo:
         return address.teredo[1]
-    if any(address in network for network in _NAT64):
+    if any(address in network for network in (*_NAT64, _COMPATIBLE)) and address not in _LOWEST:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return None
 

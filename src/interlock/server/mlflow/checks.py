@@ -14,6 +14,7 @@ PARAMS: Final = 100
 TAGS: Final = 100
 ENTITIES: Final = 1000
 KEY: Final = 250
+IDS: Final = 10_000
 PARAM_VALUE: Final = 6000
 TAG_VALUE: Final = 8000
 EXPERIMENT_TAG_VALUE: Final = 20_000
@@ -30,6 +31,16 @@ def required(**values: object) -> None:
     for name, value in values.items():
         if value in ("", None, []):
             raise missing(name)
+
+
+def many(values: Sequence[str], name: str) -> None:
+    """Accept a list that a query can hold.
+
+    Raises:
+        Refused: it is longer.
+    """
+    if len(values) > IDS:
+        raise invalid(f"Parameter '{name}' has {len(values)} values; at most {IDS} can be asked for at once.")
 
 
 def key(name: str, what: str) -> None:

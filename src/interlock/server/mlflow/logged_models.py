@@ -85,6 +85,8 @@ def create(adapter: Adapter, ask: Create) -> dict[str, Any]:
     if ask.source_run_id:
         run_row(adapter.database, ask.source_run_id)
     name = ask.name or f"model-{ask.source_run_id[-6:].lower() or 'unnamed'}"
+    for pair in (*ask.params, *ask.tags):
+        checks.key(pair.key, "Parameter or tag")
     params, tags = {p.key: p.value for p in ask.params}, {t.key: t.value for t in ask.tags}
     draft = ModelDraft(ask.experiment_id, name, ask.model_type, ask.source_run_id, params, tags)
     ident = adapter.database.write(lambda tx: adapter.tracker.logged_models.create(tx, draft))
@@ -129,6 +131,8 @@ def delete_tag(adapter: Adapter, ask: DeleteTag) -> None:
 @route("POST", "logged-models/{model_id}/params", WRITE)
 def log_params(adapter: Adapter, ask: LogParams) -> None:
     """Add params to a logged model."""
+    for param in ask.params:
+        checks.key(param.key, "Parameter")
     _change(adapter, ask.model_id, ModelChange(params={param.key: param.value for param in ask.params}))
 
 

@@ -28,6 +28,9 @@ _KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _CODES = ("UNSET", "OK", "ERROR")
 
 
+_Uint32 = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+
+
 class _Message(msgspec.Struct, rename="camel"):
     pass
 
@@ -64,7 +67,7 @@ class _Event(_Message):
     time_unix_nano: int | str | None = None
     name: str | None = None
     attributes: list[_KeyValue] | None = None
-    dropped_attributes_count: int | None = None
+    dropped_attributes_count: _Uint32 | None = None
 
 
 class _Link(_Message):
@@ -72,8 +75,8 @@ class _Link(_Message):
     span_id: str | None = None
     trace_state: str | None = None
     attributes: list[_KeyValue] | None = None
-    dropped_attributes_count: int | None = None
-    flags: int | None = None
+    dropped_attributes_count: _Uint32 | None = None
+    flags: _Uint32 | None = None
 
 
 class _Span(_Message):
@@ -81,17 +84,17 @@ class _Span(_Message):
     span_id: str | None = None
     trace_state: str | None = None
     parent_span_id: str | None = None
-    flags: int | None = None
+    flags: _Uint32 | None = None
     name: str | None = None
     kind: _Enum | None = None
     start_time_unix_nano: int | str | None = None
     end_time_unix_nano: int | str | None = None
     attributes: list[_KeyValue] | None = None
-    dropped_attributes_count: int | None = None
+    dropped_attributes_count: _Uint32 | None = None
     events: list[_Event] | None = None
-    dropped_events_count: int | None = None
+    dropped_events_count: _Uint32 | None = None
     links: list[_Link] | None = None
-    dropped_links_count: int | None = None
+    dropped_links_count: _Uint32 | None = None
     status: _Status | None = None
 
 

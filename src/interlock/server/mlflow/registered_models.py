@@ -80,6 +80,8 @@ class LatestVersions(Name):
 def create(adapter: Adapter, ask: Create) -> dict[str, Any]:
     """Make a model."""
     checks.required(name=ask.name)
+    for tag in ask.tags:
+        check_registry_tag(tag.key, tag.value)
     tags = {tag.key: tag.value for tag in ask.tags}
     made = adapter.database.write(
         lambda tx: adapter.registry.models.create(tx, ask.name, description=ask.description, tags=tags)

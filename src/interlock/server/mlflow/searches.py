@@ -80,6 +80,7 @@ def find_runs(adapter: Adapter, ask: SearchRuns) -> dict[str, Any]:
     _check(ask.max_results, _MOST)
     if not ask.experiment_ids:
         return {}
+    checks.many(ask.experiment_ids, "experiment_ids")
     query = Query(ask.filter, tuple(ask.order_by), _VIEWS[ask.run_view_type], ask.max_results or 1000, ask.page_token)
     page = search_runs(adapter.tracker, ask.experiment_ids, query)
     return present(runs=shown_runs(adapter, [row["id"] for row in page.rows]), next_page_token=page.next_token)
@@ -105,6 +106,7 @@ def find_logged_models(adapter: Adapter, ask: SearchLoggedModels) -> dict[str, A
     """Find logged models of some experiments."""
     _check(ask.max_results, _MOST)
     checks.required(experiment_ids=ask.experiment_ids)
+    checks.many(ask.experiment_ids, "experiment_ids")
     for dataset in ask.datasets:
         checks.required(dataset_name=dataset.dataset_name)
     query = Query(filter=ask.filter, limit=ask.max_results or 50, page_token=ask.page_token)

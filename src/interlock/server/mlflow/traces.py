@@ -240,6 +240,7 @@ def find(adapter: Adapter, experiments: Sequence[str], query: Query) -> tuple[li
     """
     if not 0 < query.limit <= MOST:
         raise invalid(f"Invalid value {query.limit} for parameter 'max_results': it must be between 1 and {MOST}.")
+    checks.many(experiments, "experiment_ids")
     page = search_traces(adapter.database, experiments, query)
     return Traces(adapter.store).some([row["id"] for row in page.rows]), page.next_token
 

@@ -21,7 +21,7 @@ from interlock.registry.pins import read as read_pins
 from interlock.registry.records import LABELS
 from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import ROOT, Adapter, present, tag_list
-from interlock.server.mlflow.artifacts import find_owner
+from interlock.server.mlflow.artifacts import Owner, all_files, find_owner
 from interlock.server.mlflow.experiments import Tag
 from interlock.server.mlflow.routing import route
 from interlock.server.mlflow.wire import invalid, number
@@ -92,6 +92,8 @@ def create(adapter: Adapter, ask: Create) -> dict[str, Any]:
     adapter.registry.models.get(adapter.database, ask.name)
     # A prompt has no files: its text is a tag, and its source the word 'dummy-source'.
     prompt = "/" not in ask.source and any(tag.key == PROMPT_TAG for tag in ask.tags)
+    for tag in ask.tags:
+        checks.key(tag.key, "Tag")
     bundle, run, origin = ("", "", "") if prompt else resolve(adapter, ask.source)
     if ask.run_id:
         run_row(adapter.database, ask.run_id)
@@ -205,6 +207,8 @@ def resolve(adapter: Adapter, source: str) -> tuple[str, str, str]:
         owner = find_owner(adapter, unquote(_HOST.sub("", source.partition(":")[2])))
         if owner.kind == "run":
             return _run_files(adapter, owner.id, owner.path, source)
+        if owner.kind == "version":
+            return _part(adapter, owner, source), "", ""
         return _pinned(adapter, owner.id, owner.path, source), "", owner.id if owner.kind == "logged_model" else ""
     if len(scheme) <= 1 or scheme == "file" or "/" in scheme or "\\" in scheme:  # one letter is a drive
         raise invalid(
@@ -232,8 +236,20 @@ def _pinned(adapter: Adapter, owner: str, path: str, source: str) -> str:
     files = adapter.tracker.artifacts.all(owner, path)
     below = f"{path}/" if path else ""
     if not files:
-        return put_entries(adapter.store.objects, [])
+        raise NotFound(f"There are no files at {source!r}.", about="artifact", hint="Log the model first.")
     entries = [Entry(file.name.removeprefix(below) or source, file.size_bytes, file.digest) for file in files]
+    return put_entries(adapter.store.objects, entries)
+
+
+def _part(adapter: Adapter, owner: Owner, source: str) -> str:
+    """Return the digest of the manifest of another version's files, or of those below a path of it."""
+    if not owner.path:
+        return owner.id
+    below = f"{owner.path}/"
+    files = [file for file in all_files(adapter, owner) if file.name.startswith(below)]
+    if not files:
+        raise NotFound(f"There are no files at {source!r}.", about="artifact")
+    entries = [Entry(file.name.removeprefix(below), file.size_bytes, file.digest) for file in files]
     return put_entries(adapter.store.objects, entries)
 
 
