@@ -14,6 +14,7 @@ from interlock.bridges.webhooks.sealing import seal
 from interlock.core.events import KINDS
 from interlock.core.ids import new_id
 from interlock.core.plugins import GROUPS
+from interlock.registry.openssf import workspace_key
 from interlock.sdk.recording.spool import Spool
 from interlock.store import create_store
 from interlock.store.holder import ServerLock
@@ -67,6 +68,7 @@ def test_the_folder_is_laid_out_as_it_says(tmp_path: Path) -> None:
     lock = ServerLock(store.root, store.clock.now())
     seal(store, "1", "secret")
     secret_key(store.root / "keys" / "urls.key")
+    workspace_key(store.root / "keys")
     with Sender(store, Reach())._locked():
         pass
     Parts(store.uploads.root, store.objects).begin(Plan("run:1/a", 1, 1))

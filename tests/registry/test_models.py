@@ -213,9 +213,7 @@ def test_no_reference_ever_means_another_version(tmp_path_factory, actions) -> N
 
 
 def test_gates_cannot_be_renamed_away_or_into(store: Store) -> None:
-    """Neither a model that leaves its gates by a new name, nor one that takes a gated name, has an unapproved champion."""
-    from interlock.registry.catalogue import Catalogue
-
+    """Neither a model that leaves its gates by a new name nor one that takes a gated name has a champion unapproved."""
     catalogue = Catalogue(store)
 
     def made(name: str) -> None:

@@ -1,12 +1,13 @@
 """What a step says about its run: `log_param`, `log_metric`, `log_artifact`.
 
 Whatever a step logs is kept beside its result, and logged again when the result is taken from the cache. Outside of
-a run these do nothing, so a step stays a plain function.
+steps it goes to the run that `interlock.run` began; outside of runs one line warns, and a step stays a plain function.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from contextvars import ContextVar
 from pathlib import Path
@@ -16,7 +17,7 @@ from interlock.core.errors import Invalid
 from interlock.core.refs import is_safe_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 Scalar = str | int | float | bool
 Said = tuple[Any, ...]
@@ -88,6 +89,9 @@ def deliver(recorder: Recorder, events: Iterable[Said]) -> None:
             recorder.artifact(rest[0], rest[1])
 
 
+listeners: list[Callable[..., bool]] = []
+"""Asked in turn to take what is said outside of steps, until one returns true: see `Scope.say` for what they get."""
+_warned: list[str] = []
 _scope: ContextVar[Scope | None] = ContextVar("interlock_scope", default=None)
 
 
@@ -155,6 +159,10 @@ def _say(*event: Any) -> None:
     scope = _scope.get()
     if scope is not None:
         scope.say(*event)
+    elif not any(take(*event) for take in listeners) and not _warned:
+        _warned.append(event[1])
+        with contextlib.suppress(Exception):  # a closed stderr is no reason to fail
+            sys.stderr.write(f"interlock: {event[0]} {event[1]!r} is recorded nowhere: no run goes on here.\n")
 
 
 def _named(name: Any, about: str) -> str:

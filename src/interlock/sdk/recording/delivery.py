@@ -18,7 +18,7 @@ from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.sdk.recording import entries
 from interlock.sdk.recording.entries import Ended, Filed, Points, Published, Resumed, Said, Started
 from interlock.sdk.recording.points import segments
-from interlock.sdk.recording.spool import staged_of
+from interlock.sdk.recording.spool import staged_of, staged_path
 from interlock.track.records import Delivery, Start, Status
 
 if TYPE_CHECKING:
@@ -64,7 +64,11 @@ class Courier:
         Raises:
             Unavailable: the server cannot be reached; try the whole batch again.
             Error: the server is not well; as above.
+            Corrupt: the batch names what is no staged file; nothing of it was sent.
         """
+        for entry in batch.entries:
+            for name in staged_of(entry):
+                self._staged(name)
         before = len(self.refusals)
         try:
             self._carry_all(batch)
@@ -164,7 +168,7 @@ class Courier:
 
     def _staged(self, name: str) -> Any:
         """Return a path, which stands for a stored file until the workspace sends it."""
-        return self._folder / "files" / name
+        return staged_path(self._folder, name)
 
 
 def _start(entry: Started, writer: str) -> Start:

@@ -13,9 +13,10 @@ import msgspec
 from interlock.core.errors import Error, NotFound, Unavailable
 from interlock.core.refs import check_name, parse
 from interlock.sdk.places import find
-from interlock.sdk.recording import console, live, surroundings
+from interlock.sdk.recording import console, live, spoken, surroundings
 from interlock.sdk.recording.entries import Filed, Resumed, Started
 from interlock.sdk.recording.machine import Machine
+from interlock.sdk.recording.outbox import warn
 from interlock.sdk.recording.recorder import Recorder
 from interlock.sdk.recording.syncing import waiting
 from interlock.sdk.workspace import Workspace
@@ -92,6 +93,7 @@ class Opening:
         self.recorder = _joined(location, run)
         run.push(self._first)
         self._token: Any = live.begin(run)
+        spoken.hear()
         self._console = plan.console and not self._parent
         self._machine: Machine | None = None
         self._sampled = time.monotonic()
@@ -137,15 +139,22 @@ class Opening:
         facts: dict[str, Any] = {"name": plan.name, "tags": dict(plan.tags)}
         files: dict[str, bytes] = {}
         if not self._parent:
-            seen = surroundings.look(self._script, list(plan.command) or _words(self._script))
-            facts |= {"tags": {**seen.tags, **plan.tags}, "code": seen.code, "environment": seen.environment}
-            files = seen.files
+            try:
+                seen = surroundings.look(self._script, list(plan.command) or _words(self._script))
+                facts |= {"tags": {**seen.tags, **plan.tags}, "code": seen.code, "environment": seen.environment}
+                files = seen.files
+            except Exception as error:  # noqa: BLE001 - the border: a run begins whatever is around it
+                warn(f"{run.id}: what the run started in could not be recorded: {error!r}")
         started = Started(run.id, self._experiment, parent=self._parent, at=self._began // 1000, **facts)
         self._started = started
         said: list[entries.Any] = [started]
         for path, content in files.items():
-            place = self.recorder.stage()
-            place.write_bytes(content)
+            try:
+                place = self.recorder.stage()
+                place.write_bytes(content)
+            except OSError as error:  # the disk is full, say: the run begins all the same
+                warn(f"{run.id}: {path} could not be kept: {error}")
+                break
             said.append(Filed(run.id, path, place.name))
         return said
 

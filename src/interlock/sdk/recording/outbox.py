@@ -54,6 +54,7 @@ class Outbox:
         self._tried = 0  # batches that were there when an attempt failed
         self._closing = False
         self._warned = False
+        self._loose = False  # something is on disk that belongs to no batch yet
         self._workspace: Workspace | None = None
         self._thread = threading.Thread(target=self._serve, name="interlock-outbox", daemon=True)
         self._thread.start()
@@ -75,6 +76,7 @@ class Outbox:
             OSError: they are not on disk.
         """
         self.spool.append(said, cut=cut)
+        self._loose = not cut
         if cut:
             with self._changed:
                 self._written = self.spool.cut
@@ -92,13 +94,19 @@ class Outbox:
                 self._changed.wait(left)
         return True
 
-    def close(self, timeout_s: float) -> bool:
-        """Deliver what is left if the server takes it; return whether it has everything. What is left stays on disk."""
+    def close(self, timeout_s: float, *, whole: bool = True) -> bool:
+        """Deliver what is left if the server takes it; return whether it has everything. What is left stays on disk.
+
+        Args:
+            timeout_s: how long to wait at most.
+            whole: False when something could not be put: then the spool stays, by which others see that runs broke off.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         self._thread.join(timeout_s)
-        if self._delivered == self._written and not self._thread.is_alive():
+        done = self._delivered == self._written and not self._loose and not self._thread.is_alive()
+        if done and whole:
             self.spool.forget()
             return True
         self.spool.let_go()

@@ -66,6 +66,7 @@ class Recorder:
         self._uncut = 0
         self._adopted = False
         self._held: list[entries.Any] = []
+        self._flushed: list[threading.Event] = []  # who waits until `_held` is on disk
         self._warned = False
         self._ticks: list[Callable[[], None]] = []
         self._wake = threading.Event()
@@ -118,9 +119,24 @@ class Recorder:
         self._stop = True
         self._wake.set()
         self._thread.join(timeout_s)
-        done = outbox.close(timeout_s)
+        lost = self._unwritten()
+        done = outbox.close(timeout_s, whole=not lost)
         self._outbox = None
-        return done
+        if lost:
+            warn(f"{self.location}: {lost} could not be written to disk, and are lost.")
+        return done and not lost
+
+    def _unwritten(self) -> str:
+        """Return how much of what was said is not on disk, in words; "" for nothing."""
+        loose = [item for item in self.buffer.copy() if not isinstance(item, threading.Event)]
+        held = list(self._held)
+        points = self._gathered.count + sum(len(item[3]) for item in loose if type(item) is tuple)
+        points += sum(len(c[2]) // 8 for entry in held if isinstance(entry, Points) for c in entry.columns.values())
+        others = sum(not isinstance(entry, Points) for entry in held)
+        others += sum(type(item) is not tuple for item in loose)
+        if not points and not others and not self._thread.is_alive():
+            return ""
+        return f"{points} points and {others} other things that your runs logged"
 
     def disown(self) -> None:
         """Forget in a forked child what belongs to the parent, which sends it.
@@ -132,7 +148,7 @@ class Recorder:
         if outbox is not None:
             outbox.disown()
         self._gathered.take()
-        self._held, self._ticks, self._stop = [], [], False
+        self._held, self._flushed, self._ticks, self._stop = [], [], [], False
         self._wake = threading.Event()
         self.pid = os.getpid()
         for speaker in self._speakers:
@@ -192,6 +208,7 @@ class Recorder:
                 warn(f"{self.location} refused of an earlier run: {refused}")
 
     def _serve(self) -> None:
+        last = 2  # when it ends: once more after what never can be written was left out
         while True:
             stop = self._stop
             for tick in self._ticks:
@@ -203,6 +220,9 @@ class Recorder:
                 self._warned = False
             except Exception as error:  # noqa: BLE001 - the border of the thread, on which everything else hangs
                 self._trouble(error)
+                last -= stop
+                if stop and last:
+                    continue
             if stop:
                 return
             self._wake.wait(LOOK_S)
@@ -223,8 +243,6 @@ class Recorder:
         outbox = self._outbox
         if outbox is None:
             return False
-        flushed: list[threading.Event] = []
-        cut = stop
         buffer = self.buffer
         self._brake()
         for _ in range(min(len(buffer), _MUCH)):
@@ -232,7 +250,7 @@ class Recorder:
             if type(item) is tuple:
                 self._point(item)
             elif isinstance(item, threading.Event):
-                flushed.append(item)
+                self._flushed.append(item)
             else:
                 said = self._entries(item)
                 if any(isinstance(entry, Ended) for entry in said):
@@ -240,14 +258,15 @@ class Recorder:
                 self._held += said
         self._uncut += self._gathered.count + sum(len(e.log) for e in self._held if isinstance(e, Said)) // _POINT_BYTES
         self._held += self._gathered.take()
-        cut = cut or bool(flushed) or self._is_time()
+        cut = stop or bool(self._flushed) or self._is_time()
         if self._held or (cut and self._uncut_since):
             outbox.put(self._held, cut=cut)
             self._uncut_since = 0.0 if cut else self._uncut_since or time.monotonic()
             self._uncut = 0 if cut else self._uncut
             self._held = []
-        for event in flushed:
+        for event in self._flushed:
             event.set()
+        self._flushed.clear()
         return len(buffer) > _MUCH or (stop and bool(buffer))
 
     def _is_time(self) -> bool:

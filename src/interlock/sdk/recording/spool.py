@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from interlock.core.errors import Corrupt
-from interlock.core.ids import new_id
+from interlock.core.ids import is_ulid, new_id
 from interlock.sdk.places import FOLDER, is_address
 from interlock.sdk.recording import entries
 from interlock.sdk.recording.entries import Block, Ended, Resumed, Started, decode, encode
@@ -81,6 +82,7 @@ class Spool:
         self._open: dict[str, None] = {}
         (self.folder / _FILES).mkdir(mode=0o700, parents=True)
         self._log: BlockWriter | None = None
+        self._broken: BlockWriter | None = None  # it keeps the lock until another file has one
         self._roll()
 
     def append(self, said: list[entries.Any], *, cut: bool) -> None:
@@ -101,13 +103,14 @@ class Spool:
             self._log = None
             with contextlib.suppress(OSError):
                 os.truncate(log.path, log.size)  # what may have got there is said again, in another file
-            log.abandon()
+            self._broken = log
             raise
         self.cut += cut
         self._remember(said)
         if cut and log.size > _ROTATE:
-            self._roll()
-            log.seal()
+            with contextlib.suppress(OSError):  # the entries are on disk; without room for a new file, this one goes on
+                self._roll()
+                log.seal()
 
     def stage(self) -> Path:
         """Return a new path for the bytes of a file, which an entry may then name by its last part."""
@@ -115,9 +118,10 @@ class Spool:
 
     def let_go(self) -> None:
         """Close the files as they are: others may deliver what is left."""
-        if self._log is not None:
-            self._log.abandon()
-            self._log = None
+        for log in (self._log, self._broken):
+            if log is not None:
+                log.abandon()
+        self._log = self._broken = None
 
     def forget(self) -> None:
         """Remove the spool, of which the server has everything."""
@@ -128,17 +132,25 @@ class Spool:
 
     def disown(self) -> None:
         """Close the files in a child process, in which they are copies: the parent keeps its locks."""
-        if self._log is not None and self._log._handle >= 0:  # noqa: SLF001 - `abandon` would unlock the parent's file
-            os.close(self._log._handle)  # noqa: SLF001
-            self._log._handle = -1  # noqa: SLF001
-        self._log = None
+        for log in (self._log, self._broken):
+            if log is not None and log._handle >= 0:  # noqa: SLF001 - `abandon` would unlock the parent's file
+                os.close(log._handle)  # noqa: SLF001
+                log._handle = -1  # noqa: SLF001
+        self._log = self._broken = None
 
     def _roll(self) -> BlockWriter:
         """Begin the next file; the one before is sealed after it, so that one lock is held always."""
         log = BlockWriter(self.folder)
         first = Block(time.time_ns() // 1000, location=self._location, open=tuple(self._open))
-        log.append(encode(first))
-        self._log = log
+        try:
+            log.append(encode(first))
+        except OSError:
+            log.path.unlink(missing_ok=True)
+            log.abandon()
+            raise
+        broken, self._log, self._broken = self._broken, log, None
+        if broken is not None:
+            broken.abandon()
         return log
 
     def _remember(self, said: list[entries.Any]) -> None:
@@ -226,13 +238,17 @@ class SpoolReader:
         return runs, at
 
     def mark(self, batch: Batch) -> None:
-        """Remember that the server has a batch, and remove what only it needed."""
+        """Remember that the server has a batch, and remove what only it needed.
+
+        Raises:
+            Corrupt: the batch names what is no staged file; then nothing is changed.
+        """
+        files = [staged_path(self.folder, name) for entry in batch.entries for name in staged_of(entry)]
         part = self.folder / f"{_DONE}.new"
         part.write_bytes(msgspec.msgpack.encode(batch.next))
         part.replace(self.folder / _DONE)
-        for entry in batch.entries:
-            for staged in staged_of(entry):
-                (self.folder / _FILES / staged).unlink(missing_ok=True)
+        for path in files:
+            path.unlink(missing_ok=True)
         for path in self.logs:
             if path.name < batch.next.file:
                 path.unlink(missing_ok=True)
@@ -256,6 +272,31 @@ def staged_of(entry: entries.Any) -> list[str]:
     if hasattr(entry, "staged"):
         return [entry.staged]
     return list(getattr(entry, "files", {}).values())
+
+
+def staged_path(folder: Path, name: str) -> Path:
+    """Return where a staged file of a writer lies; it may be gone already.
+
+    Entries are read from disk, so a name in them may be anybody's: only what `Spool.stage` makes is followed.
+
+    Raises:
+        Corrupt: the name is not of `Spool.stage`, or a link or something else lies there than a plain file.
+    """
+    path = folder / _FILES / name if is_ulid(name) else None
+    if path is None or path.parent.is_symlink() or not _is_plain(path):
+        raise Corrupt(
+            f"{folder} names {name!r}, which is no file of this outbox.",
+            about="spool",
+            hint="Nothing of it was read or sent. Look who wrote there, then remove the folder.",
+        )
+    return path
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def _decoded(payload: bytes, path: Path) -> Block:

@@ -49,7 +49,7 @@ def waiting(location: str) -> list[tuple[Path, str]]:
     found = []
     root = outbox_of(location)
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
-        if folder.is_dir() and folder.name != "refused":
+        if folder.is_dir() and not folder.is_symlink() and folder.name != "refused":
             with contextlib.suppress(OSError, Corrupt):
                 found.append((folder, SpoolReader(folder).location()))
     return found
