@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interlock.bridges.mlflow import flat_yaml
 from interlock.bridges.mlflow.flat_yaml import read_flat
 from interlock.core.errors import Error, Invalid
 
@@ -47,3 +48,31 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except Error:
         return
     assert all(isinstance(value, str) for value in found.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("'it''s\n\n  two'", "it's\ntwo"),
+        ('"a \\"b\\"\n  c"', 'a "b" c'),
+        ('"a\\\\"', "a\\"),
+        ("it's plain", "it's plain"),
+    ],
+)
+def test_quotes_end_where_they_end(text: str, value: str) -> None:
+    assert read_flat(f"name: {text}\nafter: x\n") == {"name": value, "after": "x"}
+
+
+def test_each_line_of_a_long_value_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = 0
+    turns = flat_yaml._turns
+
+    def counted(quote: str, line: str) -> bool:
+        nonlocal looked
+        looked += len(line)
+        return turns(quote, line)
+
+    monkeypatch.setattr(flat_yaml, "_turns", counted)
+    text = "name: 'a\n" + "  b\n" * 20_000 + "  c'\n"
+    assert len(read_flat(text)["name"]) == 40_003
+    assert looked <= len(text)

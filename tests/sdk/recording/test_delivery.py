@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from interlock.core.errors import Unavailable
+from interlock.core.errors import Corrupt, Unavailable
 from interlock.core.ids import new_id
 from interlock.sdk.recording import delivery
 from interlock.sdk.recording.delivery import WRITER, Courier
-from interlock.sdk.recording.entries import Ended, Filed, Points, Resumed, Said, Started, decode
-from interlock.sdk.recording.spool import Batch, Place, Spool
+from interlock.sdk.recording.entries import Ended, Filed, Points, Published, Resumed, Said, Started, decode
+from interlock.sdk.recording.spool import Batch, Place, Spool, SpoolReader
 from interlock.sdk.recording.syncing import sync, waiting
+
+STAGED = "01M81GD8882EYGPPAS08YGWZVE"
 
 
 def points(run: str, *steps: int) -> Points:
@@ -34,12 +36,12 @@ def batch(*entries, number: int = 1) -> Batch:
 
 def test_a_batch_that_comes_twice_counts_once(workspace, courier: Courier) -> None:
     run = new_id()
-    (courier._folder / "files/f").write_bytes(b"file")
+    (courier._folder / "files" / STAGED).write_bytes(b"file")
     whole = batch(
         Started(run, "exp", name="n", tags={"a": "b"}),
         points(run, 1, 2),
         Said(run, params={"p": "1"}, log="line\n"),
-        Filed(run, "f.txt", "f"),
+        Filed(run, "f.txt", STAGED),
         points(run, 3),
         Ended(run, "finished", at=10**15),
     )
@@ -75,14 +77,14 @@ def test_a_batch_that_broke_off_is_carried_again_whole(workspace, courier: Couri
 
 def test_what_is_refused_is_kept_and_the_rest_goes_on(workspace, courier: Courier) -> None:
     run = new_id()
-    (courier._folder / "files/f").write_bytes(b"file")
+    (courier._folder / "files" / STAGED).write_bytes(b"file")
     courier.carry(batch(Started(run, "exp", params={"lr": "1"})))
     courier.carry(
         batch(
             Said(run, params={"lr": "2"}, tags={"t": "v"}, log="said\n"),
             points(run, 7),
-            Filed(run, "../up", "f"),
-            Filed(run, "ok.txt", "f"),
+            Filed(run, "../up", STAGED),
+            Filed(run, "ok.txt", STAGED),
             number=2,
         )
     )
@@ -94,7 +96,7 @@ def test_what_is_refused_is_kept_and_the_rest_goes_on(workspace, courier: Courie
     assert [refusal.what for refusal in courier.refusals] == ["delivery", "filed"]
     (kept,) = (courier._folder.parent / "refused").iterdir()
     assert decode((kept / "entries.msgpack").read_bytes()).entries[0].params == {"lr": "2"}
-    assert (kept / "f").read_bytes() == b"file"
+    assert (kept / STAGED).read_bytes() == b"file"
     assert "'2' cannot replace it" in (kept / "why.txt").read_text()
 
 
@@ -142,3 +144,44 @@ def test_a_damaged_spool_is_told_and_left(workspace) -> None:
     (found,) = sync(workspace)
     assert "damaged" in found.refused[0]
     assert path.exists()
+
+
+NAMES = ["../../../secret", "{secret}", "..", ".", "", "../" + STAGED, STAGED + "/../../secret", STAGED.lower()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("published", [False, True])
+def test_a_crafted_spool_reads_and_removes_nothing_of_others(workspace, tmp_path: Path, name, published) -> None:
+    spool, run = Spool(workspace.location), new_id()
+    secret = spool.folder.parents[1] / "secret"
+    secret.write_text("key")
+    name = name.format(secret=secret)
+    crafted = Published(run, "m", {"a": name}) if published else Filed(run, "a", name)
+    spool.append([Started(run, "exp"), crafted, Filed(run, "../up", name)], cut=True)
+    spool.let_go()
+    (told,) = sync(workspace)
+    assert (told.batches, "no file of this outbox" in told.refused[0]) == (0, True)
+    assert secret.read_text() == "key"
+    assert workspace.track.runs() == [] or run not in str(workspace.track.runs())
+    assert not (spool.folder.parent / "refused").exists()
+    (whole,) = SpoolReader(spool.folder).batches(ended=True)
+    with pytest.raises(Corrupt):
+        SpoolReader(spool.folder).mark(whole)
+    assert secret.exists()
+    assert SpoolReader(spool.folder).place() is None
+
+
+def test_links_in_an_outbox_are_not_followed(workspace, courier: Courier, tmp_path: Path) -> None:
+    run, target = new_id(), tmp_path / "secret"
+    target.write_text("key")
+    (courier._folder / "files" / STAGED).symlink_to(target)
+    with pytest.raises(Corrupt):
+        courier.carry(batch(Started(run, "exp"), Filed(run, "a", STAGED)))
+    elsewhere = tmp_path / "elsewhere"
+    (courier._folder / "files").rename(elsewhere)
+    (elsewhere / STAGED).unlink()
+    (elsewhere / STAGED).write_text("key")
+    (courier._folder / "files").symlink_to(elsewhere)
+    with pytest.raises(Corrupt):
+        SpoolReader(courier._folder).mark(batch(Filed(run, "a", STAGED)))
+    assert (elsewhere / STAGED).exists()

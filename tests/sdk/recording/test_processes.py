@@ -316,3 +316,66 @@ def test_a_run_that_was_recorded_away_goes_on_away_and_arrives_in_order(start, s
     with Workspace.open(server.address) as remote:
         assert [result.refused for result in sync(remote)] == [(), ()]
     assert run_of(workspace, ident, points=2500) == "finished: "
+
+
+FULL = """
+    import interlock, resource, threading
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    run = interlock.run("exp", machine=False, console=False).start()
+    print("id", run.id)
+    run.metrics(loss=0.5)
+    assert run.flush()
+    recorder = run._opening.recorder
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    for step in range(1, 8):
+        run.metrics(loss=float(step), step=step)
+    assert not run.flush(1.0)
+    {then}
+"""
+
+
+def test_a_full_disk_is_told_and_what_was_written_is_kept(start, workspace) -> None:
+    script = start(FULL.format(then="run.params(a=1); run.finish(timeout_s=5.0); print('ended')"))
+    ident = script.says("id")
+    script.says("ended")
+    code, err = script.ends()
+    assert code == 0
+    assert "7 points and 3 other things that your runs logged could not be written to disk" in err
+    sync(workspace)
+    assert run_of(workspace, ident, points=1) == "killed: its process ended without a word"
+
+
+def test_what_waits_for_a_full_disk_goes_on_when_there_is_room(start, workspace) -> None:
+    then = """
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert run.flush()
+    assert recorder._flushed == []
+    run.finish()
+    print("ended")
+    """
+    script = start(FULL.format(then=then))
+    ident = script.says("id")
+    script.says("ended")
+    assert "lost" not in script.ends()[1]
+    assert run_of(workspace, ident, points=8) == "finished: "
+
+
+def test_a_run_that_begins_on_a_full_disk_is_recorded_when_there_is_room(start, workspace) -> None:
+    script = start(
+        """
+        import interlock, resource
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        with interlock.run("outer", machine=False, console=False) as outer:
+            assert outer.flush()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+            run = interlock.run("exp", machine=False, console=False).start()
+            run.metrics(loss=0.5)
+            assert not run.flush(0.5)
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            print("id", run.id)
+            run.finish()
+        """
+    )
+    ident = script.says("id")
+    assert script.ends()[0] == 0
+    assert run_of(workspace, ident, points=1) == "finished: "

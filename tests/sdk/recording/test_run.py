@@ -14,6 +14,11 @@ import pytest
 import interlock
 from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.pictures import sparkline
+from interlock.sdk.recording import surroundings
+from interlock.sdk.recording.entries import Said
+from interlock.sdk.recording.outbox import Outbox
+from interlock.sdk.recording.recorder import Recorder
+from interlock.sdk.recording.spool import SpoolReader
 from interlock.store.manifests import read_manifest
 from interlock.track.environment import Environment
 
@@ -256,3 +261,27 @@ def test_much_text_arrives_whole(workspace) -> None:
     with quiet() as run:
         run.log("\n".join(["y" * 1000] * 9000))
     assert len(workspace.track.logs(run.id).splitlines()) == 9000
+
+
+def test_a_run_begins_although_what_is_around_it_cannot_be_kept(workspace, monkeypatch, capfd) -> None:
+    def full(self) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Recorder, "stage", full)
+    with quiet() as run:
+        run.metrics(x=1.0)
+    assert "could not be kept: [Errno 28]" in capfd.readouterr().err
+    assert workspace.track.run(run.id).status == "finished"
+    monkeypatch.setattr(surroundings, "look", full)
+    with quiet() as run:
+        run.metrics(x=1.0)
+    assert workspace.track.run(run.id).metrics == {"x": 1.0}
+
+
+def test_what_is_on_disk_but_in_no_batch_is_not_forgotten(project, workspace) -> None:
+    outbox = Outbox(str(project))
+    outbox.put([Said("r", log="cut\n")], cut=True)
+    assert outbox.settle(10)
+    outbox.put([Said("r", log="loose\n")], cut=False)
+    assert not outbox.close(10)
+    assert [batch.entries for batch in SpoolReader(outbox.folder).batches(ended=True)] == [[Said("r", log="loose\n")]]

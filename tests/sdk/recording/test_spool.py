@@ -143,3 +143,30 @@ def test_what_is_meant_for_an_address_waits_in_the_user_s_state_folder(monkeypat
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert outbox_of("http://127.0.0.1:1") == tmp_path / "interlock/outbox"
     assert outbox_of(str(tmp_path)) == tmp_path / ".interlock/outbox"
+
+
+def test_while_the_disk_is_full_the_writer_keeps_its_lock_and_leaves_no_files(spool: Spool, monkeypatch) -> None:
+    say(spool, "a")
+    (path,) = SpoolReader(spool.folder).logs
+    monkeypatch.setattr(blocklog, "_sync_data", _full)
+    handles = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        with pytest.raises(OSError, match="No space"):
+            say(spool, "b")
+    assert SpoolReader(spool.folder).logs == [path]
+    assert len(list(Path("/proc/self/fd").iterdir())) == handles
+    assert not blocklog.settle(path), "nobody may take it for a dead writer's"
+    monkeypatch.undo()
+    say(spool, "b")
+    assert words(SpoolReader(spool.folder)) == [(1, ["a"]), (2, ["b"])]
+    assert blocklog.settle(path)
+
+
+def test_a_file_that_cannot_follow_costs_nothing_of_what_is_on_disk(spool: Spool, monkeypatch) -> None:
+    monkeypatch.setattr(module, "_ROTATE", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "BlockWriter", lambda folder: _full(0))
+        say(spool, "a")
+        say(spool, "b")
+    say(spool, "c")
+    assert words(SpoolReader(spool.folder)) == [(1, ["a"]), (2, ["b"]), (3, ["c"])]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, BinaryIO
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import apsw
+import msgspec
 
+from interlock.bridges.mlflow.careful import checked, each
 from interlock.bridges.mlflow.records import (
     DELETED,
     Point,
@@ -20,11 +23,13 @@ from interlock.bridges.mlflow.records import (
 from interlock.core.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from interlock.bridges.mlflow.places import LocalPlaces
 
+_Found = TypeVar("_Found")
+_NEEDED = frozenset({"experiments", "runs", "metrics", "params", "tags"})
 _STATUS = {0: "UNSPECIFIED", 1: "LOGGED_MODEL_PENDING", 2: "LOGGED_MODEL_READY", 3: "LOGGED_MODEL_UPLOAD_FAILED"}
 
 
@@ -35,6 +40,9 @@ class DatabaseSource:
         path: the file.
         places: reads its artifacts.
 
+    Attributes:
+        left: what could not be read, and why; the rest is yielded.
+
     Raises:
         NotFound: there is no such file.
         Invalid: it holds no MLflow store.
@@ -43,50 +51,35 @@ class DatabaseSource:
     def __init__(self, path: Path, places: LocalPlaces) -> None:
         if not path.is_file():
             raise NotFound(f"There is no file {str(path)!r}.", about="file")
-        self._places = places
+        self._places, self.left = places, places.left
         try:
             self._database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-            names = {row[0] for row in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            self._database.execute("PRAGMA trusted_schema = OFF")
+            rows = self._database.execute("PRAGMA main.table_list")
+            names = {name for _, name, kind, *_ in rows if kind == "table"}  # a view may never come to its end
         except apsw.Error as error:
             raise Invalid(f"{path.name} is no SQLite database: {error}.", about="import") from None
-        if not {"experiments", "runs", "metrics"} <= names:
+        if not names >= _NEEDED:
             raise Invalid(f"{path.name} holds no MLflow store.", about="import", hint="Its tables are others.")
         self._tables = names
 
     def experiments(self) -> Iterator[TheirExperiment]:
         """Yield all experiments."""
-        tags = self._pairs("experiment_tags", "experiment_id", "key", "value")
-        for row in self._all("SELECT experiment_id, name, lifecycle_stage FROM experiments ORDER BY experiment_id"):
-            ident = str(row["experiment_id"])
-            yield TheirExperiment(ident, row["name"], row["lifecycle_stage"], tags.get(ident, {}))
+        return self._each("experiments", self._experiment, "1 ORDER BY experiment_id")
 
     def runs(self, experiment: str) -> Iterator[TheirRun]:
         """Yield the runs of an experiment."""
-        inputs, outputs = self._inputs(experiment), self._outputs(experiment)
-        query = "SELECT * FROM runs WHERE experiment_id = ? ORDER BY start_time, run_uuid"
-        for row in list(self._all(query, (experiment,))):
-            ident = row["run_uuid"]
-            yield TheirRun(
-                id=ident,
-                experiment=experiment,
-                name=row["name"] or "",
-                user=row["user_id"] or "",
-                status=row["status"] or "RUNNING",
-                lifecycle=row["lifecycle_stage"] or "active",
-                started_ms=row["start_time"] or 0,
-                ended_ms=row["end_time"],
-                artifacts=row["artifact_uri"] or "",
-                params=self._own("params", "run_uuid", ident),
-                tags=self._own("tags", "run_uuid", ident),
-                inputs=tuple(inputs.get(ident, ())),
-                outputs=tuple(outputs.get(ident, ())),
-            )
+        return self._each(
+            "runs", partial(self._run, experiment), "experiment_id = ? ORDER BY start_time, run_uuid", experiment
+        )
 
     def metrics(self, run: TheirRun) -> Iterator[tuple[str, list[Point]]]:
         """Yield the metrics of a run with all their points."""
         query = "SELECT key, step, timestamp, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY key"
         held, points = "", list[Point]()
         for row in self._all(query, (run.id,)):
+            if not isinstance(row["key"], str):
+                raise Invalid(f"A metric of run {run.id} has a name that is no text.", about="import")
             if row["key"] != held:
                 if points:
                     yield held, points
@@ -98,40 +91,11 @@ class DatabaseSource:
 
     def logged_models(self, experiment: str) -> Iterator[TheirLoggedModel]:
         """Yield the logged models of an experiment; stores of MLflow 2 have none."""
-        if "logged_models" not in self._tables:
-            return
-        for row in list(self._all("SELECT * FROM logged_models WHERE experiment_id = ?", (experiment,))):
-            ident = row["model_id"]
-            params = self._all(
-                "SELECT param_key AS key, param_value AS value FROM logged_model_params WHERE model_id = ?", (ident,)
-            )
-            tags = self._all(
-                "SELECT tag_key AS key, tag_value AS value FROM logged_model_tags WHERE model_id = ?", (ident,)
-            )
-            yield TheirLoggedModel(
-                id=ident,
-                experiment=experiment,
-                name=row["name"],
-                type=row["model_type"] or "",
-                run=row["source_run_id"] or "",
-                status=_STATUS.get(row["status"], "UNSPECIFIED"),
-                lifecycle=row["lifecycle_stage"],
-                artifacts=row["artifact_location"],
-                params={pair["key"]: pair["value"] for pair in params},
-                tags={pair["key"]: pair["value"] for pair in tags},
-            )
+        return self._each("logged_models", partial(self._logged_model, experiment), "experiment_id = ?", experiment)
 
     def models(self) -> Iterator[tuple[TheirModel, list[TheirVersion]]]:
         """Yield the registered models with their versions."""
-        if "registered_models" not in self._tables:
-            return
-        aliased = "registered_model_aliases" in self._tables
-        for row in list(self._all("SELECT * FROM registered_models ORDER BY creation_time, name")):
-            name = row["name"]
-            query = "SELECT alias, version FROM registered_model_aliases WHERE name = ?"
-            aliases = {found["alias"]: found["version"] for found in self._all(query, (name,))} if aliased else {}
-            tags = self._own("registered_model_tags", "name", name)
-            yield TheirModel(name, row["description"] or "", tags, aliases), list(self._versions(name))
+        return self._each("registered_models", self._model, "1 ORDER BY creation_time, name")
 
     def files(self, place: str) -> Iterator[tuple[str, BinaryIO]]:
         """Yield the files below a place."""
@@ -141,73 +105,120 @@ class DatabaseSource:
         """Close the file."""
         self._database.close()
 
-    def _versions(self, model: str) -> Iterator[TheirVersion]:
-        for row in list(self._all("SELECT * FROM model_versions WHERE name = ? ORDER BY version", (model,))):
-            if row["current_stage"] == DELETED:
-                continue
-            query = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
-            tags = {pair["key"]: pair["value"] for pair in self._all(query, (model, row["version"]))}
-            yield TheirVersion(
-                model=model,
-                version=row["version"],
-                description=row["description"] or "",
-                user=row["user_id"] or "",
-                stage=row["current_stage"] or "None",
-                source=row["source"] or "",
-                artifacts=row.get("storage_location") or row["source"] or "",
-                run=row["run_id"] or "",
-                status=row["status"] or "READY",
-                run_link=row["run_link"] or "",
-                tags=tags,
-            )
+    def _experiment(self, row: dict[str, Any]) -> TheirExperiment:
+        tags = self._own("experiment_tags", experiment_id=row["experiment_id"])
+        return checked(
+            TheirExperiment(str(row["experiment_id"]), row["name"], row["lifecycle_stage"] or "active", tags)
+        )
 
-    def _inputs(self, experiment: str) -> dict[str, list[TheirInput]]:
+    def _run(self, experiment: str, row: dict[str, Any]) -> TheirRun:
+        ident = row["run_uuid"]
+        run = TheirRun(
+            id=ident,
+            experiment=experiment,
+            name=row["name"] or "",
+            user=row["user_id"] or "",
+            status=row["status"] or "RUNNING",
+            lifecycle=row["lifecycle_stage"] or "active",
+            started_ms=row["start_time"] or 0,
+            ended_ms=row["end_time"],
+            artifacts=row["artifact_uri"] or "",
+            params=self._own("params", run_uuid=ident),
+            tags=self._own("tags", run_uuid=ident),
+            inputs=tuple(self._inputs(ident)),
+            outputs=tuple(self._outputs(ident)),
+        )
+        return checked(run)
+
+    def _logged_model(self, experiment: str, row: dict[str, Any]) -> TheirLoggedModel:
+        ident = row["model_id"]
+        model = TheirLoggedModel(
+            id=ident,
+            experiment=experiment,
+            name=row["name"],
+            type=row["model_type"] or "",
+            run=row["source_run_id"] or "",
+            status=_STATUS.get(row["status"], "UNSPECIFIED"),
+            lifecycle=row["lifecycle_stage"] or "active",
+            artifacts=row["artifact_location"] or "",
+            params=self._own("logged_model_params", "param_", model_id=ident),
+            tags=self._own("logged_model_tags", "tag_", model_id=ident),
+        )
+        return checked(model)
+
+    def _model(self, row: dict[str, Any]) -> tuple[TheirModel, list[TheirVersion]]:
+        name = row["name"]
+        query = "SELECT alias, version FROM registered_model_aliases WHERE name = ?"
+        aliased = self._all(query, (name,)) if "registered_model_aliases" in self._tables else iter(())
+        pairs = [(f"alias {found['alias']} of {name}", (found["alias"], found["version"])) for found in aliased]
+        aliases = dict(each(pairs, lambda pair: msgspec.convert(pair, tuple[str, int]), self.left))
+        tags = self._own("registered_model_tags", name=name)
+        model = checked(TheirModel(name, row["description"] or "", tags, aliases))
+        found = self._each("model_versions", partial(self._version, name), "name = ? ORDER BY version", name)
+        return model, [version for version in found if version.stage != DELETED]
+
+    def _version(self, model: str, row: dict[str, Any]) -> TheirVersion:
+        version = TheirVersion(
+            model=model,
+            version=row["version"],
+            description=row["description"] or "",
+            user=row["user_id"] or "",
+            stage=row["current_stage"] or "None",
+            source=row["source"] or "",
+            artifacts=row.get("storage_location") or row["source"] or "",
+            run=row["run_id"] or "",
+            status=row["status"] or "READY",
+            run_link=row["run_link"] or "",
+            tags=self._own("model_version_tags", name=model, version=row["version"]),
+        )
+        return checked(version)
+
+    def _inputs(self, run: str) -> Iterator[TheirInput]:
         if not {"inputs", "datasets", "input_tags"} <= self._tables:
-            return {}
-        tags: dict[str, dict[str, str]] = {}
-        for row in self._all("SELECT input_uuid, name, value FROM input_tags"):
-            tags.setdefault(row["input_uuid"], {})[row["name"]] = row["value"]
+            return
         query = (
-            "SELECT i.input_uuid, i.destination_id, d.* FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id"
-            " WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND d.experiment_id = ?"
+            "SELECT i.input_uuid, d.* FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id"
+            " WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id = ?"
         )
-        found: dict[str, list[TheirInput]] = {}
-        for row in self._all(query, (experiment,)):
-            found.setdefault(row["destination_id"], []).append(
-                TheirInput(
-                    row["name"],
-                    row["digest"],
-                    row["dataset_source_type"],
-                    row["dataset_source"],
-                    row["dataset_schema"],
-                    row["dataset_profile"],
-                    tags.get(row["input_uuid"], {}),
-                )
+        for row in list(self._all(query, (run,))):
+            found = TheirInput(
+                row["name"],
+                row["digest"],
+                row["dataset_source_type"],
+                row["dataset_source"],
+                row["dataset_schema"],
+                row["dataset_profile"],
+                {
+                    tag["name"]: tag["value"] or ""
+                    for tag in self._all(
+                        "SELECT name, value FROM input_tags WHERE input_uuid = ?", (row["input_uuid"],)
+                    )
+                },
             )
-        return found
+            yield checked(found)
 
-    def _outputs(self, experiment: str) -> dict[str, list[str]]:
-        if not {"inputs", "logged_models"} <= self._tables:
+    def _outputs(self, run: str) -> Iterator[str]:
+        if {"inputs", "logged_models"} <= self._tables:
+            query = "SELECT destination_id FROM inputs WHERE source_type = 'RUN_OUTPUT' AND source_id = ?"
+            for row in self._all(query, (run,)):
+                yield row["destination_id"]
+
+    def _own(self, table: str, prefix: str = "", **owner: Any) -> dict[str, str]:
+        """Return the names and values that a table has for an owner; none if there is no such table."""
+        if table not in self._tables:
             return {}
-        query = (
-            "SELECT i.source_id AS run, i.destination_id AS model FROM inputs i JOIN runs r ON r.run_uuid = i.source_id"
-            " WHERE i.source_type = 'RUN_OUTPUT' AND r.experiment_id = ?"
-        )
-        found: dict[str, list[str]] = {}
-        for row in self._all(query, (experiment,)):
-            found.setdefault(row["run"], []).append(row["model"])
-        return found
+        where = " AND ".join(f"{column} = ?" for column in owner)
+        query = f"SELECT {prefix}key AS k, {prefix}value AS v FROM {table} WHERE {where} ORDER BY k"  # noqa: S608 - ours
+        return {row["k"]: row["v"] or "" for row in self._all(query, tuple(owner.values()))}
 
-    def _own(self, table: str, owner: str, ident: str) -> dict[str, str]:
-        query = f"SELECT key, value FROM {table} WHERE {owner} = ? ORDER BY key"  # noqa: S608 - the tables' names are ours
-        return {row["key"]: row["value"] or "" for row in self._all(query, (ident,))}
-
-    def _pairs(self, table: str, owner: str, key: str, value: str) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = {}
-        if table in self._tables:
-            for row in self._all(f"SELECT {owner} AS o, {key} AS k, {value} AS v FROM {table}"):  # noqa: S608 - ours
-                found.setdefault(str(row["o"]), {})[row["k"]] = row["v"] or ""
-        return found
+    def _each(self, table: str, read: Callable[[dict[str, Any]], _Found], where: str, *values: Any) -> Iterator[_Found]:
+        """Yield what is read of each row; they are fetched one by one, as one that is no text would end them all."""
+        if table not in self._tables:
+            return iter(())
+        rows = self._all(f"SELECT rowid AS row FROM {table} WHERE {where}", values)  # noqa: S608 - ours
+        query = f"SELECT * FROM {table} WHERE rowid = ?"  # noqa: S608 - ours
+        found = [(f"row {row['row']} of {table}", row["row"]) for row in rows]
+        return each(found, lambda row: read(next(self._all(query, (row,)))), self.left)
 
     def _all(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[dict[str, Any]]:
         cursor = self._database.cursor()

@@ -14,7 +14,8 @@ from interlock.core.errors import Invalid
 
 _PAIR: Final = re.compile(r"([A-Za-z_][\w.]*):(?: (.*))?\Z")
 _EMPTY: Final = frozenset({"", "null", "~", "{}", "[]"})
-_CLOSED: Final = {"'": re.compile(r"'(?:[^']|'')*'\Z"), '"': re.compile(r'"(?:[^"\\]|\\.)*"\Z')}
+_QUOTES: Final = frozenset("'\"")
+_ESCAPED: Final = re.compile(r"\\.")
 
 
 def read_flat(text: str) -> dict[str, str]:
@@ -24,9 +25,8 @@ def read_flat(text: str) -> dict[str, str]:
         Invalid: a line is none of these.
     """
     pairs: dict[str, list[str]] = {}
-    name = ""
+    name, quote, open_quote = "", "", False
     for number, line in enumerate(text.splitlines(), 1):
-        open_quote = bool(name) and _is_open(" ".join(pairs[name]))
         if not open_quote and (not line.strip() or line.startswith(("#", "---", "- "))):
             if name and not line.strip():
                 pairs[name].append("\n")
@@ -34,18 +34,23 @@ def read_flat(text: str) -> dict[str, str]:
         found = None if open_quote or line.startswith(" ") else _PAIR.match(line)
         if found:
             name = found[1]
-            pairs[name] = [found[2] or ""]
+            value = found[2] or ""
+            pairs[name] = [value]
+            quote = value[:1] if value[:1] in _QUOTES else ""
+            open_quote = _turns(quote, value)
         elif name and (open_quote or line.startswith(" ")):
             pairs[name].append(line.strip() or "\n")
+            open_quote ^= _turns(quote, line)
         else:
             raise Invalid(f"Line {number} is no name and value.", about="import", line=number)
     return {key: _scalar(parts) for key, parts in pairs.items()}
 
 
-def _is_open(value: str) -> bool:
-    """Return whether a quoted value goes on in the next line."""
-    quote = value[:1]
-    return quote in _CLOSED and not _CLOSED[quote].match(value.strip())
+def _turns(quote: str, line: str) -> bool:
+    """Return whether a line opens or closes the quote of its value: it has an odd number of them ('' is two)."""
+    if not quote:
+        return False
+    return (_ESCAPED.sub("", line) if quote == '"' else line).count(quote) % 2 == 1
 
 
 def _scalar(parts: list[str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from interlock.bridges.mlflow.careful import checked, each, is_inside
 from interlock.bridges.mlflow.flat_yaml import read_flat
 from interlock.bridges.mlflow.records import (
     DELETED,
@@ -29,11 +31,14 @@ _MODEL_STATUS: Final = {"1": "LOGGED_MODEL_PENDING", "2": "LOGGED_MODEL_READY", 
 
 
 class FolderSource:
-    """A store in a folder, which is never written to.
+    """A store in a folder, which is never written to; links that leave it are not followed.
 
     Args:
         root: the folder.
         places: reads its artifacts.
+
+    Attributes:
+        left: what could not be read, and why; the rest is yielded.
 
     Raises:
         NotFound: there is no such folder.
@@ -44,6 +49,7 @@ class FolderSource:
         if not root.is_dir():
             raise NotFound(f"There is no folder {str(root)!r}.", about="file")
         self._root, self._places = root, places
+        self._inside, self.left = root.resolve(), places.left
         if not any(root.glob(f"*/{_META}")) and not (root / "models").is_dir():
             raise Invalid(
                 f"{root} holds no MLflow store.", about="import", hint="Name the folder with the experiments: mlruns."
@@ -52,74 +58,38 @@ class FolderSource:
     def experiments(self) -> Iterator[TheirExperiment]:
         """Yield all experiments, those in the trash too."""
         for base, lifecycle in ((self._root, "active"), (self._root / ".trash", "deleted")):
-            for folder in sorted(base.glob("*")):
-                if (folder / _META).is_file() and folder.name != "models":
-                    meta = _meta(folder)
-                    ident = meta.get("experiment_id") or folder.name
-                    found = meta.get("lifecycle_stage") or lifecycle
-                    yield TheirExperiment(ident, meta.get("name", ident), found, _texts(folder / "tags"))
+            folders = [(f"experiment {f.name}", f) for f in self._records(base) if f.name != "models"]
+            yield from each(folders, partial(self._read_experiment, lifecycle), self.left)
 
     def runs(self, experiment: str) -> Iterator[TheirRun]:
         """Yield the runs of an experiment."""
-        place = self._experiment(experiment)
-        for folder in sorted(place.glob("*")):
-            if folder.name in {"models", "datasets", "tags", "traces"} or not (folder / _META).is_file():
-                continue
-            meta = _meta(folder)
-            yield TheirRun(
-                id=meta.get("run_id") or meta.get("run_uuid") or folder.name,
-                experiment=experiment,
-                name=meta.get("run_name") or meta.get("name", ""),
-                user=meta.get("user_id", ""),
-                status=_RUN_STATUS.get(meta.get("status", ""), "RUNNING"),
-                lifecycle=meta.get("lifecycle_stage") or "active",
-                started_ms=int(meta.get("start_time") or 0),
-                ended_ms=int(meta["end_time"]) if meta.get("end_time") else None,
-                artifacts=str(folder / "artifacts"),  # where they are now, should the store have been moved
-                params=_texts(folder / "params"),
-                tags=_texts(folder / "tags"),
-                inputs=tuple(self._inputs(place, folder)),
-                outputs=tuple(path.name for path in sorted((folder / "outputs").glob("m-*"))),
-            )
+        others = {"models", "datasets", "tags", "traces"}
+        folders = [(f"run {f.name}", f) for f in self._records(self._experiment(experiment)) if f.name not in others]
+        return each(folders, partial(self._run, experiment), self.left)
 
     def metrics(self, run: TheirRun) -> Iterator[tuple[str, list[Point]]]:
-        """Yield the metrics of a run with all their points."""
-        folder = Path(run.artifacts).parent / "metrics"
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                name = path.relative_to(folder).as_posix()
-                yield name, [_point(line, path) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        """Yield the metrics of a run with all their points.
+
+        Raises:
+            Invalid: a metric cannot be read.
+        """
+        for name, path in self._files(Path(run.artifacts).parent / "metrics"):
+            try:
+                text = path.read_text("utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise Invalid(f"{path} cannot be read: {error}.", about="import") from None
+            yield name, [_point(line, path) for line in text.splitlines() if line.strip()]
 
     def logged_models(self, experiment: str) -> Iterator[TheirLoggedModel]:
         """Yield the logged models of an experiment."""
-        for folder in sorted((self._experiment(experiment) / "models").glob("m-*")):
-            meta = _meta(folder)
-            yield TheirLoggedModel(
-                id=folder.name,
-                experiment=experiment,
-                name=meta.get("name", folder.name),
-                type=meta.get("model_type", ""),
-                run=meta.get("source_run_id", ""),
-                status=_MODEL_STATUS.get(meta.get("status", ""), "LOGGED_MODEL_READY"),
-                lifecycle=meta.get("lifecycle_stage") or "active",
-                artifacts=str(folder / "artifacts"),
-                params=_texts(folder / "params"),
-                tags=_texts(folder / "tags"),
-            )
+        found = self._records(self._experiment(experiment) / "models", "m-*")
+        folders = [(f"logged model {f.name}", f) for f in found]
+        return each(folders, partial(self._logged_model, experiment), self.left)
 
     def models(self) -> Iterator[tuple[TheirModel, list[TheirVersion]]]:
         """Yield the registered models with their versions."""
-        for folder in sorted((self._root / "models").glob("*")):
-            if not (folder / _META).is_file():
-                continue
-            meta = _meta(folder)
-            aliases = {name: int(version) for name, version in _texts(folder / "aliases").items()}
-            model = TheirModel(
-                meta.get("name") or folder.name, meta.get("description", ""), _texts(folder / "tags"), aliases
-            )
-            found = [self._version(model.name, path) for path in folder.glob("version-*") if (path / _META).is_file()]
-            live = [version for version in found if version.stage != DELETED]
-            yield model, sorted(live, key=lambda version: version.version)
+        folders = [(f"model {f.name}", f) for f in self._records(self._root / "models")]
+        return each(folders, self._model, self.left)
 
     def files(self, place: str) -> Iterator[tuple[str, BinaryIO]]:
         """Yield the files below a place."""
@@ -130,11 +100,65 @@ class FolderSource:
 
     def _experiment(self, ident: str) -> Path:
         inside = self._root / ident
-        return inside if inside.is_dir() else self._root / ".trash" / ident
+        found = inside if inside.is_dir() else self._root / ".trash" / ident
+        if Path(ident).name != ident or not is_inside(found, self._inside):
+            raise Invalid(f"{ident!r} leads out of the store.", about="import")
+        return found
+
+    def _read_experiment(self, lifecycle: str, folder: Path) -> TheirExperiment:
+        meta = self._meta(folder)
+        ident = meta.get("experiment_id") or folder.name
+        found = meta.get("lifecycle_stage") or lifecycle
+        return checked(TheirExperiment(ident, meta.get("name", ident), found, self._texts(folder / "tags")))
+
+    def _run(self, experiment: str, folder: Path) -> TheirRun:
+        meta = self._meta(folder)
+        run = TheirRun(
+            id=meta.get("run_id") or meta.get("run_uuid") or folder.name,
+            experiment=experiment,
+            name=meta.get("run_name") or meta.get("name", ""),
+            user=meta.get("user_id", ""),
+            status=_RUN_STATUS.get(meta.get("status", ""), "RUNNING"),
+            lifecycle=meta.get("lifecycle_stage") or "active",
+            started_ms=int(meta.get("start_time") or 0),
+            ended_ms=int(meta["end_time"]) if meta.get("end_time") else None,
+            artifacts=str(folder / "artifacts"),  # where they are now, should the store have been moved
+            params=self._texts(folder / "params"),
+            tags=self._texts(folder / "tags"),
+            inputs=tuple(self._inputs(folder)),
+            outputs=tuple(path.name for path in self._listed(folder / "outputs", "m-*")),
+        )
+        return checked(run)
+
+    def _logged_model(self, experiment: str, folder: Path) -> TheirLoggedModel:
+        meta = self._meta(folder)
+        model = TheirLoggedModel(
+            id=folder.name,
+            experiment=experiment,
+            name=meta.get("name", folder.name),
+            type=meta.get("model_type", ""),
+            run=meta.get("source_run_id", ""),
+            status=_MODEL_STATUS.get(meta.get("status", ""), "LOGGED_MODEL_READY"),
+            lifecycle=meta.get("lifecycle_stage") or "active",
+            artifacts=str(folder / "artifacts"),
+            params=self._texts(folder / "params"),
+            tags=self._texts(folder / "tags"),
+        )
+        return checked(model)
+
+    def _model(self, folder: Path) -> tuple[TheirModel, list[TheirVersion]]:
+        meta = self._meta(folder)
+        name = meta.get("name") or folder.name
+        texts = [(f"alias {alias} of {name}", (alias, text)) for alias, text in self._texts(folder / "aliases").items()]
+        aliases = dict(each(texts, lambda pair: (pair[0], int(pair[1])), self.left))
+        model = checked(TheirModel(name, meta.get("description", ""), self._texts(folder / "tags"), aliases))
+        folders = [(f"{f.name} of model {name}", f) for f in self._records(folder, "version-*")]
+        found = each(folders, partial(self._version, name), self.left)
+        return model, sorted((v for v in found if v.stage != DELETED), key=lambda version: version.version)
 
     def _version(self, model: str, folder: Path) -> TheirVersion:
-        meta = _meta(folder)
-        return TheirVersion(
+        meta = self._meta(folder)
+        version = TheirVersion(
             model=model,
             version=int(meta.get("version") or folder.name.removeprefix("version-")),
             description=meta.get("description", ""),
@@ -145,15 +169,18 @@ class FolderSource:
             run=meta.get("run_id", ""),
             status="READY",
             run_link=meta.get("run_link", ""),
-            tags=_texts(folder / "tags"),
+            tags=self._texts(folder / "tags"),
         )
+        return checked(version)
 
-    def _inputs(self, experiment: Path, run: Path) -> Iterator[TheirInput]:
-        for folder in sorted((run / "inputs").glob("*")):
-            meta = _meta(folder)
-            dataset = experiment / "datasets" / meta.get("source_id", "")
-            if (dataset / _META).is_file():
-                held = _meta(dataset)
+    def _inputs(self, run: Path) -> Iterator[TheirInput]:
+        for folder in self._listed(run / "inputs"):
+            ident = self._meta(folder).get("source_id", "")
+            dataset = run.parent / "datasets" / ident
+            if Path(ident).name != ident:
+                raise Invalid(f"{folder / _META} names a dataset that leads elsewhere: {ident!r}.", about="import")
+            if ident and (dataset / _META).is_file():
+                held = self._meta(dataset)
                 yield TheirInput(
                     held.get("name", ""),
                     held.get("digest", ""),
@@ -163,21 +190,38 @@ class FolderSource:
                     held.get("profile") or None,
                 )
 
+    def _meta(self, folder: Path) -> dict[str, str]:
+        path = folder / _META
+        if not is_inside(path, self._inside):
+            raise Invalid(f"{path} is a link that leaves the store.", about="import")
+        try:
+            return read_flat(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise Invalid(f"{path} cannot be read: {error}.", about="import") from None
+        except Invalid as error:
+            raise Invalid(f"{path}: {error.message}", about="import") from None
 
-def _meta(folder: Path) -> dict[str, str]:
-    path = folder / _META
-    try:
-        return read_flat(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise Invalid(f"{path} cannot be read: {error}.", about="import") from None
-    except Invalid as error:
-        raise Invalid(f"{path}: {error.message}", about="import") from None
+    def _listed(self, folder: Path, pattern: str = "*") -> list[Path]:
+        """Return what lies in a folder, in order; nothing if there is none or it is a link that leaves the store."""
+        if not is_inside(folder, self._inside):
+            self.left.append(f"{folder} is a link that leaves the store.")
+            return []
+        return sorted(folder.glob(pattern))
 
+    def _records(self, folder: Path, pattern: str = "*") -> list[Path]:
+        return [path for path in self._listed(folder, pattern) if (path / _META).is_file()]
 
-def _texts(folder: Path) -> dict[str, str]:
-    """Return the files below a folder: a name and its value each."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-    return {path.relative_to(folder).as_posix(): path.read_text("utf-8", "replace") for path in paths}
+    def _files(self, folder: Path) -> Iterator[tuple[str, Path]]:
+        """Yield the files below a folder with their names."""
+        for path in self._listed(folder, "**/*"):
+            if not is_inside(path, self._inside):
+                self.left.append(f"{path} is a link that leaves the store.")
+            elif path.is_file():
+                yield path.relative_to(folder).as_posix(), path
+
+    def _texts(self, folder: Path) -> dict[str, str]:
+        """Return the files below a folder: a name and its value each."""
+        return {name: path.read_text("utf-8", "replace") for name, path in self._files(folder)}
 
 
 def _point(line: str, path: Path) -> Point:

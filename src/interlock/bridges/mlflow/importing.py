@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
+from interlock.bridges.mlflow.careful import why
 from interlock.core.clock import from_micros
-from interlock.core.errors import Conflict, Error
+from interlock.core.errors import Conflict, Error, Invalid
 from interlock.core.files import StoredFile
 from interlock.core.refs import is_safe_path
 from interlock.registry.catalogue import Catalogue
@@ -48,6 +49,7 @@ _KINDS: Final = (
     "versions",
     "aliases",
 )
+_MAX_GAPS: Final = 10_000  # numbers of deleted versions to give out again; a store that asks for more is a trap
 _MODEL_STATUS: Final[dict[str, ModelStatus]] = {
     "LOGGED_MODEL_READY": "ready",
     "LOGGED_MODEL_PENDING": "pending",
@@ -93,6 +95,7 @@ class Importer:
         self._tracker, self._registry = Tracker(store), Catalogue(store)
         self._there: Counter[str] = Counter()
         self._here: Counter[str] = Counter()
+        self._gaps: Counter[str] = Counter()
         self._left: list[str] = []
 
     def run(self) -> Report:
@@ -102,7 +105,15 @@ class Importer:
         self._guarded("models", self._models)
         counts = tuple(Count(kind, self._there[kind], self._here[kind]) for kind in _KINDS)
         equal = all(count.there == count.here for count in counts)
-        return Report(counts, tuple(self._left), equal and not self._left)
+        left = self._all_left()
+        return Report(counts, left, equal and not left)
+
+    def _all_left(self) -> tuple[str, ...]:
+        """Return what was left here and by the source, each once; names of files that are no text are made one."""
+        told: list[str] = getattr(self._source, "left", [])  # sources on disk go on after a bad record
+        lines = dict.fromkeys(line.encode("utf-8", "replace").decode() for line in [*self._left, *told])
+        told.clear()
+        return tuple(lines)
 
     def _experiments(self) -> None:
         for theirs in self._source.experiments():
@@ -119,10 +130,8 @@ class Importer:
         """Do a part; what it cannot take over is told in the report and stops nothing else."""
         try:
             work()
-        except Error as error:
-            self._left.append(f"{what}: {error.message}")
-        except (ValueError, TypeError, OverflowError, KeyError) as error:  # what the store says makes no sense
-            self._left.append(f"{what}: {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - the border to a store that anyone may have made
+            self._left.append(f"{what}: {why(error)}")
 
     def _experiment(self, theirs: TheirExperiment) -> None:
         """Take an experiment with all in it over, into that of this name, made if there is none."""
@@ -223,8 +232,8 @@ class Importer:
                     digest = self._store.objects.put(file)
                     self._put(kind, owner, StoredFile(path, digest, self._store.objects.size(digest) or 0))
                 self._here["artifacts"] += 1
-        except Error as error:
-            self._left.append(f"files of {kind.replace('_', ' ')} {owner}: {error.message}")
+        except (Error, OSError, ValueError) as error:
+            self._left.append(f"files of {kind.replace('_', ' ')} {owner}: {why(error)}")
 
     def _put(self, kind: Kind, owner: str, file: StoredFile) -> None:
         self._store.database.write(lambda tx: self._tracker.artifacts.put(tx, kind, owner, file))
@@ -257,6 +266,10 @@ class Importer:
                 raise Conflict(f"model:{theirs.model}@{theirs.version} is here and is another one.", about="import")
             self._here["versions"] += 1
             return
+        self._gaps[theirs.model] += theirs.version - last - 1
+        if self._gaps[theirs.model] > _MAX_GAPS:
+            self._gaps[theirs.model] -= theirs.version - last - 1
+            raise Invalid(f"More than {_MAX_GAPS:,} numbers before it are missing.", about="import")
         for number in range(last + 1, theirs.version):
             self._gap(theirs.model, number)
         draft = self._registry.versions.draft(
@@ -297,8 +310,8 @@ class Importer:
             for path, file in self._all_files(theirs.artifacts):
                 digest = self._store.objects.put(file)
                 entries.append(Entry(path, self._store.objects.size(digest) or 0, digest))
-        except Error as error:
-            self._left.append(f"files of model:{theirs.model}@{theirs.version}: {error.message}")
+        except (Error, OSError, ValueError) as error:
+            self._left.append(f"files of model:{theirs.model}@{theirs.version}: {why(error)}")
             return ""
         return put_entries(self._store.objects, entries) if entries else ""
 

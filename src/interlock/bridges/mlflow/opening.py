@@ -21,7 +21,8 @@ def open_source(address: str, artifacts: Path | None = None) -> Source:
 
     Args:
         address: a server (`http://...`), a database (`sqlite:///file`), or a folder (`mlruns`, `file:///...`).
-        artifacts: the folder that the store's server kept proxied files in, if it did.
+        artifacts: the folder that the store's server kept proxied files in, if it did; other files outside the store's
+            folder are taken only from there.
 
     Raises:
         NotFound: there is nothing there.
@@ -42,4 +43,4 @@ def open_source(address: str, artifacts: Path | None = None) -> Source:
     folder = Path(unquote(address.removeprefix("file://")))
     if folder.suffix in {".db", ".sqlite", ".sqlite3"}:
         return DatabaseSource(folder, LocalPlaces(folder.absolute().parent, artifacts))
-    return FolderSource(folder, LocalPlaces(folder.absolute().parent, artifacts))
+    return FolderSource(folder, LocalPlaces(folder.absolute().parent, artifacts, within=folder))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from interlock.bridges.mlflow.careful import is_inside
 from interlock.core.errors import Invalid
 
 if TYPE_CHECKING:
@@ -14,33 +15,48 @@ if TYPE_CHECKING:
 
 
 class LocalPlaces:
-    """Reads files by the addresses that a store gives them.
+    """Reads files by the addresses that a store gives them, if they lie inside of it: its records may be a stranger's.
 
     Args:
         base: what relative paths begin at.
-        proxied: the folder that the store's server kept proxied files in (`--artifacts-destination`), or None.
+        proxied: the folder that the store's server kept proxied files in (`--artifacts-destination`), or None; files
+            are read from it too, whatever address leads there.
+        within: the store's folder; without one, `base`.
+
+    Attributes:
+        left: the links that were not followed, and why.
     """
 
-    def __init__(self, base: Path, proxied: Path | None = None) -> None:
+    def __init__(self, base: Path, proxied: Path | None = None, within: Path | None = None) -> None:
         self._base = base
         self._proxied = proxied
+        self._roots = [(within or base).resolve(), *([proxied.resolve()] if proxied else [])]
+        self.left: list[str] = []
 
     def files(self, place: str) -> Iterator[tuple[str, BinaryIO]]:
         """Yield the files below a place by relative path, opened; links that leave it are not followed.
 
         Raises:
-            Invalid: the place is on no disk of this machine.
+            Invalid: the place is on no disk of this machine, or outside the store.
         """
         root = self._folder(place)
-        if not root.is_dir():
-            return
+        if not is_inside(root, *self._roots):
+            raise Invalid(
+                f"{place} lies outside the store.",
+                about="import",
+                hint="If these files are the store's, name a folder around them: --artifacts FOLDER.",
+            )
         inside = root.resolve()
-        for folder, _, names in sorted(os.walk(root)):
+        if not inside.is_dir():
+            return
+        for folder, _, names in sorted(os.walk(inside)):
             for name in sorted(names):
                 path = Path(folder, name)
-                if path.resolve().is_relative_to(inside) and path.is_file():
+                if not is_inside(path, inside):
+                    self.left.append(f"{path} is a link that leaves its folder.")
+                elif path.is_file():
                     with path.open("rb") as file:
-                        yield path.relative_to(root).as_posix(), file
+                        yield path.relative_to(inside).as_posix(), file
 
     def _folder(self, place: str) -> Path:
         parts = urlsplit(place)

@@ -123,7 +123,7 @@ class Recorder:
         done = outbox.close(timeout_s, whole=not lost)
         self._outbox = None
         if lost:
-            warn(f"{self.location}: {lost} could not be written to disk, and are lost.")
+            warn(f"{self.location}: {lost} could not be written to disk in time, and are lost.")
         return done and not lost
 
     def _unwritten(self) -> str:
@@ -134,7 +134,9 @@ class Recorder:
         points += sum(len(c[2]) // 8 for entry in held if isinstance(entry, Points) for c in entry.columns.values())
         others = sum(not isinstance(entry, Points) for entry in held)
         others += sum(type(item) is not tuple for item in loose)
-        if not points and not others and not self._thread.is_alive():
+        if self._thread.is_alive():
+            return "the last things that your runs logged"
+        if not points and not others:
             return ""
         return f"{points} points and {others} other things that your runs logged"
 

@@ -225,7 +225,10 @@ class Run:
         finally:
             opening.end()  # only now: a signal that comes meanwhile finds the run, and waits for the disk
         if not done and os.getpid() == self._pid:
-            warn(f"{self.ref} is on this machine's disk; `interlock sync` sends it to {recorder.location}.")
+            warn(
+                f"{self.ref} is kept on this machine as far as it was written; "
+                f"`interlock sync` sends it to {recorder.location}."
+            )
 
     def printed(self, stream: str, text: str) -> None:
         """Take what the process printed on a stream (`out`, `err`)."""

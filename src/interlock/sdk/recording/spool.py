@@ -297,6 +297,8 @@ def _is_plain(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except FileNotFoundError:
         return True
+    except NotADirectoryError:
+        return False
 
 
 def _decoded(payload: bytes, path: Path) -> Block:
