@@ -16,7 +16,7 @@ test: .venv/dev.stamp ## run all tests
 	@$(PY) -m pytest -n auto --dist worksteal; status=$$?; $(MAKE) --no-print-directory test-contracts && exit $$status
 
 test-contracts: .venv/dev.stamp .venv-contracts/contracts.stamp ## drive our server with real MLflow clients
-	@.venv-contracts/bin/python -m pytest -c tests/contracts/pytest.ini tests/contracts $(CONTRACTS)
+	@PYTEST_ADDOPTS= .venv-contracts/bin/python -m pytest -c tests/contracts/pytest.ini tests/contracts $(CONTRACTS)
 
 check: .venv/dev.stamp ## format, lint, types, arrows between rooms, guards
 	@scripts/check

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _OURS: Final = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX")
 _TAIL: Final = 12
+_FROM_PIP: Final = {"cert": "SSL_CERT_FILE", "index-url": "UV_DEFAULT_INDEX"}
 
 
 class StepFailed(Exception):
@@ -45,6 +46,7 @@ class Workshop:
         self._uv = find_uv()
         self._log: list[str] = []
         self._offline = False
+        self._settings = pip_settings()
 
     @property
     def log(self) -> str:
@@ -63,7 +65,7 @@ class Workshop:
         Raises:
             StepFailed: it failed.
         """
-        environment = {name: value for name, value in os.environ.items() if name not in _OURS}
+        environment = {**self._settings, **{n: v for n, v in os.environ.items() if n not in _OURS}}
         told = ""
         for offline in (True,) if self._offline else (False, True):
             command = [self._uv, *words, "--offline"] if offline else [self._uv, *words]
@@ -108,6 +110,22 @@ class Workshop:
         out, said = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
         self._log += [text if text.endswith("\n") else f"{text}\n" for text in (out, said) if text]
         return done.returncode, out, said or out
+
+
+def pip_settings() -> dict[str, str]:
+    """Return what this machine's pip was told, in uv's words: where packages come from, and whom to trust.
+
+    uv reads none of pip's files; people who set up one of them expect the other to follow.
+    """
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found: dict[str, str] = {}
+    for line in done.stdout.splitlines() if done.returncode == 0 else ():
+        name, _, value = line.partition("=")
+        wanted = _FROM_PIP.get(name.rpartition(".")[2])
+        if wanted:
+            found[wanted] = " ".join(value.strip().strip("'").replace("\\n", " ").split())
+    return found
 
 
 def find_uv() -> str:
