@@ -2,6 +2,7 @@
 # Another Python: make PYTHON=python3.13 demo
 PY := .venv/bin/python
 export PYTHON
+WORKERS := $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) * 3 / 2 )))
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -12,8 +13,11 @@ demo: .venv/demo.stamp ## run the whole loop on real data, start to end
 up: .venv/demo.stamp ## serve the example project and keep its loop turning
 	@cd examples/employment && ../../.venv/bin/interlock up
 
+# The contracts run beside the other tests, and three workers share two cores: tests often wait for processes.
 test: .venv/dev.stamp ## run all tests
-	@$(PY) -m pytest -n auto --dist worksteal; status=$$?; $(MAKE) --no-print-directory test-contracts && exit $$status
+	@$(MAKE) --no-print-directory test-contracts > .venv/contracts.log 2>&1 & contracts=$$!; \
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal; status=$$?; \
+	wait $$contracts; other=$$?; cat .venv/contracts.log; exit $$((status ? status : other))
 
 test-contracts: .venv/dev.stamp .venv-contracts/contracts.stamp ## drive our server with real MLflow clients
 	@PYTEST_ADDOPTS= .venv-contracts/bin/python -m pytest -c tests/contracts/pytest.ini tests/contracts $(CONTRACTS)
