@@ -176,3 +176,8 @@ _LISTS: Final = (
     "target_ids",
     "target_weights",
 )
+
+
+def without_form(why: str) -> Invalid:
+    """Return the error that says why a booster has no ONNX form here."""
+    return Invalid(f"The model has no ONNX form here: {why}.", about="model", hint="The original is kept.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.errors import Invalid
 from interlock.registry.flavors.boosters import save_booster
-from interlock.registry.flavors.ensembles import Ensemble, Link, Tree, to_onnx
+from interlock.registry.flavors.ensembles import Ensemble, Link, Tree, to_onnx, without_form
 from interlock.registry.flavors.sklearn import classes_of
 from interlock.registry.formats import lightgbm_text
 from interlock.registry.formats.verdict import Broken
@@ -81,7 +81,7 @@ def read(data: bytes) -> Ensemble:
     words = header.get("objective", "").split(" ")
     options = dict(word.split(":", 1) for word in words[1:] if ":" in word)
     if words[0] not in _LINKS or "sqrt" in words:
-        raise _without(f"objective {header.get('objective', 'custom')!r} is not known here")
+        raise without_form(f"objective {header.get('objective', 'custom')!r} is not known here")
     sums = int(header["num_tree_per_iteration"])
     share = sums / len(trees) if "average_output" in header and trees else 1.0
     return Ensemble(
@@ -97,15 +97,15 @@ def read(data: bytes) -> Ensemble:
 def _tree(tree: dict[str, str], target: int, share: float) -> Tree:
     """Return a tree whose splits come first and whose leaves follow them."""
     if tree.get("is_linear", "0") != "0":
-        raise _without("its leaves hold linear models")
+        raise without_form("its leaves hold linear models")
     leaves = [float(value) * share for value in tree["leaf_value"].split()]
     if int(tree["num_leaves"]) == 1:
         return Tree(target, [-1], leaves, [0], [0], [False])
     kinds = [int(kind) for kind in tree["decision_type"].split()]
     if any(kind & _CATEGORY for kind in kinds):
-        raise _without("its trees split categories by themselves (categorical_feature)")
+        raise without_form("its trees split categories by themselves (categorical_feature)")
     if any(kind >> 2 & 3 == _ZERO for kind in kinds):
-        raise _without("it takes zeros for missing values (zero_as_missing)")
+        raise without_form("it takes zeros for missing values (zero_as_missing)")
     splits, thresholds = len(kinds), [float(value) for value in tree["threshold"].split()]
     ends = [[int(to) for to in tree[name].split()] for name in ("left_child", "right_child")]
     left, right = ([to if to >= 0 else splits + ~to for to in side] for side in ends)
@@ -130,7 +130,3 @@ def _not_above(threshold: float) -> float:
 
     near = np.float32(threshold)
     return float(near if float(near) <= threshold else np.nextafter(near, np.float32("-inf")))
-
-
-def _without(why: str) -> Invalid:
-    return Invalid(f"The model has no ONNX form here: {why}.", about="model", hint="The original is kept.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.errors import Invalid
 from interlock.registry.flavors.boosters import save_booster
-from interlock.registry.flavors.ensembles import Ensemble, Link, Tree, to_onnx
+from interlock.registry.flavors.ensembles import Ensemble, Link, Tree, to_onnx, without_form
 from interlock.registry.flavors.sklearn import classes_of
 from interlock.registry.formats import xgboost_model
 from interlock.registry.formats.verdict import Broken
@@ -88,9 +88,9 @@ def read(data: bytes) -> Ensemble:
     objective = learner["objective"]["name"]
     booster = learner["gradient_booster"]
     if objective not in _LINKS:
-        raise _without(f"objective {objective!r} is not known here")
+        raise without_form(f"objective {objective!r} is not known here")
     if booster["name"] == "gblinear":
-        raise _without("a linear booster has no trees")
+        raise without_form("a linear booster has no trees")
     drops = booster.get("weight_drop", [])
     inner = (booster["gbtree"] if booster["name"] == "dart" else booster)["model"]
     last = _last_tree(learner, inner)
@@ -106,9 +106,9 @@ def read(data: bytes) -> Ensemble:
 
 def _tree(tree: dict[str, Any], target: int, weight: float) -> Tree:
     if any(tree.get("split_type", ())):
-        raise _without("its trees split categories by themselves (enable_categorical)")
+        raise without_form("its trees split categories by themselves (enable_categorical)")
     if int(tree["tree_param"].get("size_leaf_vector", 1)) > 1:
-        raise _without("its leaves hold vectors")
+        raise without_form("its leaves hold vectors")
     leaves = [left == -1 for left in tree["left_children"]]
     values = [value * weight if leaf else value for leaf, value in zip(leaves, tree["split_conditions"], strict=True)]
     return Tree(
@@ -139,7 +139,3 @@ def _base(text: str, link: Link, sums: int) -> list[float]:
     if link == "exp":
         values = [math.log(value) for value in values]
     return values * sums if len(values) == 1 else values
-
-
-def _without(why: str) -> Invalid:
-    return Invalid(f"The model has no ONNX form here: {why}.", about="model", hint="The original is kept.")

@@ -10,7 +10,6 @@ from interlock.core.errors import Invalid
 
 T = TypeVar("T")
 Kind = Literal["onnx", "safetensors", "skops", "xgboost", "lightgbm", "opaque"]
-PICKLE: Final = "opaque (pickle)"
 # Formats that are parsed as a whole are held in memory for it.
 MOST_BYTES: Final = 1 << 30
 

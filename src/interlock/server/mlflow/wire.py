@@ -10,7 +10,7 @@ import logging
 import math
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -219,5 +219,3 @@ _YEAR_1: Final = -62_135_596_800_000
 _YEAR_10000: Final = 253_402_300_800_000
 
 _LONGEST_MESSAGE: Final = 2000
-
-Handler = Callable[..., Any]
