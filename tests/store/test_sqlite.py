@@ -247,21 +247,29 @@ def test_a_change_that_comes_while_it_closes_is_answered(tmp_path: Path) -> None
     from interlock.core.errors import Unavailable
     from interlock.store.sqlite import SqliteDatabase
 
-    for _ in range(20):
-        database = SqliteDatabase(tmp_path / "x.db")
-        answers: list[object] = []
+    database = SqliteDatabase(tmp_path / "x.db")
+    queue, answers = database._queue, []
 
-        def write(database: SqliteDatabase = database, answers: list[object] = answers) -> None:
-            try:
-                while True:
-                    answers.append(database.write(lambda tx: 1))
-            except Unavailable as error:
-                answers.append(error)
+    class Late:
+        """A queue in which a change arrives when the database has just been closed."""
 
-        threads = [threading.Thread(target=write) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        database.close()
-        for thread in threads:
-            thread.join(10)
-        assert [thread for thread in threads if thread.is_alive()] == []
+        def put(self, item: object) -> None:
+            if item is not None:
+                database._queue = queue
+                database.close()
+            queue.put(item)
+
+        get, get_nowait, empty = queue.get, queue.get_nowait, queue.empty
+
+    database._queue = Late()
+
+    def write() -> None:
+        try:
+            answers.append(database.write(lambda tx: 1))
+        except Unavailable as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert [type(answer) for answer in answers] == [Unavailable]
