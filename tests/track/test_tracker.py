@@ -72,7 +72,7 @@ def test_the_end_packs_points_and_log_and_what_comes_later_is_added(
     for number in range(3):
         write(tracker.deliver, run, delivery(number))
     write(tracker.finish, run, "finished", "", 1)
-    assert len(store.series.segments(run, "loss")) == 1
+    assert len(store.database.all("SELECT 1 FROM metric_segments WHERE run = :run", {"run": run})) == 1
     assert store.database.all("SELECT * FROM run_log_parts") == []
     write(tracker.deliver, run, delivery(3))
     assert tracker.printed(store.database, run) == "line 0\nline 1\nline 2\nline 3\n"

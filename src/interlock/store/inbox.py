@@ -9,19 +9,21 @@ from __future__ import annotations
 import operator
 from array import array
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from interlock.core.canonical import digest
 from interlock.core.errors import Corrupt
+from interlock.store.segments import Points, concatenate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interlock.core.ports import Reader, Transaction
+    from interlock.core.ports import Reader, Row, Transaction
 
 Point = tuple[int, int, float]
+_Columns = tuple["array[int]", "array[int]", "array[int]", "array[float]"]
 _ADD = "INSERT INTO metric_inbox (run, digest, data) VALUES (:run, :digest, :data) ON CONFLICT (run, digest) DO NOTHING"
 
 
@@ -81,6 +83,25 @@ def waiting(reader: Reader, run: str) -> dict[str, list[Point]]:
     return {key: distinct(points) for key, points in found.items()}
 
 
+def waiting_of(reader: Reader, run: str, key: str) -> Points:
+    """Return the points of one metric that wait to be packed, as they came.
+
+    Raises:
+        Corrupt: stored bytes are not what was written.
+    """
+    parts = []
+    for row in reader.all("SELECT data FROM metric_inbox WHERE run = :run", {"run": run}):
+        batch, (which, steps, ats, values) = _columns(row, run)
+        if key in batch.keys and len(batch.keys) > 1:
+            place = batch.keys.index(key)
+            mine = [number for number, found in enumerate(which) if found == place]
+            steps, ats = (array("q", [column[number] for number in mine]) for column in (steps, ats))
+            values = array("d", [values[number] for number in mine])
+        if key in batch.keys and steps:
+            parts.append(Points(steps, ats, values))
+    return concatenate(sorted(parts, key=lambda part: part.steps[0]))  # near their order: the sort after this is short
+
+
 def clear(tx: Transaction, run: str) -> None:
     """Take a run's waiting points away, which are packed by then."""
     tx.run("DELETE FROM metric_inbox WHERE run = :run", {"run": run})
@@ -96,7 +117,14 @@ def distinct(points: list[Point]) -> list[Point]:
     return [(step, at, seen[step, at, known, value]) for step, at, known, value in sorted(seen)]
 
 
-def _points(row: dict[str, Any], run: str) -> list[tuple[str, Point]]:
+def _points(row: Row, run: str) -> list[tuple[str, Point]]:
+    batch, (which, steps, ats, values) = _columns(row, run)
+    keys = [batch.keys[place] for place in which]
+    return list(zip(keys, zip(steps, ats, values, strict=True), strict=True))
+
+
+def _columns(row: Row, run: str) -> tuple[_Batch, _Columns]:
+    """Return a batch and its columns: places of keys, steps, instants, values."""
     try:
         batch = _DECODER.decode(row["data"])
         which, steps, ats, values = array("I"), array("q"), array("q"), array("d")
@@ -104,12 +132,13 @@ def _points(row: dict[str, Any], run: str) -> list[tuple[str, Point]]:
         steps.frombytes(batch.steps)
         ats.frombytes(batch.ats)
         values.frombytes(batch.values)
-        keys = [batch.keys[place] for place in which]
-        return list(zip(keys, zip(steps, ats, values, strict=True), strict=True))
-    except (msgspec.MsgspecError, ValueError, IndexError) as error:
+        if not len(which) == len(steps) == len(ats) == len(values) or max(which, default=-1) >= len(batch.keys):
+            raise ValueError("its columns do not go together")  # noqa: TRY301 - one sentence for all that is wrong
+    except (msgspec.MsgspecError, ValueError) as error:
         raise Corrupt(
             f"Points of run {run} that were not packed yet are damaged: {error}.",
             about="segment",
             hint="Restore the database from a backup.",
             run=run,
         ) from None
+    return batch, (which, steps, ats, values)

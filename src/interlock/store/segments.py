@@ -27,7 +27,7 @@ else:
     from backports import zstd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
 MAX_POINTS: Final = 1 << 16
 _MAGIC: Final = b"ILS1"
@@ -163,6 +163,24 @@ def read_summary(segment: bytes) -> Summary:
     return summary
 
 
+def unpack_stored(segment: bytes, run: str, key: str) -> Points:
+    """Return the points of a segment that a database kept.
+
+    Raises:
+        Corrupt: any byte differs from what was packed; it says whose points they were.
+    """
+    try:
+        return unpack(segment)
+    except Corrupt as error:
+        raise Corrupt(
+            f"Metric {key!r} of run {run} has a damaged segment: {error.message}",
+            about="segment",
+            hint="Restore the database from a backup.",
+            run=run,
+            key=key,
+        ) from None
+
+
 def summarize(points: Points) -> Summary:
     """Return the summary of points, of which there is at least one."""
     steps, ats, values = points.steps, points.ats, points.values
@@ -182,15 +200,22 @@ def rank(at: int, value: float) -> tuple[int, bool, float]:
     return (at, known, value if known else 0.0)
 
 
-def join(parts: Sequence[Points]) -> Points:
-    """Return the points of several segments, by step, then instant."""
+def concatenate(parts: Iterable[Points]) -> Points:
+    """Return the points of several segments, one after the other."""
     steps, ats, values = array("q"), array("q"), array("d")
     for part in parts:
         steps.extend(part.steps)
         ats.extend(part.ats)
         values.extend(part.values)
+    return Points(steps, ats, values)
+
+
+def join(parts: Iterable[Points]) -> Points:
+    """Return the points of several segments, by step, then instant."""
+    joined = concatenate(parts)
+    steps, ats, values = joined.steps, joined.ats, joined.values
     if all(map(operator.lt, steps, islice(steps, 1, None))):
-        return Points(steps, ats, values)
+        return joined
     order = sorted(range(len(steps)), key=lambda i: (steps[i], ats[i]))
     return Points(
         array("q", map(steps.__getitem__, order)),

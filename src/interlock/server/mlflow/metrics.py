@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import operator
-from bisect import bisect_right
-from itertools import islice
+import math
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,7 +16,6 @@ from interlock.server.mlflow.experiments import Tag
 from interlock.server.mlflow.routing import Change, route
 from interlock.server.mlflow.runs import RunId
 from interlock.server.mlflow.wire import Int64, from_millis, invalid, number
-from interlock.store.segments import rank
 from interlock.store.series import LatestValue
 from interlock.track.logged_models import ModelMetric, model_row
 from interlock.track.runs import run_row
@@ -27,12 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from interlock.core.ports import Transaction
+    from interlock.store.histories import Place
+    from interlock.store.segments import Points
 
 READ, WRITE = Permission.TRACK_READ, Permission.TRACK_WRITE
 _MOST_RUNS: Final = 100
 _MOST_SAMPLED: Final = 2500
 _MOST_POINTS: Final = 25_000
-_Row = tuple[int, int, float]  # instant, step, value
 
 
 class Metric(msgspec.Struct):
@@ -74,6 +73,22 @@ class History(RunId):
     metric_key: str = ""
     page_token: str = ""
     max_results: Int64 | None = None
+
+
+class ShownPoint(msgspec.Struct, gc=False):
+    """One point of a history as it is answered."""
+
+    key: str
+    value: float | str
+    timestamp: int
+    step: int
+
+
+class Shown(msgspec.Struct, omit_defaults=True):
+    """A page of a history."""
+
+    metrics: list[ShownPoint]
+    next_page_token: str = ""
 
 
 class Bulk(msgspec.Struct):
@@ -135,19 +150,15 @@ def _log(adapter: Adapter, run: str, metrics: Sequence[Metric], params: dict[str
 
 
 @route("GET", "metrics/get-history", READ)
-def history(adapter: Adapter, ask: History) -> dict[str, Any]:
+def history(adapter: Adapter, ask: History) -> Shown:
     """Show the points of a metric by instant, then step, then value; a page at a time."""
     run_row(adapter.database, ask.run)
     checks.required(metric_key=ask.metric_key)
     if ask.max_results is not None and ask.max_results < 0:
         raise invalid(f"Invalid value {ask.max_results} for parameter 'max_results': it is negative.")
-    points = _sorted(adapter, ask.run, ask.metric_key)
-    start = bisect_right(points, _rank(_place(ask.page_token)), key=_rank) if ask.page_token else 0
-    end = start + ask.max_results if ask.max_results else len(points)
-    answer: dict[str, Any] = {"metrics": [_point(ask.metric_key, *point) for point in points[start:end]]}
-    if end < len(points):
-        answer["next_page_token"] = _token(points[end - 1])
-    return answer
+    after = _place(ask.page_token) if ask.page_token else None
+    page = adapter.store.series.page(ask.run, ask.metric_key, after, ask.max_results or None)
+    return Shown(_shown(ask.metric_key, page.points), "" if page.last is None else _token(page.last))
 
 
 @route("GET", "metrics/get-history-bulk-interval", READ)
@@ -177,8 +188,8 @@ def history_bulk(adapter: Adapter, ask: Bulk) -> dict[str, Any]:
     most = min(ask.max_results or _MOST_POINTS, _MOST_POINTS)
     found: list[dict[str, Any]] = []
     for run in sorted(runs):
-        points = _sorted(adapter, run, ask.metric_key)[: most - len(found)]
-        found += [_point(ask.metric_key, *point, run_id=run) for point in points]
+        points = adapter.store.series.page(run, ask.metric_key, None, most - len(found)).points
+        found += [_point(ask.metric_key, at, step, value, run_id=run) for step, at, value in points]
         if len(found) == most:
             break
     return {"metrics": found}
@@ -195,30 +206,24 @@ def _check_bulk(runs: list[str], ask: Bulk) -> None:
         raise invalid(f"Invalid value {ask.max_results} for parameter 'max_results': it is negative.")
 
 
-def _sorted(adapter: Adapter, run: str, key: str) -> list[_Row]:
-    """Return points as (instant, step, value), in this order; NaN is the smallest value."""
-    points = adapter.store.series.points(run, key)
-    rows = list(zip(points.ats, points.steps, points.values, strict=True))
-    in_order = all(map(operator.lt, rows, islice(rows, 1, None)))  # false where a NaN might confuse
-    return rows if in_order else sorted(rows, key=_rank)
-
-
-def _rank(row: _Row) -> tuple[int, tuple[int, bool, float]]:
-    at, step, value = row
-    return at, rank(step, value)
+def _shown(key: str, points: Points) -> list[ShownPoint]:
+    values: Sequence[float | str] = points.values
+    if not math.isfinite(sum(points.values)):
+        values = [number(value) for value in points.values]
+    return list(map(ShownPoint, repeat(key), values, [at // 1000 for at in points.ats], points.steps))
 
 
 def _point(key: str, at: int, step: int, value: float, **more: str) -> dict[str, Any]:
     return {"key": key, "value": number(value), "timestamp": at // 1000, "step": step, **more}
 
 
-def _token(row: _Row) -> str:
+def _token(place: Place) -> str:
     """Return the token of the page after a point; points that come meanwhile move nothing."""
-    at, step, value = row
+    at, step, value = place
     return base64.urlsafe_b64encode(msgspec.json.encode([at, step, repr(value)])).decode()
 
 
-def _place(token: str) -> _Row:
+def _place(token: str) -> Place:
     """Return the point after which a page begins.
 
     Raises:
