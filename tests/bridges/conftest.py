@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from webhook_receiver import Receiver  # found on the path added above
 
-from interlock.bridges.webhooks import Reach, Sender, WebhookBook
+from interlock.bridges.webhooks import History, Reach, Sender, WebhookBook
 from interlock.bridges.webhooks.book import Wanted
 from interlock.core.clock import FixedClock
 from interlock.registry.catalogue import Catalogue
@@ -61,6 +61,11 @@ def reach() -> Reach:
 @pytest.fixture
 def book(store: Store, reach: Reach) -> WebhookBook:
     return WebhookBook(store, reach)
+
+
+@pytest.fixture
+def history(store: Store, book: WebhookBook) -> History:
+    return History(store, book)
 
 
 @pytest.fixture

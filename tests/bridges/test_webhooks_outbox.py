@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from interlock.bridges.webhooks import Reach, Sender, WebhookBook
+from interlock.bridges.webhooks import History, Reach, Sender
 from interlock.bridges.webhooks.book import Wanted
 from interlock.bridges.webhooks.outbox import GIVE_UP_S, KEEP_S, PAUSES_S, Outbox, read_place
 from interlock.core.errors import Conflict, Invalid, NotFound
@@ -15,11 +15,11 @@ from interlock.core.errors import Conflict, Invalid, NotFound
 EVERY = ("registered_model.created", "model_version_tag.set", "model_version_alias.created")
 
 
-def states(book: WebhookBook, webhook: str) -> list[str]:
-    return [delivery.state for delivery in book.deliveries(webhook)]
+def states(history: History, webhook: str) -> list[str]:
+    return [delivery.state for delivery in history.deliveries(webhook)]
 
 
-def test_what_happens_after_the_webhook_was_made_is_told_once(book, hook, sender, receiver, make_model) -> None:
+def test_what_happens_after_the_webhook_was_made_is_told_once(history, hook, sender, receiver, make_model) -> None:
     make_model("before")
     webhook = hook()
     make_model("after", description="d", tags={"a": "b"})
@@ -27,10 +27,10 @@ def test_what_happens_after_the_webhook_was_made_is_told_once(book, hook, sender
     assert sender.look() == 0
     assert [body["data"] for body in receiver.bodies] == [{"name": "after", "tags": {"a": "b"}, "description": "d"}]
     assert receiver.bodies[0]["timestamp"] == "2026-01-01T00:00:00+00:00"
-    [delivery] = book.deliveries(webhook.id)
+    [delivery] = history.deliveries(webhook.id)
     assert (delivery.state, delivery.attempts, delivery.status, delivery.error) == ("delivered", 1, 200, "")
     assert receiver.requests[0][1]["x-mlflow-delivery-id"] == delivery.id
-    assert [attempt.status for attempt in book.delivery(webhook.id, delivery.id).history] == [200]
+    assert [attempt.status for attempt in history.delivery(webhook.id, delivery.id).history] == [200]
 
 
 def test_only_what_was_asked_for_is_told(hook, sender, receiver, make_model) -> None:
@@ -41,20 +41,20 @@ def test_only_what_was_asked_for_is_told(hook, sender, receiver, make_model) -> 
 
 
 def test_a_failure_is_tried_again_under_its_id_with_growing_pauses(
-    book, hook, sender, receiver, make_model, later
+    history, hook, sender, receiver, make_model, later
 ) -> None:
     webhook = hook()
     make_model("m")
     receiver.answers = [500] * len(PAUSES_S)
     for number, pause in enumerate(PAUSES_S, 1):
         assert sender.look() == 1
-        [delivery] = book.deliveries(webhook.id)
+        [delivery] = history.deliveries(webhook.id)
         assert (delivery.state, delivery.attempts, delivery.status) == ("waiting", number, 500)
         later(pause - 0.001)
         assert sender.look() == 0
         later(0.001)
     assert sender.look() == 1
-    assert states(book, webhook.id) == ["delivered"]
+    assert states(history, webhook.id) == ["delivered"]
     assert len({headers["x-mlflow-delivery-id"] for _, headers, _ in receiver.requests}) == 1
     assert len({body for _, _, body in receiver.requests}) == 1
     times = [int(headers["x-mlflow-timestamp"]) for _, headers, _ in receiver.requests]
@@ -73,18 +73,20 @@ def test_order_is_kept_behind_a_failure(hook, sender, receiver, make_model, late
     assert [body["data"]["name"] for body in receiver.bodies] == ["a", "a", "b", "c"]
 
 
-def test_one_webhook_does_not_hold_up_another(book, hook, sender, receiver, make_model) -> None:
+def test_one_webhook_does_not_hold_up_another(history, hook, sender, receiver, make_model) -> None:
     dead = hook(url=receiver.url.replace("/hook", "/dead"))
     alive = hook()
     make_model("a")
     make_model("b")
     receiver.answers = [500]
     sender.look()
-    assert states(book, dead.id) == ["waiting", "waiting"]
-    assert states(book, alive.id) == ["delivered", "delivered"]
+    assert states(history, dead.id) == ["waiting", "waiting"]
+    assert states(history, alive.id) == ["delivered", "delivered"]
 
 
-def test_after_a_day_a_delivery_is_given_up_and_seen(book, hook, sender, receiver, make_model, later, caplog) -> None:
+def test_after_a_day_a_delivery_is_given_up_and_seen(
+    history, hook, sender, receiver, make_model, later, caplog
+) -> None:
     webhook = hook()
     make_model("a")
     receiver.answers = [500, 500, 500]
@@ -92,25 +94,25 @@ def test_after_a_day_a_delivery_is_given_up_and_seen(book, hook, sender, receive
     later(GIVE_UP_S)
     make_model("b")
     assert sender.look() == 2
-    [second, first] = book.deliveries(webhook.id)
+    [second, first] = history.deliveries(webhook.id)
     assert (first.state, first.attempts, first.error) == ("failed", 2, "The answer has status 500.")
     assert (second.state, second.attempts) == ("waiting", 1)
-    assert book.deliveries(webhook.id, "failed") == [first]
+    assert history.deliveries(webhook.id, "failed") == [first]
     assert first.id in caplog.text
 
 
-def test_an_old_delivery_is_tried_at_least_once(book, hook, sender, receiver, make_model, later) -> None:
+def test_an_old_delivery_is_tried_at_least_once(book, history, hook, sender, receiver, make_model, later) -> None:
     webhook = hook()
     make_model("a")
     Outbox(book._store).follow()
     later(GIVE_UP_S * 2)
     sender.look()
-    assert states(book, webhook.id) == ["delivered"]
+    assert states(history, webhook.id) == ["delivered"]
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(410, 1), (400, 5), (422, 5)])
 def test_what_will_never_be_taken_does_not_hold_up_the_rest(
-    book, hook, sender, receiver, make_model, later, status, attempts
+    history, hook, sender, receiver, make_model, later, status, attempts
 ) -> None:
     webhook = hook()
     make_model("a")
@@ -118,7 +120,7 @@ def test_what_will_never_be_taken_does_not_hold_up_the_rest(
     for _ in range(attempts):
         sender.look()
         later(max(PAUSES_S))
-    assert states(book, webhook.id) == ["failed"]
+    assert states(history, webhook.id) == ["failed"]
     assert len(receiver.requests) == attempts
 
 
@@ -156,7 +158,9 @@ def test_a_disabled_webhook_keeps_what_waits_and_is_told_nothing_new(book, hook,
     assert [body["data"]["name"] for body in receiver.bodies] == ["waits", "then"]
 
 
-def test_deleting_drops_what_waits_and_keeps_the_history(book, hook, sender, receiver, make_model, store) -> None:
+def test_deleting_drops_what_waits_and_keeps_the_history(
+    book, history, hook, sender, receiver, make_model, store
+) -> None:
     webhook = hook(secret="hush")
     make_model("a")
     sender.look()
@@ -164,7 +168,7 @@ def test_deleting_drops_what_waits_and_keeps_the_history(book, hook, sender, rec
     Outbox(store).follow()
     book.delete(webhook.id)
     assert sender.look() == 0
-    assert states(book, webhook.id) == ["dropped", "delivered"]
+    assert states(history, webhook.id) == ["dropped", "delivered"]
     row = store.database.one("SELECT url, secret FROM webhooks")
     assert (row["url"], row["secret"]) == ("", None)
     for call in (book.get, book.delete, lambda ident: book.change(ident, name="n")):
@@ -173,47 +177,47 @@ def test_deleting_drops_what_waits_and_keeps_the_history(book, hook, sender, rec
     assert book.page(10) == []
 
 
-def test_a_delivery_can_be_sent_again(book, hook, sender, receiver, make_model) -> None:
+def test_a_delivery_can_be_sent_again(history, hook, sender, receiver, make_model) -> None:
     webhook = hook()
     make_model("a")
     sender.look()
-    [first] = book.deliveries(webhook.id)
-    assert book.again(webhook.id, first.id).state == "waiting"
+    [first] = history.deliveries(webhook.id)
+    assert history.again(webhook.id, first.id).state == "waiting"
     with pytest.raises(Conflict, match="waits already"):
-        book.again(webhook.id, first.id)
+        history.again(webhook.id, first.id)
     sender.look()
     assert [headers["x-mlflow-delivery-id"] for _, headers, _ in receiver.requests] == [first.id] * 2
-    assert len(book.delivery(webhook.id, first.id).history) == 2
+    assert len(history.delivery(webhook.id, first.id).history) == 2
     with pytest.raises(NotFound):
-        book.again(webhook.id, "nothing")
+        history.again(webhook.id, "nothing")
 
 
-def test_the_data_of_an_erased_event_are_not_sent_nor_kept(book, hook, sender, receiver, make_model, store) -> None:
+def test_the_data_of_an_erased_event_are_not_sent_nor_kept(history, hook, sender, receiver, make_model, store) -> None:
     webhook = hook()
     make_model("sent", description="a person's name")
     sender.look()
     make_model("waits", description="a person's name")
     Outbox(store).follow()
-    for delivery in book.deliveries(webhook.id):
+    for delivery in history.deliveries(webhook.id):
         store.database.write(lambda tx, index=delivery.event: store.ledger.erase(tx, index, "asked"))
     sender.look()
     assert len(receiver.requests) == 1
-    assert states(book, webhook.id) == ["dropped", "delivered"]
+    assert states(history, webhook.id) == ["dropped", "delivered"]
     assert [row["body"] for row in store.database.all("SELECT body FROM webhook_deliveries")] == [b"", b""]
     with pytest.raises(Conflict, match="erased"):
-        book.again(webhook.id, book.deliveries(webhook.id)[0].id)
+        history.again(webhook.id, history.deliveries(webhook.id)[0].id)
 
 
-def test_history_is_forgotten_after_a_month(book, hook, sender, make_model, later, store) -> None:
+def test_history_is_forgotten_after_a_month(history, hook, sender, make_model, later, store) -> None:
     webhook = hook()
     make_model("a")
     sender.look()
     later(KEEP_S - 1)
     Outbox(store).trim()
-    assert len(book.deliveries(webhook.id)) == 1
+    assert len(history.deliveries(webhook.id)) == 1
     later(2)
     Outbox(store).trim()
-    assert book.deliveries(webhook.id) == []
+    assert history.deliveries(webhook.id) == []
     assert store.database.one("SELECT count(*) AS n FROM webhook_attempts")["n"] == 0
 
 
@@ -230,7 +234,9 @@ def test_the_ledgers_own_events_as_cloudevents(hook, sender, receiver, make_mode
     assert (plain["id"], plain["data"], plain["interlockactor"]) == (str(event.index), event.data, event.actor)
 
 
-def test_secrets_rest_sealed_and_bound_to_their_webhook(book, hook, store, sender, receiver, make_model) -> None:
+def test_secrets_rest_sealed_and_bound_to_their_webhook(
+    book, history, hook, store, sender, receiver, make_model
+) -> None:
     webhook, other = hook(secret="correct horse"), hook(secret="other")
     raw = store.database.path.read_bytes() + store.database.path.with_name("interlock.db-wal").read_bytes()
     assert b"correct horse" not in raw
@@ -246,7 +252,7 @@ def test_secrets_rest_sealed_and_bound_to_their_webhook(book, hook, store, sende
     make_model("m")
     sender.look()
     assert receiver.requests == []  # rather nothing than an unsigned or wrongly signed request
-    assert "webhooks.key" in book.deliveries(webhook.id)[0].error
+    assert "webhooks.key" in history.deliveries(webhook.id)[0].error
 
 
 def test_the_ledger_knows_of_webhooks_but_not_their_secrets(book, hook, store) -> None:
@@ -295,7 +301,7 @@ def test_pages_come_newest_first(book, hook, later) -> None:
     assert [webhook.id for webhook in [*first, *rest]] == made
 
 
-def test_two_readers_of_the_ledger_write_each_delivery_once(book, hook, store, make_model) -> None:
+def test_two_readers_of_the_ledger_write_each_delivery_once(history, hook, store, make_model) -> None:
     webhook = hook()
     for number in range(20):
         make_model(f"m{number}")
@@ -305,13 +311,13 @@ def test_two_readers_of_the_ledger_write_each_delivery_once(book, hook, store, m
         thread.start()
     for thread in threads:
         thread.join()
-    found = book.deliveries(webhook.id)
+    found = history.deliveries(webhook.id)
     assert len(found) == 20
     assert sorted(delivery.number for delivery in found) == list(range(20))
 
 
 @pytest.mark.parametrize("meanwhile", ["read", "deleted"])
-def test_what_changed_while_the_ledger_was_read_counts(book, hook, store, make_model, meanwhile) -> None:
+def test_what_changed_while_the_ledger_was_read_counts(book, history, hook, store, make_model, meanwhile) -> None:
     webhook, box = hook(), Outbox(store)
     make_model("m")
     real, once = box._rows, []
@@ -325,7 +331,7 @@ def test_what_changed_while_the_ledger_was_read_counts(book, hook, store, make_m
 
     box._rows = slow
     box.follow()
-    assert states(book, webhook.id) == (["waiting"] if meanwhile == "read" else [])
+    assert states(history, webhook.id) == (["waiting"] if meanwhile == "read" else [])
 
 
 def test_the_cursor_is_not_written_where_nothing_is_to_be_sent(store, make_model) -> None:

@@ -92,7 +92,9 @@ def test_what_goes_wrong_is_logged_once_and_tried_again(store, hook, receiver, m
     assert caplog.text.count("no disk") == 1
 
 
-def test_a_receiver_that_does_not_answer_does_not_hold_up_the_end(store, hook, book, make_model, monkeypatch) -> None:
+def test_a_receiver_that_does_not_answer_does_not_hold_up_the_end(
+    store, hook, history, make_model, monkeypatch
+) -> None:
     monkeypatch.setattr(module, "_GRACE_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         hooked = hook(url=f"http://127.0.0.1:{silent.getsockname()[1]}/")
@@ -102,12 +104,12 @@ def test_a_receiver_that_does_not_answer_does_not_hold_up_the_end(store, hook, b
         connection, _ = silent.accept()
         sender.stop()
         connection.close()
-    [delivery] = book.deliveries(hooked.id)
+    [delivery] = history.deliveries(hooked.id)
     assert (delivery.state, delivery.attempts) == ("waiting", 0)  # it was our doing
 
 
 @pytest.mark.slow
-def test_a_killed_sender_loses_nothing_and_keeps_the_order(tmp_path: Path, hook, receiver, make_model, book) -> None:
+def test_a_killed_sender_loses_nothing_and_keeps_the_order(tmp_path: Path, hook, receiver, make_model, history) -> None:
     hooked = hook()
     command = [sys.executable, "-c", SERVE, str(tmp_path / ".interlock")]
     for turn in range(3):
@@ -125,6 +127,6 @@ def test_a_killed_sender_loses_nothing_and_keeps_the_order(tmp_path: Path, hook,
     store.close()
     names = list(dict.fromkeys(body["data"]["name"] for body in receiver.bodies))
     assert names == [f"m{turn}-{number}" for turn in range(3) for number in range(20)]
-    assert {delivery.state for delivery in book.deliveries(hooked.id)} == {"delivered"}
+    assert {delivery.state for delivery in history.deliveries(hooked.id)} == {"delivered"}
     ids = {headers["x-mlflow-delivery-id"] for _, headers, _ in receiver.requests}
     assert len(ids) == 60

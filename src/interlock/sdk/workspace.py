@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from interlock.audit.service import AuditService
+    from interlock.bridges.webhooks.service import WebhookService
     from interlock.core.files import StoredFile
     from interlock.data.service import DataService
     from interlock.deploy.service import DeployService
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from interlock.sdk.services import Service
     from interlock.store import Store
     from interlock.store.service import LedgerService
+    from interlock.track.experiment_service import ExperimentService
+    from interlock.track.logged_model_service import LoggedModelService
     from interlock.track.service import TrackService
+    from interlock.track.trace_service import TraceService
     from interlock.train.service import TrainService
 
 
@@ -205,8 +209,23 @@ class Workspace:
 
     @property
     def track(self) -> TrackService:
-        """Experiments and runs."""
+        """Runs."""
         return cast("TrackService", self._service("track"))
+
+    @property
+    def experiments(self) -> ExperimentService:
+        """Experiments."""
+        return cast("ExperimentService", self._service("experiments"))
+
+    @property
+    def logged_models(self) -> LoggedModelService:
+        """What runs saved as models."""
+        return cast("LoggedModelService", self._service("logged_models"))
+
+    @property
+    def traces(self) -> TraceService:
+        """What applications did, span by span."""
+        return cast("TraceService", self._service("traces"))
 
     @property
     def registry(self) -> RegistryService:
@@ -232,6 +251,11 @@ class Workspace:
     def loop(self) -> LoopService:
         """The loop."""
         return cast("LoopService", self._service("loop"))
+
+    @property
+    def webhooks(self) -> WebhookService:
+        """Webhooks: who is told of events."""
+        return cast("WebhookService", self._service("webhooks"))
 
     @property
     def ledger(self) -> LedgerService:

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.bridges.mlflow import flat_yaml
-from interlock.bridges.mlflow.flat_yaml import read_flat
+from interlock.bridges.mlflow.flat_yaml import read_below, read_flat
 from interlock.core.errors import Error, Invalid
 
 
@@ -63,16 +62,59 @@ def test_quotes_end_where_they_end(text: str, value: str) -> None:
     assert read_flat(f"name: {text}\nafter: x\n") == {"name": value, "after": "x"}
 
 
-def test_each_line_of_a_long_value_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    looked = 0
-    turns = flat_yaml._turns
+def test_a_long_value_is_read_whole() -> None:
+    text = "name: 'a\n" + "  b\n" * 20_000 + "  c'\nafter: x\n"
+    found = read_flat(text)
+    assert (len(found["name"]), found["after"]) == (40_003, "x")
 
-    def counted(quote: str, line: str) -> bool:
-        nonlocal looked
-        looked += len(line)
-        return turns(quote, line)
 
-    monkeypatch.setattr(flat_yaml, "_turns", counted)
-    text = "name: 'a\n" + "  b\n" * 20_000 + "  c'\n"
-    assert len(read_flat(text)["name"]) == 40_003
-    assert looked <= len(text)
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('"\\U0001F600 \\x41\\t\\_"', "\U0001f600 A\t\xa0"),
+        ('"one\\\n  \\ two"', "one two"),
+        ("'a\\\n\n  b'", "a\\\nb"),
+        ('"a\n\n\n  b"', "a\n\nb"),
+        ("'null'", "null"),
+        ("'{}'", "{}"),
+    ],
+)
+def test_values_are_what_was_written(text: str, value: str) -> None:
+    assert read_flat(f"name: {text}\nafter: x\n") == {"name": value, "after": "x"}
+
+
+def test_one_level_below_a_name() -> None:
+    text = """name: run
+tags:
+  a b/c-d_e.f: plain
+  'it''s: x': "q\\n"
+  mlflow.data.context: train
+  ? 'long
+
+    key'
+  : ''
+after: y
+"""
+    assert read_below(text, "tags") == {
+        "a b/c-d_e.f": "plain",
+        "it's: x": "q\n",
+        "mlflow.data.context": "train",
+        "long\nkey": "",
+    }
+    assert read_below(text, "name") == read_below(text, "nothing") == read_below("tags: {}\n", "tags") == {}
+    assert read_flat(text) == {"name": "run", "tags": "", "after": "y"}
+
+
+@pytest.mark.parametrize("text", ["a: 'open\nb: x\n", 'a: "open\n', "a: 'x' y\n", "a\n", "'a' b\n", "? a\nb\n"])
+def test_what_does_not_end_is_refused(text: str) -> None:
+    with pytest.raises(Invalid, match="Line"):
+        read_flat(text)
+
+
+@given(st.text(alphabet="ab:'\"\\ \n#-?~{}[]|>&*!%@`,0xU"))
+def test_any_text_below_a_name_is_read_or_refused(text: str) -> None:
+    try:
+        found = {**read_below(f"tags:\n  {text}", "tags"), **read_below(text, "a")}
+    except Error:
+        return
+    assert all(isinstance(name, str) and isinstance(value, str) for name, value in found.items())

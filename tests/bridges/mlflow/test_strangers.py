@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from interlock.bridges.mlflow import Importer, importing, open_source
+from interlock.bridges.mlflow import Importer, careful, folder, open_source, taking_registry
 from interlock.bridges.mlflow.places import LocalPlaces
 from interlock.core.errors import Invalid
 from interlock.registry.catalogue import Catalogue
@@ -108,7 +108,7 @@ def test_files_outside_are_taken_only_from_the_named_folder(store: Store, mlruns
     assert "--artifacts" in left
     assert not Catalogue(store).versions.get(store.database, "shop", 2).bundle
     places = LocalPlaces(mlruns, secret)
-    assert [name for name, _ in places.files(str(secret))] == ["MLmodel"]
+    assert [file.path for file in places.files(str(secret))] == ["MLmodel"]
     with pytest.raises(Invalid, match="outside"):
         list(places.files("mlflow-artifacts:/../there"))
     with pytest.raises(Invalid, match="outside"):
@@ -147,7 +147,7 @@ def test_bad_aliases_and_versions_cost_only_themselves(store: Store, mlruns: Pat
 
 
 def test_gaps_are_counted_over_all_versions(store: Store, monkeypatch: pytest.MonkeyPatch, mlruns: Path) -> None:
-    monkeypatch.setattr(importing, "_MAX_GAPS", 2)
+    monkeypatch.setattr(taking_registry, "MAX_GAPS", 2)
     for number in (4, 7, 5):
         write(mlruns / f"models/shop/version-{number}/meta.yaml", f"version: {number}\n")
     here, left = taken(store, mlruns)
@@ -235,3 +235,118 @@ def test_places_of_a_database_lie_beside_it(store: Store, database: tuple[Path, 
     assert (here["runs"], here["artifacts"]) == (2, 1)
     assert "outside the store" in left
     assert taken(store, path, path.parent.parent / "secret") == (here | {"artifacts": 2}, "")
+
+
+@pytest.mark.parametrize(
+    ("part", "size"),
+    [
+        (f"1/{BAD}/meta.yaml", careful.LARGEST_RECORD),
+        (f"1/{BAD}/params/p", careful.LARGEST_TEXT),
+        (f"1/{BAD}/tags/deep/t", careful.LARGEST_TEXT),
+        ("models/shop/aliases/good", careful.LARGEST_TEXT),
+        ("2/meta.yaml", careful.LARGEST_RECORD),
+    ],
+)
+def test_records_larger_than_mlflows_are_left_unread(store: Store, mlruns: Path, part: str, size: int) -> None:
+    path = mlruns / part
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(size + 1)  # holes: it takes no disk
+    here, left = taken(store, mlruns)
+    assert f"{path} is larger than {size:,} bytes" in left
+    assert here["runs"] == (1 if BAD in part else 2)
+
+
+def test_a_value_of_a_database_that_is_larger_is_left(store: Store, database: tuple[Path, apsw.Connection]) -> None:
+    path, connection = database
+    connection.execute("UPDATE params SET value = zeroblob(?) WHERE run_uuid = ?", (careful.LARGEST_RECORD + 1, BAD))
+    here, left = taken(store, path)
+    assert here["runs"] == 1
+    assert "row 2 of runs" in left
+
+
+def test_points_of_a_folder_come_in_order_and_once(store: Store, mlruns: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for small in (1 << 20, 0):
+        monkeypatch.setattr(folder, "_SMALL", small)
+        write(mlruns / f"1/{GOOD}/metrics/loss", "2000 0.5 1\n1000 nan\n3000 inf 2\n2000 0.5 1\n\n1000 nan 0\n")
+        write(mlruns / f"1/{GOOD}/metrics/long", "".join(f"{1000 + step} {step} {step}\n" for step in range(70_000)))
+        found = dict[str, list[list[tuple[int, int, float]]]]()
+        source = open_source(str(mlruns))
+        (run,) = [run for run in source.runs("1") if run.id == GOOD]
+        for name, piece in source.metrics(run):
+            found.setdefault(name, []).append(piece)
+        assert str(found["loss"]) == "[[(0, 1000, nan), (1, 2000, 0.5), (2, 3000, inf)]]"
+        assert [len(piece) for piece in found["long"]] == [1 << 16, 70_000 - (1 << 16)]
+    here, left = taken(store, mlruns)
+    assert (here["points"], left) == (3 + 70_000 + 1, "")
+
+
+def test_a_metric_without_line_breaks_is_refused(store: Store, mlruns: Path) -> None:
+    write(mlruns / f"1/{BAD}/metrics/loss", "1" * 1_000_000)
+    here, left = taken(store, mlruns)
+    assert here["runs"] == 1
+    assert "no point" in left
+
+
+def test_links_and_logged_models_of_a_folder(store: Store, mlruns: Path) -> None:
+    model = "m-" + "1" * 32
+    base = mlruns / "1" / "models" / model
+    write(base / "meta.yaml", f"model_id: {model}\nname: net\nstatus: 2\nsource_run_id: {GOOD}\nmodel_type: agent\n")
+    write(base / "params/a/b", "1")
+    write(base / "tags/t", "x")
+    write(base / "metrics/acc", f"1000 0.5 1 {GOOD} my data d1\n1000 0.25 1 {BAD}\n2000 0.75 2 {GOOD} ones d2\n")
+    write(mlruns / f"1/{GOOD}/inputs/i/meta.yaml", f"source_id: {model}\nsource_type: MODEL\ntags: {{}}\n")
+    write(
+        mlruns / "1/datasets/d/meta.yaml", "name: 'people: all'\ndigest: d1\nschema: '{\"a\": 1}'\nsource_type: code\n"
+    )
+    write(
+        mlruns / f"1/{GOOD}/inputs/j/meta.yaml",
+        "source_id: d\nsource_type: DATASET\ntags:\n  mlflow.data.context: eval\n",
+    )
+    write(mlruns / f"1/{GOOD}/outputs/{model}/meta.yaml", "source_type: RUN_OUTPUT\nstep: 9\ntags: {}\n")
+    here, left = taken(store, mlruns)
+    assert left == ""
+    assert (here["inputs"], here["outputs"], here["logged model points"], here["logged model params"]) == (2, 1, 3, 1)
+    tracker = Tracker(store)
+    points = [
+        (m.key, m.point.step, m.run, m.dataset_name, m.dataset_digest) for m in tracker.logged_models.get(model).metrics
+    ]
+    assert sorted(points) == [
+        ("acc", 1, GOOD, "my data", "d1"),
+        ("acc", 1, BAD, "", ""),
+        ("acc", 2, GOOD, "ones", "d2"),
+    ]
+    links = {link.kind: link for link in tracker.links.of([GOOD])[GOOD]}
+    assert (links["dataset"].name, links["dataset"].tags) == ("people: all", {"mlflow.data.context": "eval"})
+    assert links["dataset"].dataset.schema == '{"a": 1}'
+    assert (links["model"].name, links["output"].step) == (model, 9)
+
+
+def test_two_models_of_one_name_in_two_workspaces_keep_their_own(tmp_path: Path, store: Store) -> None:
+    """MLflow 3.10 and on keeps workspaces apart; ours has one, so the second is told to be another."""
+    path = tmp_path / "there/mlflow.db"
+    path.parent.mkdir()
+    connection = apsw.Connection(str(path))
+    connection.execute(TABLES)
+    connection.execute(
+        """
+        CREATE TABLE registered_models (name TEXT, creation_time BIGINT, description TEXT, workspace TEXT);
+        CREATE TABLE registered_model_tags (key TEXT, value TEXT, name TEXT, workspace TEXT);
+        CREATE TABLE registered_model_aliases (alias TEXT, version INTEGER, name TEXT, workspace TEXT);
+        CREATE TABLE model_versions (name TEXT, version INTEGER, description TEXT, user_id TEXT, current_stage TEXT,
+            source TEXT, run_id TEXT, status TEXT, run_link TEXT, storage_location TEXT, workspace TEXT);
+        CREATE TABLE model_version_tags (key TEXT, value TEXT, name TEXT, version INTEGER, workspace TEXT);
+        """
+    )
+    for number, workspace in enumerate(("default", "other")):
+        connection.execute("INSERT INTO registered_models VALUES ('shop', ?, '', ?)", (number, workspace))
+        connection.execute("INSERT INTO registered_model_tags VALUES ('in', ?, 'shop', ?)", (workspace, workspace))
+        values = ("shop", 1, "", "", "None", f"s3://{workspace}", "", "READY", "", f"s3://{workspace}", workspace)
+        connection.execute("INSERT INTO model_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    connection.close()
+    source = open_source(str(path))
+    models = [(model.tags, [version.source for version in versions]) for model, versions in source.models()]
+    source.close()
+    assert models == [({"in": "default"}, ["s3://default"]), ({"in": "other"}, ["s3://other"])]
+    _, left = taken(store, path)
+    assert "model:shop@1 is here and is another one" in left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from interlock.bridges.mlflow.exporting import Exporter
 from interlock.bridges.mlflow.importing import Importer, Report
+from interlock.bridges.mlflow.intake import Watch
 from interlock.bridges.mlflow.opening import open_source
 
-__all__ = ["Exporter", "Importer", "Report", "open_source"]
+__all__ = ["Exporter", "Importer", "Report", "Watch", "open_source"]

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
+import operator
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import apsw
 import msgspec
 
-from interlock.bridges.mlflow.careful import checked, each
+from interlock.bridges.mlflow.careful import LARGEST_RECORD, checked, each, pieces
 from interlock.bridges.mlflow.records import (
     DELETED,
+    NO_STAGE,
+    Overview,
     Point,
     TheirExperiment,
+    TheirFile,
     TheirInput,
     TheirLoggedModel,
     TheirModel,
+    TheirModelPoint,
+    TheirOutput,
     TheirRun,
     TheirVersion,
 )
@@ -29,8 +36,23 @@ if TYPE_CHECKING:
     from interlock.bridges.mlflow.places import LocalPlaces
 
 _Found = TypeVar("_Found")
-_NEEDED = frozenset({"experiments", "runs", "metrics", "params", "tags"})
-_STATUS = {0: "UNSPECIFIED", 1: "LOGGED_MODEL_PENDING", 2: "LOGGED_MODEL_READY", 3: "LOGGED_MODEL_UPLOAD_FAILED"}
+_NEEDED: Final = frozenset({"experiments", "runs", "metrics", "params", "tags"})
+_STATUS: Final = {
+    0: "UNSPECIFIED",
+    1: "LOGGED_MODEL_PENDING",
+    2: "LOGGED_MODEL_READY",
+    3: "LOGGED_MODEL_UPLOAD_FAILED",
+}
+_OTHERS: Final = {
+    "trace_info": "traces",
+    "webhooks": "webhooks",
+    "evaluation_datasets": "evaluation datasets",
+    "scorers": "scorers",
+    "endpoints": "gateway endpoints",
+    "label_schemas": "label schemas",
+    "review_queues": "review queues",
+}
+_LARGEST: Final = 1.7976931348623157e308  # how MLflow writes the infinities
 
 
 class DatabaseSource:
@@ -55,6 +77,7 @@ class DatabaseSource:
         try:
             self._database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
             self._database.execute("PRAGMA trusted_schema = OFF")
+            self._database.limit(apsw.SQLITE_LIMIT_LENGTH, LARGEST_RECORD)  # of one value
             rows = self._database.execute("PRAGMA main.table_list")
             names = {name for _, name, kind, *_ in rows if kind == "table"}  # a view may never come to its end
         except apsw.Error as error:
@@ -62,6 +85,15 @@ class DatabaseSource:
         if not names >= _NEEDED:
             raise Invalid(f"{path.name} holds no MLflow store.", about="import", hint="Its tables are others.")
         self._tables = names
+
+    def overview(self) -> Overview:
+        """Return how many runs there are, and how many of what is not taken over."""
+        counts = {
+            what: next(self._all(f"SELECT count(*) AS n FROM {table}"))["n"]  # noqa: S608 - ours
+            for table, what in {"runs": "runs", **_OTHERS}.items()
+            if table in self._tables
+        }
+        return Overview(counts.pop("runs"), {what: count for what, count in counts.items() if count})
 
     def experiments(self) -> Iterator[TheirExperiment]:
         """Yield all experiments."""
@@ -74,30 +106,52 @@ class DatabaseSource:
         )
 
     def metrics(self, run: TheirRun) -> Iterator[tuple[str, list[Point]]]:
-        """Yield the metrics of a run with all their points."""
-        query = "SELECT key, step, timestamp, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY key"
-        held, points = "", list[Point]()
-        for row in self._all(query, (run.id,)):
-            if not isinstance(row["key"], str):
+        """Yield the metrics of a run in pieces.
+
+        Raises:
+            Invalid: a point is none.
+        """
+        query = (
+            "SELECT key, step, timestamp, value, is_nan FROM metrics WHERE run_uuid = ?"
+            " ORDER BY key, step, timestamp, is_nan DESC, value"
+        )
+        for name, rows in groupby(self._database.cursor().execute(query, (run.id,)), operator.itemgetter(0)):
+            if not isinstance(name, str):
                 raise Invalid(f"A metric of run {run.id} has a name that is no text.", about="import")
-            if row["key"] != held:
-                if points:
-                    yield held, points
-                held, points = row["key"], []
-            value = math.nan if row["is_nan"] else _infinite(row["value"])
-            points.append((row["step"], row["timestamp"], value))
-        if points:
-            yield held, points
+            for piece in pieces(_point(row[1:], f"metric {name!r} of run {run.id}") for row in rows):
+                yield name, piece
 
     def logged_models(self, experiment: str) -> Iterator[TheirLoggedModel]:
         """Yield the logged models of an experiment; stores of MLflow 2 have none."""
         return self._each("logged_models", partial(self._logged_model, experiment), "experiment_id = ?", experiment)
 
+    def model_points(self, model: TheirLoggedModel) -> Iterator[TheirModelPoint]:
+        """Yield the points of a logged model's metrics.
+
+        MLflow writes no NaN there; whether a 0 is one is seen where the run's own metric has the same point.
+
+        Raises:
+            Invalid: a point is none.
+        """
+        if "logged_model_metrics" not in self._tables:
+            return
+        query = (
+            "SELECT p.*, (SELECT max(m.is_nan) FROM metrics m WHERE m.run_uuid = p.run_id AND m.key = p.metric_name"
+            " AND m.timestamp = p.metric_timestamp_ms AND m.step = p.metric_step) AS is_nan"
+            " FROM logged_model_metrics p WHERE p.model_id = ?"
+            " ORDER BY p.metric_name, p.metric_step, p.metric_timestamp_ms, p.run_id"
+        )
+        for row in self._all(query, (model.id,)):
+            values = (row["metric_step"], row["metric_timestamp_ms"], row["metric_value"], row["is_nan"])
+            step, at, value = _point(values, f"a metric of logged model {model.id}")
+            dataset = (row["dataset_name"] or "", row["dataset_digest"] or "")
+            yield checked(TheirModelPoint(row["metric_name"], step, at, value, row["run_id"] or "", *dataset))
+
     def models(self) -> Iterator[tuple[TheirModel, list[TheirVersion]]]:
         """Yield the registered models with their versions."""
         return self._each("registered_models", self._model, "1 ORDER BY creation_time, name")
 
-    def files(self, place: str) -> Iterator[tuple[str, BinaryIO]]:
+    def files(self, place: str) -> Iterator[TheirFile]:
         """Yield the files below a place."""
         return self._places.files(place)
 
@@ -126,7 +180,10 @@ class DatabaseSource:
             params=self._own("params", run_uuid=ident),
             tags=self._own("tags", run_uuid=ident),
             inputs=tuple(self._inputs(ident)),
-            outputs=tuple(self._outputs(ident)),
+            models=tuple(row["destination_id"] for row in self._linked("RUN_INPUT", ident)),
+            outputs=tuple(
+                TheirOutput(row["destination_id"], row.get("step") or 0) for row in self._linked("RUN_OUTPUT", ident)
+            ),
         )
         return checked(run)
 
@@ -148,28 +205,31 @@ class DatabaseSource:
 
     def _model(self, row: dict[str, Any]) -> tuple[TheirModel, list[TheirVersion]]:
         name = row["name"]
-        query = "SELECT alias, version FROM registered_model_aliases WHERE name = ?"
-        aliased = self._all(query, (name,)) if "registered_model_aliases" in self._tables else iter(())
-        pairs = [(f"alias {found['alias']} of {name}", (found["alias"], found["version"])) for found in aliased]
+        named = {"name": name, **({"workspace": row["workspace"]} if "workspace" in row else {})}  # MLflow 3.10 and on
+        found = self._own("registered_model_aliases", "", "alias", "version", **named)
+        pairs = [(f"alias {alias} of {name}", (alias, version)) for alias, version in found.items()]
         aliases = dict(each(pairs, lambda pair: msgspec.convert(pair, tuple[str, int]), self.left))
-        tags = self._own("registered_model_tags", name=name)
+        tags = self._own("registered_model_tags", **named)
         model = checked(TheirModel(name, row["description"] or "", tags, aliases))
-        found = self._each("model_versions", partial(self._version, name), "name = ? ORDER BY version", name)
-        return model, [version for version in found if version.stage != DELETED]
+        where = " AND ".join(f"{column} = ?" for column in named)
+        versions = self._each(
+            "model_versions", partial(self._version, named), f"{where} ORDER BY version", *named.values()
+        )
+        return model, [version for version in versions if version.stage != DELETED]
 
-    def _version(self, model: str, row: dict[str, Any]) -> TheirVersion:
+    def _version(self, named: dict[str, str], row: dict[str, Any]) -> TheirVersion:
         version = TheirVersion(
-            model=model,
+            model=named["name"],
             version=row["version"],
             description=row["description"] or "",
             user=row["user_id"] or "",
-            stage=row["current_stage"] or "None",
+            stage=row["current_stage"] or NO_STAGE,
             source=row["source"] or "",
             artifacts=row.get("storage_location") or row["source"] or "",
             run=row["run_id"] or "",
             status=row["status"] or "READY",
             run_link=row["run_link"] or "",
-            tags=self._own("model_version_tags", name=model, version=row["version"]),
+            tags=self._own("model_version_tags", version=row["version"], **named),
         )
         return checked(version)
 
@@ -188,28 +248,27 @@ class DatabaseSource:
                 row["dataset_source"],
                 row["dataset_schema"],
                 row["dataset_profile"],
-                {
-                    tag["name"]: tag["value"] or ""
-                    for tag in self._all(
-                        "SELECT name, value FROM input_tags WHERE input_uuid = ?", (row["input_uuid"],)
-                    )
-                },
+                self._own("input_tags", "", "name", "value", input_uuid=row["input_uuid"]),
             )
             yield checked(found)
 
-    def _outputs(self, run: str) -> Iterator[str]:
-        if {"inputs", "logged_models"} <= self._tables:
-            query = "SELECT destination_id FROM inputs WHERE source_type = 'RUN_OUTPUT' AND source_id = ?"
-            for row in self._all(query, (run,)):
-                yield row["destination_id"]
+    def _linked(self, kind: str, run: str) -> Iterator[dict[str, Any]]:
+        """Yield the links of a run to logged models; stores of MLflow 2 have none."""
+        if not {"inputs", "logged_models"} <= self._tables:
+            return iter(())
+        return self._all(
+            "SELECT * FROM inputs WHERE source_type = ? AND source_id = ? ORDER BY destination_id", (kind, run)
+        )
 
-    def _own(self, table: str, prefix: str = "", **owner: Any) -> dict[str, str]:
+    def _own(
+        self, table: str, prefix: str = "", key: str = "key", value: str = "value", **owner: Any
+    ) -> dict[str, Any]:
         """Return the names and values that a table has for an owner; none if there is no such table."""
         if table not in self._tables:
             return {}
         where = " AND ".join(f"{column} = ?" for column in owner)
-        query = f"SELECT {prefix}key AS k, {prefix}value AS v FROM {table} WHERE {where} ORDER BY k"  # noqa: S608 - ours
-        return {row["k"]: row["v"] or "" for row in self._all(query, tuple(owner.values()))}
+        query = f"SELECT {prefix}{key} AS k, {prefix}{value} AS v FROM {table} WHERE {where} ORDER BY k"  # noqa: S608 - ours
+        return {row["k"]: "" if row["v"] is None else row["v"] for row in self._all(query, tuple(owner.values()))}
 
     def _each(self, table: str, read: Callable[[dict[str, Any]], _Found], where: str, *values: Any) -> Iterator[_Found]:
         """Yield what is read of each row; they are fetched one by one, as one that is no text would end them all."""
@@ -229,9 +288,15 @@ class DatabaseSource:
             yield dict(zip(names, row, strict=True))
 
 
-_LARGEST = 1.7976931348623157e308
+def _point(row: tuple[Any, ...], what: str) -> Point:
+    """Return a row's step, instant and value; MLflow writes the infinities as the largest numbers.
 
-
-def _infinite(value: float) -> float:
-    """Return a value; MLflow writes the infinities as the largest numbers."""
-    return math.copysign(math.inf, value) if abs(value) == _LARGEST else value
+    Raises:
+        Invalid: one is no number.
+    """
+    step, at, value, is_nan = row
+    if is_nan:
+        value = math.nan
+    if type(step) is not int or type(at) is not int or type(value) not in {int, float}:
+        raise Invalid(f"A point of {what} is none: {row!r:.80}.", about="import")
+    return step, at, math.copysign(math.inf, value) if abs(value) == _LARGEST else float(value)

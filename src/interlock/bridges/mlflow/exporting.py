@@ -8,11 +8,14 @@ A version of ours gets an `MLmodel` that names its original; one that a client o
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from interlock.bridges.mlflow.intake import Watch
 from interlock.core.clock import to_micros
 from interlock.core.errors import Conflict
 from interlock.core.refs import is_safe_path
@@ -21,19 +24,33 @@ from interlock.store.manifests import read_manifest
 from interlock.track.tracker import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from interlock.core.files import StoredFile
+    from interlock.core.ports import Row
     from interlock.registry.records import ModelVersion
     from interlock.store import Store
-    from interlock.track.logged_models import LoggedModelFacts
+    from interlock.track.links import Dataset, Link
+    from interlock.track.logged_models import LoggedModelFacts, ModelMetric
     from interlock.track.runs import RunFacts
 
 _RUN_STATUS: Final = {"running": 1, "scheduled": 2, "finished": 3, "failed": 4, "killed": 5}
 _MODEL_STATUS: Final = {"pending": 1, "ready": 2, "upload_failed": 3}
 _LONGEST: Final = 255  # bytes in the name of a file
 _LOCAL: Final = 4  # the number of the source type LOCAL
+_ENDS: Final = {"dataset": ("DATASET", "RUN"), "model": ("MODEL", "RUN"), "output": ("RUN_OUTPUT", "MODEL_OUTPUT")}
+_PARTS: Final = ("artifacts", "metrics", "params", "tags")
+_AT_ONCE: Final = 200  # runs or logged models that are held at a time
+_RUNS: Final = (
+    "SELECT * FROM runs WHERE experiment = :experiment AND lifecycle = 'active' AND id > :after ORDER BY id LIMIT :most"
+)
+_MODELS: Final = (
+    "SELECT * FROM logged_models WHERE experiment = :experiment AND lifecycle = 'active' AND id > :after"
+    " ORDER BY id LIMIT :most"
+)
+# What YAML's readers refuse to see unescaped, though JSON lets it stand.
+_UNSEEN: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Exporter:
@@ -42,7 +59,7 @@ class Exporter:
     Args:
         store: the workspace.
         target: the folder, which must not be there yet.
-        progress: is told what is being written.
+        watch: is told how it goes.
 
     Attributes:
         left: what could not be written, and why.
@@ -51,10 +68,10 @@ class Exporter:
         Conflict: the folder is there.
     """
 
-    def __init__(self, store: Store, target: Path, progress: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, store: Store, target: Path, watch: Watch | None = None) -> None:
         if target.exists():
             raise Conflict(f"{str(target)!r} is there already.", about="file", hint="Name another folder.")
-        self._store, self._progress = store, progress
+        self._store, self._watch = store, watch or Watch()
         self._target = target.absolute()
         self._runs = self._target / "mlruns"
         self._tracker, self._registry = Tracker(store), Catalogue(store)
@@ -64,17 +81,20 @@ class Exporter:
     def run(self) -> dict[str, int]:
         """Write everything; return how many of each kind were written."""
         self._tracker.experiments.ensure_default()
+        counted = self._store.database.one("SELECT count(*) AS n FROM runs WHERE lifecycle = 'active'")
+        self._watch.expects(counted["n"] if counted else 0)
         for row in self._store.database.all(
             "SELECT id FROM experiments WHERE lifecycle = 'active' ORDER BY created_at"
         ):
             self._experiment(row["id"])
         for row in self._store.database.all("SELECT name FROM models WHERE archived_at IS NULL ORDER BY name"):
             self._model(row["name"])
+        self._watch.ended()
         return dict(self._counts)
 
     def _experiment(self, ident: str) -> None:
         facts = self._tracker.experiments.get(ident)
-        self._progress(f"experiment {facts.name}")
+        self._watch.began(f"experiment {facts.name}")
         folder = self._runs / ident
         record = {
             "artifact_location": folder.as_uri(),
@@ -87,14 +107,21 @@ class Exporter:
         _write_meta(folder, record)
         self._pairs(folder / "tags", facts.tags)
         self._counts["experiments"] += 1
-        database = self._store.database
-        where = "experiment = :id AND lifecycle = 'active'"
-        rows = database.all(f"SELECT * FROM runs WHERE {where} ORDER BY started_at", {"id": ident})  # noqa: S608 - ours
-        for run in self._tracker.runs.load(rows):
-            self._run(folder / run.id, run)
-        models = database.all(f"SELECT * FROM logged_models WHERE {where}", {"id": ident})  # noqa: S608 - ours
-        for model in self._tracker.logged_models.load(models):
-            self._logged_model(folder / "models" / model.id, model)
+        for rows in self._pages(_RUNS, ident):
+            links = self._tracker.links.of([row["id"] for row in rows])
+            for run in self._tracker.runs.load(rows):
+                self._run(folder / run.id, run)
+                self._links(folder, run.id, links.get(run.id, []))
+                self._watch.took(run.name)
+        for rows in self._pages(_MODELS, ident):
+            for model in self._tracker.logged_models.load(rows):
+                self._logged_model(folder / "models" / model.id, model)
+
+    def _pages(self, query: str, experiment: str) -> Iterator[list[Row]]:
+        after = ""
+        while rows := self._store.database.all(query, {"experiment": experiment, "after": after, "most": _AT_ONCE}):
+            yield rows
+            after = rows[-1]["id"]
 
     def _run(self, folder: Path, run: RunFacts) -> None:
         record = {
@@ -114,6 +141,8 @@ class Exporter:
             "user_id": run.owner,
         }
         _write_meta(folder, record)
+        for part in _PARTS:  # without them MLflow takes it for no run
+            (folder / part).mkdir(exist_ok=True)
         self._pairs(folder / "params", run.params)
         self._pairs(folder / "tags", {"mlflow.runName": run.name, **run.tags})
         for name in run.metrics:
@@ -124,12 +153,33 @@ class Exporter:
         self._files(folder / "artifacts", self._tracker.artifacts.all(run.id))
         self._counts["runs"] += 1
 
+    def _links(self, experiment: Path, run: str, links: list[Link]) -> None:
+        """Write what a run read and made; both ends are named as MLflow's reader looks for them."""
+        for link in links:
+            ident = link.name
+            if link.dataset is not None:
+                ident = _digest(link.name, link.digest)
+                _write_meta(experiment / "datasets" / ident, _dataset(link.dataset))
+            source, destination = _ENDS[link.kind]
+            record: dict[str, Any] = {"source_type": source, "source_id": ident, "tags": link.tags}
+            record |= {"destination_type": destination, "destination_id": ident}
+            folder, place = "inputs", _digest(ident, run)
+            if link.kind == "output":
+                folder, place = "outputs", ident
+                record["step"] = link.step
+            if not is_safe_path(place) or "/" in place:
+                self.left.append(f"run {run}: a link to {ident[:80]!r} cannot be the name of a folder")
+                continue
+            _write_meta(experiment / run / folder / place, record)
+            self._counts[folder] += 1
+
     def _logged_model(self, folder: Path, model: LoggedModelFacts) -> None:
         record = {
             "artifact_location": (folder / "artifacts").as_uri(),
             "creation_timestamp": model.created_at // 1000,
             "experiment_id": model.experiment,
             "last_updated_timestamp": model.updated_at // 1000,
+            "lifecycle_stage": "active",
             "model_id": model.id,
             "model_type": model.type or None,
             "name": model.name,
@@ -140,11 +190,16 @@ class Exporter:
         _write_meta(folder, record)
         self._pairs(folder / "params", model.params)
         self._pairs(folder / "tags", model.tags)
+        lines: dict[str, str] = {}
+        for metric in model.metrics:
+            lines[metric.key] = lines.get(metric.key, "") + _line(metric)
+        self._pairs(folder / "metrics", lines)
+        self._counts["logged model points"] += len(model.metrics)
         self._files(folder / "artifacts", self._tracker.artifacts.all(model.id))
         self._counts["logged models"] += 1
 
     def _model(self, name: str) -> None:
-        self._progress(f"model {name}")
+        self._watch.began(f"model {name}")
         model = self._registry.models.get(self._store.database, name)
         folder = self._runs / "models" / name
         record = {
@@ -171,7 +226,7 @@ class Exporter:
         location = place.as_uri() if version.bundle else version.location
         record = {
             "creation_timestamp": to_micros(version.created_at) // 1000,
-            "current_stage": version.label,
+            "current_stage": version.mlflow_stage,
             "description": version.description or None,
             "last_updated_timestamp": to_micros(version.updated_at or version.created_at) // 1000,
             "name": version.model,
@@ -237,10 +292,38 @@ def _mlmodel(flavor: str, original: str, version: ModelVersion) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _dataset(dataset: Dataset) -> dict[str, Any]:
+    names = ("name", "digest", "source_type", "source", "schema", "profile")
+    return {name: getattr(dataset, name) for name in names}
+
+
+def _digest(*parts: str) -> str:
+    """Return the name of a folder as MLflow makes it: 32 hexadecimal digits of texts together."""
+    return hashlib.md5("".join(parts).encode(), usedforsecurity=False).hexdigest()
+
+
+def _line(metric: ModelMetric) -> str:
+    """Return a point of a logged model as MLflow's folders have it: instant, value, step, run and, if any, dataset."""
+    point = metric.point
+    words = [f"{point.at // 1000}", repr(point.value), f"{point.step}", metric.run]
+    if metric.dataset_name or metric.dataset_digest:
+        words += [metric.dataset_name, metric.dataset_digest]
+    return " ".join(words) + "\n"
+
+
 def _write_meta(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write a flat record; JSON's scalars are YAML's."""
-    lines = [f"{name}: {msgspec.json.encode(value).decode()}\n" for name, value in sorted(record.items())]
+    """Write a record; JSON's scalars are YAML's, but for what YAML wants escaped."""
+    lines = []
+    for name, value in sorted(record.items()):
+        if isinstance(value, dict) and value:
+            lines += [f"{name}:\n", *(f"  {_scalar(key)}: {_scalar(inner)}\n" for key, inner in value.items())]
+        else:
+            lines.append(f"{name}: {_scalar(value)}\n")
     _write(folder / "meta.yaml", "".join(lines).encode())
+
+
+def _scalar(value: Any) -> str:
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", msgspec.json.encode(value).decode())
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import operator
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
-from interlock.bridges.mlflow.careful import checked, each, is_inside
-from interlock.bridges.mlflow.flat_yaml import read_flat
+from interlock.bridges.mlflow.careful import (
+    LARGEST_RECORD,
+    LARGEST_TEXT,
+    checked,
+    each,
+    in_order,
+    is_inside,
+    pieces,
+    read_bounded,
+)
+from interlock.bridges.mlflow.flat_yaml import read_below, read_flat
 from interlock.bridges.mlflow.records import (
     DELETED,
+    NO_STAGE,
+    Overview,
     Point,
     TheirExperiment,
+    TheirFile,
     TheirInput,
     TheirLoggedModel,
     TheirModel,
+    TheirModelPoint,
+    TheirOutput,
     TheirRun,
     TheirVersion,
 )
@@ -28,6 +44,9 @@ if TYPE_CHECKING:
 _META: Final = "meta.yaml"
 _RUN_STATUS: Final = {"1": "RUNNING", "2": "SCHEDULED", "3": "FINISHED", "4": "FAILED", "5": "KILLED"}
 _MODEL_STATUS: Final = {"1": "LOGGED_MODEL_PENDING", "2": "LOGGED_MODEL_READY", "3": "LOGGED_MODEL_UPLOAD_FAILED"}
+_NO_RUNS: Final = frozenset({"models", "datasets", "tags", "traces"})
+_SMALL: Final = 8 << 20  # bytes of a metric that are sorted in memory without another thought
+_LONGEST_LINE: Final = 4096
 
 
 class FolderSource:
@@ -55,6 +74,14 @@ class FolderSource:
                 f"{root} holds no MLflow store.", about="import", hint="Name the folder with the experiments: mlruns."
             )
 
+    def overview(self) -> Overview:
+        """Return how many runs there are, and how many traces, which are not taken over."""
+        folders = [folder for base in (self._root, self._root / ".trash") for folder in base.glob("*")]
+        experiments = [folder for folder in folders if folder.name != "models" and is_inside(folder, self._inside)]
+        runs = sum(path.parent.name not in _NO_RUNS for found in experiments for path in found.glob(f"*/{_META}"))
+        traces = sum(1 for found in experiments for _ in found.glob("traces/*/"))
+        return Overview(runs, {"traces": traces} if traces else {})
+
     def experiments(self) -> Iterator[TheirExperiment]:
         """Yield all experiments, those in the trash too."""
         for base, lifecycle in ((self._root, "active"), (self._root / ".trash", "deleted")):
@@ -63,22 +90,25 @@ class FolderSource:
 
     def runs(self, experiment: str) -> Iterator[TheirRun]:
         """Yield the runs of an experiment."""
-        others = {"models", "datasets", "tags", "traces"}
-        folders = [(f"run {f.name}", f) for f in self._records(self._experiment(experiment)) if f.name not in others]
+        found = self._records(self._experiment(experiment))
+        folders = [(f"run {folder.name}", folder) for folder in found if folder.name not in _NO_RUNS]
         return each(folders, partial(self._run, experiment), self.left)
 
     def metrics(self, run: TheirRun) -> Iterator[tuple[str, list[Point]]]:
-        """Yield the metrics of a run with all their points.
+        """Yield the metrics of a run in pieces.
 
         Raises:
             Invalid: a metric cannot be read.
+
+        Cost: constant memory where a large metric's points stand in order, as MLflow writes them.
         """
         for name, path in self._files(Path(run.artifacts).parent / "metrics"):
-            try:
-                text = path.read_text("utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise Invalid(f"{path} cannot be read: {error}.", about="import") from None
-            yield name, [_point(line, path) for line in text.splitlines() if line.strip()]
+            if path.stat().st_size > _SMALL and _ascends(path):
+                found = pieces(_points(path))
+            else:
+                found = pieces(in_order(list(_points(path))))
+            for piece in found:
+                yield name, piece
 
     def logged_models(self, experiment: str) -> Iterator[TheirLoggedModel]:
         """Yield the logged models of an experiment."""
@@ -86,12 +116,26 @@ class FolderSource:
         folders = [(f"logged model {f.name}", f) for f in found]
         return each(folders, partial(self._logged_model, experiment), self.left)
 
+    def model_points(self, model: TheirLoggedModel) -> Iterator[TheirModelPoint]:
+        """Yield the points of a logged model's metrics.
+
+        Raises:
+            Invalid: a metric cannot be read.
+        """
+        for name, path in self._files(Path(model.artifacts).parent / "metrics"):
+            for line in _lines(path):
+                step, at, value = _point(line, path)
+                run, *dataset = line.split(" ")[3:] or [""]
+                yield TheirModelPoint(
+                    name, step, at, value, run, " ".join(dataset[:-1]), dataset[-1] if dataset else ""
+                )
+
     def models(self) -> Iterator[tuple[TheirModel, list[TheirVersion]]]:
         """Yield the registered models with their versions."""
         folders = [(f"model {f.name}", f) for f in self._records(self._root / "models")]
         return each(folders, self._model, self.left)
 
-    def files(self, place: str) -> Iterator[tuple[str, BinaryIO]]:
+    def files(self, place: str) -> Iterator[TheirFile]:
         """Yield the files below a place."""
         return self._places.files(place)
 
@@ -126,7 +170,8 @@ class FolderSource:
             params=self._texts(folder / "params"),
             tags=self._texts(folder / "tags"),
             inputs=tuple(self._inputs(folder)),
-            outputs=tuple(path.name for path in self._listed(folder / "outputs", "m-*")),
+            models=tuple(self._read_models(folder)),
+            outputs=tuple(self._outputs(folder)),
         )
         return checked(run)
 
@@ -163,22 +208,19 @@ class FolderSource:
             version=int(meta.get("version") or folder.name.removeprefix("version-")),
             description=meta.get("description", ""),
             user=meta.get("user_id", ""),
-            stage=meta.get("current_stage") or "None",
+            stage=meta.get("current_stage") or NO_STAGE,
             source=meta.get("source", ""),
             artifacts=meta.get("storage_location") or meta.get("source", ""),
             run=meta.get("run_id", ""),
-            status="READY",
+            status=meta.get("status") or "READY",
             run_link=meta.get("run_link", ""),
             tags=self._texts(folder / "tags"),
         )
         return checked(version)
 
     def _inputs(self, run: Path) -> Iterator[TheirInput]:
-        for folder in self._listed(run / "inputs"):
-            ident = self._meta(folder).get("source_id", "")
+        for folder, ident in self._linked(run / "inputs", "DATASET"):
             dataset = run.parent / "datasets" / ident
-            if Path(ident).name != ident:
-                raise Invalid(f"{folder / _META} names a dataset that leads elsewhere: {ident!r}.", about="import")
             if ident and (dataset / _META).is_file():
                 held = self._meta(dataset)
                 yield TheirInput(
@@ -188,18 +230,42 @@ class FolderSource:
                     held.get("source", ""),
                     held.get("schema") or None,
                     held.get("profile") or None,
+                    read_below(self._record(folder), "tags"),
                 )
 
+    def _read_models(self, run: Path) -> Iterator[str]:
+        for _, ident in self._linked(run / "inputs", "MODEL"):
+            yield ident
+
+    def _outputs(self, run: Path) -> Iterator[TheirOutput]:
+        for folder in self._records(run / "outputs", "m-*"):
+            yield TheirOutput(folder.name, int(self._meta(folder).get("step") or 0))
+
+    def _linked(self, folder: Path, kind: str) -> Iterator[tuple[Path, str]]:
+        """Yield the links of a run to things of a kind, and the ids of these."""
+        for path in self._listed(folder):
+            meta = self._meta(path)
+            ident = meta.get("source_id", "")
+            if Path(ident).name != ident:
+                raise Invalid(f"{path / _META} names what leads elsewhere: {ident!r}.", about="import")
+            if meta.get("source_type", "DATASET") == kind:
+                yield path, ident
+
     def _meta(self, folder: Path) -> dict[str, str]:
+        text = self._record(folder)
+        try:
+            return read_flat(text)
+        except Invalid as error:
+            raise Invalid(f"{folder / _META}: {error.message}", about="import") from None
+
+    def _record(self, folder: Path) -> str:
         path = folder / _META
         if not is_inside(path, self._inside):
             raise Invalid(f"{path} is a link that leaves the store.", about="import")
         try:
-            return read_flat(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
+            return read_bounded(path, LARGEST_RECORD).decode("utf-8")
+        except UnicodeDecodeError as error:
             raise Invalid(f"{path} cannot be read: {error}.", about="import") from None
-        except Invalid as error:
-            raise Invalid(f"{path}: {error.message}", about="import") from None
 
     def _listed(self, folder: Path, pattern: str = "*") -> list[Path]:
         """Return what lies in a folder, in order; nothing if there is none or it is a link that leaves the store."""
@@ -221,7 +287,33 @@ class FolderSource:
 
     def _texts(self, folder: Path) -> dict[str, str]:
         """Return the files below a folder: a name and its value each."""
-        return {name: path.read_text("utf-8", "replace") for name, path in self._files(folder)}
+        return {name: read_bounded(path, LARGEST_TEXT).decode("utf-8", "replace") for name, path in self._files(folder)}
+
+
+def _ascends(path: Path) -> bool:
+    """Return whether the points of a file stand in order, each once."""
+    return all(map(operator.lt, _points(path), islice(_points(path), 1, None)))
+
+
+def _points(path: Path) -> Iterator[Point]:
+    return (_point(line, path) for line in _lines(path))
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a file that are not blank.
+
+    Raises:
+        Invalid: it cannot be read, or a line has no end.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            while line := file.readline(_LONGEST_LINE):
+                if len(line) == _LONGEST_LINE:
+                    raise Invalid(f"{path} has a line that is no point: {line[:80]!r}.", about="import")
+                if line.strip():
+                    yield line.rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"{path} cannot be read: {error}.", about="import") from None
 
 
 def _point(line: str, path: Path) -> Point:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from interlock.bridges.mlflow.careful import is_inside
+from interlock.bridges.mlflow.records import TheirFile
 from interlock.core.errors import Invalid
 
 if TYPE_CHECKING:
@@ -33,8 +35,8 @@ class LocalPlaces:
         self._roots = [(within or base).resolve(), *([proxied.resolve()] if proxied else [])]
         self.left: list[str] = []
 
-    def files(self, place: str) -> Iterator[tuple[str, BinaryIO]]:
-        """Yield the files below a place by relative path, opened; links that leave it are not followed.
+    def files(self, place: str) -> Iterator[TheirFile]:
+        """Yield the files below a place; links that leave it are not followed.
 
         Raises:
             Invalid: the place is on no disk of this machine, or outside the store.
@@ -49,14 +51,14 @@ class LocalPlaces:
         inside = root.resolve()
         if not inside.is_dir():
             return
-        for folder, _, names in sorted(os.walk(inside)):
+        for folder, folders, names in os.walk(inside):
+            folders.sort()
             for name in sorted(names):
                 path = Path(folder, name)
                 if not is_inside(path, inside):
                     self.left.append(f"{path} is a link that leaves its folder.")
                 elif path.is_file():
-                    with path.open("rb") as file:
-                        yield path.relative_to(inside).as_posix(), file
+                    yield TheirFile(path.relative_to(inside).as_posix(), path.stat().st_size, partial(_open, path))
 
     def _folder(self, place: str) -> Path:
         parts = urlsplit(place)
@@ -77,3 +79,7 @@ class LocalPlaces:
                 hint="Import from the running server instead, whose address reads it for us.",
             )
         return self._base / unquote(place)
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")

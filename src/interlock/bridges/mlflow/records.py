@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 DELETED: Final = "Deleted_Internal"  # the stage under which stores keep what they deleted
+NO_STAGE: Final = "None"
 Point = tuple[int, int, float]
 """Step, instant in milliseconds, value."""
 
@@ -35,8 +37,15 @@ class TheirInput(msgspec.Struct, frozen=True):
     tags: dict[str, str] = {}
 
 
+class TheirOutput(msgspec.Struct, frozen=True):
+    """A logged model that a run made, and when in the run."""
+
+    model: str
+    step: int = 0
+
+
 class TheirRun(msgspec.Struct, frozen=True):
-    """A run, without its points and files."""
+    """A run, without its points and files; `models` are the logged models that it read."""
 
     id: str
     experiment: str
@@ -50,11 +59,12 @@ class TheirRun(msgspec.Struct, frozen=True):
     params: dict[str, str]
     tags: dict[str, str]
     inputs: tuple[TheirInput, ...] = ()
-    outputs: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    outputs: tuple[TheirOutput, ...] = ()
 
 
 class TheirLoggedModel(msgspec.Struct, frozen=True):
-    """A logged model, without its files."""
+    """A logged model, without its points and files."""
 
     id: str
     experiment: str
@@ -68,8 +78,20 @@ class TheirLoggedModel(msgspec.Struct, frozen=True):
     tags: dict[str, str]
 
 
+class TheirModelPoint(msgspec.Struct, frozen=True):
+    """A point of a metric of a logged model, logged by a run, on a dataset if it names one."""
+
+    key: str
+    step: int
+    at_ms: int
+    value: float
+    run: str = ""
+    dataset_name: str = ""
+    dataset_digest: str = ""
+
+
 class TheirModel(msgspec.Struct, frozen=True):
-    """A registered model."""
+    """A registered model; prompts are such models too."""
 
     name: str
     description: str
@@ -93,8 +115,38 @@ class TheirVersion(msgspec.Struct, frozen=True):
     tags: dict[str, str]
 
 
+class TheirFile(NamedTuple):
+    """A file: its relative path, its size in bytes (None where the store does not say), and what opens it."""
+
+    path: str
+    size: int | None
+    open: Callable[[], AbstractContextManager[BinaryIO]]
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """What a store says of itself at once.
+
+    Attributes:
+        runs: how many runs it holds; None where it does not say.
+        others: how many it holds of kinds that are not taken over, by name.
+    """
+
+    runs: int | None = None
+    others: dict[str, int] = {}
+
+
 class Source(Protocol):
-    """A store of MLflow, read only."""
+    """A store of MLflow, read only.
+
+    Attributes:
+        left: what could not be read so far, and why; the rest is yielded.
+    """
+
+    left: list[str]
+
+    def overview(self) -> Overview:
+        """Return what the store says of itself at once."""
+        ...
 
     def experiments(self) -> Iterator[TheirExperiment]:
         """Yield all experiments, deleted ones too."""
@@ -105,19 +157,23 @@ class Source(Protocol):
         ...
 
     def metrics(self, run: TheirRun) -> Iterator[tuple[str, list[Point]]]:
-        """Yield the metrics of a run with all their points."""
+        """Yield the metrics of a run in pieces: all of a metric's, one after the other, in order, each point once."""
         ...
 
     def logged_models(self, experiment: str) -> Iterator[TheirLoggedModel]:
         """Yield the logged models of an experiment."""
         ...
 
+    def model_points(self, model: TheirLoggedModel) -> Iterator[TheirModelPoint]:
+        """Yield the points of a logged model's metrics."""
+        ...
+
     def models(self) -> Iterator[tuple[TheirModel, list[TheirVersion]]]:
         """Yield the registered models with their versions, by number."""
         ...
 
-    def files(self, place: str) -> Iterator[tuple[str, BinaryIO]]:
-        """Yield the files below a place by relative path, opened; each is closed when the next is asked for."""
+    def files(self, place: str) -> Iterator[TheirFile]:
+        """Yield the files below a place."""
         ...
 
     def close(self) -> None:

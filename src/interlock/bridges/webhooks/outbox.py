@@ -130,8 +130,11 @@ class Outbox:
         before = to_micros(self._store.clock.now()) - KEEP_S * 1_000_000
 
         def change(tx: Transaction) -> None:
-            old = "SELECT id FROM webhook_deliveries WHERE finished_at < :before"
-            tx.run(f"DELETE FROM webhook_attempts WHERE delivery IN ({old})", {"before": before})  # noqa: S608 - ours
+            tx.run(
+                "DELETE FROM webhook_attempts WHERE delivery IN"
+                " (SELECT id FROM webhook_deliveries WHERE finished_at < :before)",
+                {"before": before},
+            )
             tx.run("DELETE FROM webhook_deliveries WHERE finished_at < :before", {"before": before})
 
         if self._database.one("SELECT 1 FROM webhook_deliveries WHERE finished_at < :b LIMIT 1", {"b": before}):
@@ -170,7 +173,7 @@ class Outbox:
             if webhook.face not in made:
                 made[webhook.face] = face.messages(self._database, event)
             for part, (name, body) in enumerate(made[webhook.face]):
-                if name in webhook.events:
+                if any(name in face.wanted(word) for word in webhook.events):
                     made_of = f"{webhook.id}/{event.index}/{part}".encode()
                     rows.append(
                         {

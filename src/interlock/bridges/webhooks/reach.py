@@ -9,12 +9,16 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import msgspec
 
 from interlock.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from interlock.store import Store
 
 _LONGEST: Final = 2000
 _PORTS: Final = {"http": 80, "https": 443}
@@ -103,6 +107,24 @@ class Reach(msgspec.Struct, frozen=True):
         if address.is_loopback or not address.is_global:
             return self.private
         return True
+
+
+_SERVED: Final[WeakKeyDictionary[Store, Reach]] = WeakKeyDictionary()
+
+
+def serve(store: Store, reach: Reach) -> None:
+    """Let operations on a store, which a server now calls for others, go no further than its callers could go.
+
+    Args:
+        store: the workspace that is served.
+        reach: where the server's webhooks may go.
+    """
+    _SERVED[store] = reach
+
+
+def reach_of(store: Store) -> Reach:
+    """Return how far operations on a store go: as its server says, else wherever this process can go by itself."""
+    return _SERVED.get(store, Reach(private=True))
 
 
 def _literal(host: str) -> _Address | None:

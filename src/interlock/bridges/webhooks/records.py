@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import msgspec
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 STATUSES: Final = ("ACTIVE", "DISABLED")
 STATES: Final = ("waiting", "delivered", "failed", "dropped")
+State = Literal["", "waiting", "delivered", "failed", "dropped"]
 
 
-class Webhook(msgspec.Struct, frozen=True):
+class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody who is told of events.
 
     Attributes:
@@ -25,7 +26,7 @@ class Webhook(msgspec.Struct, frozen=True):
         name: what people call it.
         description: what it is for.
         url: where requests go.
-        events: the names, in its face, of what it is told.
+        events: the names, in its face, of what it is told; in `events` patterns too.
         status: ACTIVE or DISABLED; what waits for a disabled one goes on waiting, new events are not kept for it.
         signed: whether it has a secret, which is never shown.
         created_at: when it was made.
@@ -44,11 +45,31 @@ class Webhook(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
+class Standing(Webhook, frozen=True, kw_only=True):
+    """A webhook and how it fares.
+
+    Attributes:
+        waiting: how many deliveries are still to be made.
+        failed: how many of the newest 1,000 deliveries were given up.
+        delivered_at: when the last one was taken; None while none was.
+        next_at: when the next attempt is due; None while nothing waits.
+        error: what was wrong with the last attempt of the first that waits.
+    """
+
+    TABLE: ClassVar = ("name", "face", "events", "url", "status", "waiting", "failed", "delivered_at", "id")
+
+    waiting: int
+    failed: int
+    delivered_at: datetime | None
+    next_at: datetime | None
+    error: str
+
+
 class Attempt(msgspec.Struct, frozen=True):
     """One request: when, how long it took, the answer's status (0: none came) and what was wrong with it."""
 
     at: datetime
-    took_ms: int
+    took_s: float
     status: int
     error: str
 
@@ -62,15 +83,17 @@ class Delivery(msgspec.Struct, frozen=True):
         webhook: the webhook's id.
         event: the index of the event in the ledger.
         kind: its name in the webhook's face.
-        state: waiting, delivered, failed (given up), or dropped (webhook deleted, or the event erased).
+        state: waiting, delivered, failed (given up), or dropped (by hand, webhook deleted, or the event erased).
         attempts: how often it was tried.
-        next_at: when it is tried next, while it waits.
+        next_at: when it is tried next; None where it waits no more.
         created_at: when it was put in the outbox.
         finished_at: when it stopped waiting.
         status: the status of the last answer; 0 when none came.
         error: what was wrong at the last attempt, "" for nothing.
         history: the attempts, oldest first, where they were asked for.
     """
+
+    TABLE: ClassVar = ("id", "event", "kind", "state", "attempts", "created_at", "next_at", "status", "error")
 
     number: int
     id: str
@@ -79,12 +102,32 @@ class Delivery(msgspec.Struct, frozen=True):
     kind: str
     state: str
     attempts: int
-    next_at: datetime
+    next_at: datetime | None
     created_at: datetime
     finished_at: datetime | None
     status: int
     error: str
     history: tuple[Attempt, ...] = ()
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """What came of sending a made-up event.
+
+    Attributes:
+        event: which one.
+        delivered: whether it was taken.
+        status: the status of the answer; 0 when none came.
+        error: what was wrong, "" for nothing.
+        took_s: how long it took.
+        answer: the beginning of the answer's body.
+    """
+
+    event: str
+    delivered: bool
+    status: int
+    error: str
+    took_s: float
+    answer: str
 
 
 def webhook_of(row: Row) -> Webhook:
@@ -105,14 +148,17 @@ def webhook_of(row: Row) -> Webhook:
 
 def delivery_of(row: Row, history: tuple[Attempt, ...] = ()) -> Delivery:
     """Return the delivery of a row."""
-    values: dict[str, Any] = {name: row[name] for name in ("id", "webhook", "event", "kind", "state", "attempts")}
-    finished = row["finished_at"]
     return Delivery(
         number=row["seq"],
-        **values,
-        next_at=from_micros(row["next_at"]),
+        id=row["id"],
+        webhook=row["webhook"],
+        event=row["event"],
+        kind=row["kind"],
+        state=row["state"],
+        attempts=row["attempts"],
+        next_at=from_micros(row["next_at"]) if row["state"] == "waiting" else None,
         created_at=from_micros(row["created_at"]),
-        finished_at=None if finished is None else from_micros(finished),
+        finished_at=instant(row["finished_at"]),
         status=row["status"],
         error=row["error"],
         history=history,
@@ -121,4 +167,9 @@ def delivery_of(row: Row, history: tuple[Attempt, ...] = ()) -> Delivery:
 
 def attempt_of(row: Row) -> Attempt:
     """Return the attempt of a row."""
-    return Attempt(from_micros(row["at"]), row["took_ms"], row["status"], row["error"])
+    return Attempt(from_micros(row["at"]), row["took_ms"] / 1000, row["status"], row["error"])
+
+
+def instant(micros: int | None) -> datetime | None:
+    """Return an instant of the database, or None."""
+    return None if micros is None else from_micros(micros)

@@ -22,7 +22,8 @@ from interlock.core.clock import to_micros
 from interlock.core.errors import Error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
 
     from interlock.bridges.webhooks.reach import Reach
     from interlock.core.ports import Row
@@ -56,8 +57,8 @@ class Sender:
         self._busy: set[str] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._pool: ThreadPoolExecutor | None = None
         self._told = ""
+        self._trim_at = float("-inf")
 
     def start(self) -> None:
         """Begin."""
@@ -88,19 +89,27 @@ class Sender:
             self._stop.wait(_TAKE_OVER_S)
 
     def _serve(self) -> None:
-        clock, trimmed = self._store.clock, None
-        with ThreadPoolExecutor(_WORKERS, "interlock-webhook") as self._pool:
+        with ThreadPoolExecutor(_WORKERS, "interlock-webhook") as pool:
             while not self._stop.is_set():
-                try:
-                    self._outbox.follow()
-                    self._hand_out()
-                    if trimmed is None or clock.monotonic() - trimmed > _TRIM_S:
-                        trimmed = clock.monotonic()
-                        self._outbox.trim()
-                except Exception as error:  # noqa: BLE001 - the border of the thread: the next look tries again
-                    self._tell(error)
+                self._guarded(lambda: self._turn(pool))
                 self._stop.wait(self._poll_s)
             self._leave()
+
+    def _turn(self, pool: Executor) -> None:
+        self._outbox.follow()
+        self._hand_out(pool)
+        if self._store.clock.monotonic() > self._trim_at:
+            self._trim_at = self._store.clock.monotonic() + _TRIM_S
+            self._outbox.trim()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do a part of a thread's work; what goes wrong is told, and the next look tries again."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - the border of the threads
+            if str(error) != self._told:  # once, not at every look
+                self._told = str(error)
+                _log.warning("webhooks cannot be sent now: %s", error)
 
     def _leave(self) -> None:
         """Let the requests that are under way end, then break them off: they will be made again."""
@@ -112,27 +121,26 @@ class Sender:
             pause.wait(0.05)
         self._brake.pull()
 
-    def _hand_out(self) -> None:
-        for row in self._due():
+    def _hand_out(self, pool: Executor) -> None:
+        for webhook in [row["webhook"] for row in self._due()]:
             with self._lock:
-                if row["webhook"] in self._busy:
+                if webhook in self._busy:
                     continue
-                self._busy.add(row["webhook"])
-            assert self._pool is not None  # noqa: S101 - it is open while `_serve` runs
-            self._pool.submit(self._work, row)
+                self._busy.add(webhook)
+            pool.submit(self._work, webhook)
 
-    def _work(self, row: Row) -> None:
-        """Send a delivery, and what waits behind it, until something fails or nothing is due."""
-        following: Row | None = row
-        try:
-            while following is not None and not self._stop.is_set():
-                self._attempt(following)
-                following = next((due for due in self._due() if due["webhook"] == row["webhook"]), None)
-        except Exception as error:  # noqa: BLE001 - the border of the thread: the next look tries again
-            self._tell(error)
-        finally:
-            with self._lock:
-                self._busy.discard(row["webhook"])
+    def _work(self, webhook: str) -> None:
+        self._guarded(lambda: self._send(webhook))
+        with self._lock:
+            self._busy.discard(webhook)
+
+    def _send(self, webhook: str) -> None:
+        """Send what is due to a webhook, one after the other, until something fails or nothing is due."""
+        while not self._stop.is_set():
+            row = next((due for due in self._due() if due["webhook"] == webhook), None)  # as it is by now
+            if row is None:
+                return
+            self._attempt(row)
 
     def _attempt(self, row: Row) -> None:
         try:
@@ -147,11 +155,6 @@ class Sender:
 
     def _due(self) -> list[Row]:
         return self._outbox.due(to_micros(self._store.clock.now()))
-
-    def _tell(self, error: Exception) -> None:
-        if str(error) != self._told:  # once, not at every look
-            self._told = str(error)
-            _log.warning("webhooks cannot be sent now: %s", error)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[bool]:
