@@ -123,6 +123,20 @@ def test_opaque_files_get_what_is_named_and_the_digest_is_that_of_the_list(
 
 
 @pytest.mark.usefixtures("index")
+def test_what_mlflow_lists_beside_a_model_is_enough(store: Store, audit: AuditService) -> None:
+    """A version that a client of MLflow logged: its run recorded nothing, its files say what they need."""
+    files = {
+        "requirements.txt": f"{SMALL}=={HERE.packages[SMALL]}\n".encode(),
+        "python_env.yaml": f"python: {HERE.python}\ndependencies:\n- -r requirements.txt\n".encode(),
+    }
+    entries = [Entry(path, len(data), store.objects.put(data)) for path, data in files.items()]
+    version = RegistryService(store).register("logged", "", put_entries(store.objects, entries))
+    made = audit.prepare(version.ref, [SMALL])
+    assert (made.ok, made.packages) == (True, 1)
+    assert RegistryService(store).version(version.ref).stage == "environment prepared"
+
+
+@pytest.mark.usefixtures("index")
 def test_a_release_that_no_index_has_is_told_and_moves_nothing(
     store: Store, audit: AuditService, small: Callable[..., ModelVersion]
 ) -> None:

@@ -149,3 +149,25 @@ def test_setting_the_same_policy_again_is_nothing_new(store: Store, audit: Audit
     size = store.ledger.size()
     audit.set_policy("happy", audit.policy("happy"))
     assert store.ledger.size() == size
+
+
+@pytest.mark.parametrize("name", ["\x00", " m\n", "", "a/b", "x" * 300])
+def test_a_policy_of_no_model_leaves_nothing_behind(store: Store, name: str) -> None:
+    with pytest.raises(Invalid):
+        AuditService(store).set_policy(name, parse_policy(GATES, ("group",), "happy", "person"))
+    assert list(store.objects.digests()) == []
+    assert store.ledger.size() == 0
+
+
+def test_a_policy_is_set_by_name_or_reference(audit: AuditService) -> None:
+    wanted = parse_policy({"roc_auc": ">= 0.9"}, (), "happy", "person")
+    audit.set_policy("model:happy", wanted)
+    assert audit.policy("happy") == wanted
+
+
+def test_a_check_that_cannot_be_made_moves_nothing(store: Store, registry: RegistryService, register: Register) -> None:
+    version = register()
+    registry.move(version.ref, "development", "not yet")
+    with pytest.raises(NotFound, match="no policy"):
+        AuditService(store).check(version.ref)
+    assert registry.version(version.ref).stage == "development"

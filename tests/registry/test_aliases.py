@@ -84,3 +84,13 @@ def test_an_approved_champion_survives_the_guard(store: Store, registry, registe
     assert registry.model("happy").aliases == {"champion": 1}
     registry.move(version.ref, "development", "found wanting")
     assert registry.model("happy").aliases == {}
+
+
+def test_a_retired_version_is_champion_no_more(registry, make) -> None:
+    make("m"), make("m")
+    registry.alias("m", "champion", 1)
+    registry.alias("m", "old", 1)
+    registry.move("m@1", "retired", "over")
+    assert registry.model("m").aliases == {"old": 1}
+    with pytest.raises(Conflict, match="is retired"):
+        registry.alias("m", "champion", 1)

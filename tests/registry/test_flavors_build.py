@@ -23,6 +23,7 @@ from interlock.core.bundles import Bundle, Column, Golden
 from interlock.core.errors import Invalid, NotFound
 from interlock.registry.flavors.build import GOLDEN_ROWS, build_bundle
 from interlock.registry.flavors.scoring import score_frame
+from interlock.registry.flavors.twins import RECORD_FILE, Twin
 
 
 def make(rows: int = 300, seed: int = 0) -> pl.DataFrame:
@@ -63,7 +64,9 @@ def test_everything_is_in_the_folder(tmp_path) -> None:
 
 def test_agreement_covers_evaluation_and_training_rows(tmp_path) -> None:
     bundle = build(tmp_path, train=make(5001))
-    assert bundle.agreement.rows == 300 + 1667
+    assert bundle.agreement.rows == 300 + 2000
+    twin = msgspec.json.decode((tmp_path / RECORD_FILE).read_bytes(), type=Twin)
+    assert (twin.verdict, twin.rows, twin.compared) == ("agrees", 2300, {"evaluation": 300, "training": 2000})
     assert 0 < bundle.agreement.max_difference < 1e-6
     assert bundle.agreement.tolerance == 1e-4
 

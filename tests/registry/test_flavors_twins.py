@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 
 import msgspec
 import numpy as np
@@ -19,6 +20,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from interlock.registry.flavors.frames import drawn
 from interlock.registry.flavors.twins import RECORD_FILE, TOLERANCE, Twin, judge, make_twin
 
 DRAW = np.random.default_rng(2)
@@ -48,6 +50,7 @@ THREE = np.array(["low", "mid", "high"])[np.digitize(SUM, [-1, 1])]
 def test_models_of_scikit_learn_get_a_twin(model, truth, compared: str) -> None:
     twin, files = make_twin(model.fit(FRAME, truth), FRAME.head(4), FRAME)
     assert (twin.verdict, twin.answers, twin.rows, twin.reason) == ("agrees", compared, 304, "")
+    assert twin.compared == {"example": 4, "training": 300}
     assert twin.max_difference <= TOLERANCE
     assert {"scikit-learn", "onnx", "onnxruntime"} <= set(twin.versions)
     assert twin.digest == hashlib.sha256(files["model.onnx"]).hexdigest()
@@ -74,10 +77,16 @@ def test_a_model_without_a_twin_says_why(model, truth, why: str) -> None:
     assert set(files) == {RECORD_FILE}
 
 
-def test_training_rows_are_spread() -> None:
+def test_of_many_training_rows_the_same_sample_is_compared_always() -> None:
     long = pl.concat([FRAME] * 20)
     twin, _ = make_twin(LogisticRegression().fit(FRAME, TWO), FRAME.head(3), long)
-    assert twin.rows == 3 + 2000
+    assert (twin.rows, twin.compared) == (2003, {"example": 3, "training": 2000})
+    picked = drawn(6000)
+    assert picked == drawn(6000) == sorted(set(picked))
+    assert (len(picked), picked[0] < 30, picked[-1] > 5970) == (2000, True, True)
+    steps = {after - before for before, after in itertools.pairwise(picked)}
+    assert len(steps) > 5, "rows that repeat by a period do not fall through"
+    assert drawn(7) == list(range(7))
 
 
 def test_frames_without_the_models_columns_say_so() -> None:

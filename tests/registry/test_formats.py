@@ -34,6 +34,11 @@ from interlock.registry.formats import Verdict, look_into, onnx_graph, ubjson
 from interlock.registry.formats.verdict import Broken
 from interlock.store import Store
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 FILES = Path(__file__).parent / "files"
 DRAW = np.random.default_rng(3)
 ROWS = DRAW.random((60, 3))
@@ -137,8 +142,11 @@ def test_weights_in_other_files_are_not_followed(onnx_bytes: bytes, monkeypatch)
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="../../etc/passwd")
-    data = model.SerializeToString()
-    for missing in (False, True):
+    within = onnx.load_model_from_string(onnx_bytes)  # deep inside: in the body of a function
+    attribute = within.functions.add(name="f", domain="ours").node.add(op_type="Constant").attribute.add(name="value")
+    attribute.t.CopyFrom(tensor)
+    attribute.t.data_location = onnx.TensorProto.DEFAULT
+    for data, missing in [(one.SerializeToString(), gone) for gone in (False, True) for one in (model, within)]:
         if missing:
             monkeypatch.setattr(onnx_graph, "find_spec", lambda name: None)
         found = look(data)
@@ -313,9 +321,74 @@ def test_looking_imports_nothing_that_a_file_names(tmp_path: Path) -> None:
 def test_archives_that_lead_out_are_refused_whole(name: str) -> None:
     archives = [zipped({"good": b"x", name: b"x"}), tarred(("good", tarfile.REGTYPE, ""), (name, tarfile.REGTYPE, ""))]
     archives += [tarred((name, tarfile.REGTYPE, ""), mode=f"w:{how}") for how in ("gz", "bz2", "xz")]
+    archives += [zstd.compress(archives[1]), lzma.compress(archives[1], lzma.FORMAT_ALONE)]
     for data in archives:
         with pytest.raises(Invalid, match="leads out of its folder"):
             look(data)
+
+
+def renamed(data: bytes, name: bytes, to: bytes, *, all_of_it: bool = False) -> bytes:
+    assert data.count(name) == 2
+    return data.replace(name, to) if all_of_it else data.replace(name, to, 1)
+
+
+def of_1979(data: bytes) -> bytes:
+    """Return a tar archive of one file without the magic that came later."""
+    block = bytearray(data[:512])
+    block[257:265], block[148:156] = bytes(8), b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block) + data[512:]
+
+
+def test_archives_that_hide_where_they_lead_are_refused_whole() -> None:
+    """What only some programs read: old headers, parts after the end, names beside the name, archives behind others."""
+    bad = tarred(("../x", tarfile.REGTYPE, ""))
+    good, two = tarred(("good", tarfile.REGTYPE, "")), zipped({"aa/evil": b"x"})
+    extra = zipfile.ZipInfo("ok")
+    extra.extra = struct.pack("<HHBI", 0x7075, 5 + len(b"../evil"), 1, zlib.crc32(b"ok")) + b"../evil"
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr(extra, b"x")
+    hidden = {
+        "old tar": of_1979(bad),
+        "old tar, packed": gzip.compress(of_1979(bad)),
+        "after the end": good + bad,
+        "second part": gzip.compress(good) + gzip.compress(bad),
+        "second part, bzip2": bz2.compress(good[:-1024]) + bz2.compress(bad),
+        "own header": renamed(two, b"aa/evil", b"../evil"),
+        "directory": renamed(two, b"aa/evil", b"../evil", all_of_it=True),
+        "unicode": sink.getvalue(),
+        "behind a script": b"#!/bin/sh\n" + zipped({"../x": b"x"}),
+        "behind a model": (FILES / "lightgbm.txt").read_bytes() + zipped({"/x": b"x"}),
+        "beside a bomb": zipped({"zeros": bytes(10), "../x": b"x"}),
+    }
+    for what, data in hidden.items():
+        with pytest.raises(Invalid, match="leads out of its folder"):
+            pytest.fail(f"{what}: {look(data)}")
+
+
+def test_archives_too_large_to_be_looked_through_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr("interlock.registry.formats.archives._MEMBERS", 3)
+    monkeypatch.setattr("interlock.registry.formats.archives._TAR_BYTES", 5)
+    files = [(name, tarfile.REGTYPE, "") for name in "abcd"]
+    assert "3 files" in look(tarred(*files[:3])).reason
+    monkeypatch.setattr("interlock.registry.formats.archives._DIRECTORY", 150)
+    assert "2 files" in look(zipped({"a": b"", "b": b""})).reason
+    large = zipped(dict.fromkeys("abcd", b""))
+    end = large.rindex(b"PK\x05\x06")
+    size = struct.unpack_from("<I", large, end + 12)[0]
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, 4, 4, size, 0)
+    larger = large[: end + 12] + b"\xff" * 4 + large[end + 16 :]
+    larger = larger[:end] + record + larger[end:]
+    for data in (tarred(*files), tarred(*files[:3], mode="w:gz"), large, larger, b"#!" + large):
+        with pytest.raises(Invalid, match="too large to be looked through"):
+            look(data)
+
+
+@pytest.mark.parametrize("magic", [b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"070701", b"LZIP"])
+def test_archives_of_other_kinds_are_opaque_and_named(magic: bytes) -> None:
+    found = look(magic + b"rest")
+    assert (found.kind, "not looked into" in found.reason) == ("opaque", True)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])

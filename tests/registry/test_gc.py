@@ -1,25 +1,36 @@
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import random
 import threading
 import time
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from interlock.core.errors import Corrupt, NotFound
+from interlock.core.errors import Conflict, Corrupt, NotFound
 from interlock.core.files import StoredFile
-from interlock.registry.gc import DAY_S, collect
-from interlock.registry.references import closure, digests_in, roots
+from interlock.registry import gc
+from interlock.registry.gc import DAY_S, Collection, Share, collect
+from interlock.registry.references import Name, digests_in, reached, scan
 from interlock.registry.service import RegistryService
 from interlock.store import Store
 from interlock.store.manifests import Entry, put_entries
+from interlock.store.migrations import Migration, migrations
+from interlock.store.tables import TABLES
 from interlock.track.records import Start
 from interlock.track.service import TrackService
+
+if TYPE_CHECKING:
+    from interlock.core.ports import Reader, Transaction
 
 
 def path_of(store: Store, digest: str) -> Path:
@@ -33,20 +44,53 @@ def make_old(store: Store) -> None:
 
 
 def test_nothing_is_removed_unless_told_so(store: Store, registry: RegistryService) -> None:
-    old, young = store.objects.put(b"old"), None
+    old = store.objects.put(b"old")
     make_old(store)
     young = store.objects.put(b"young")
     looked = registry.gc()
-    assert [item.digest for item in looked.garbage] == [old]
-    assert (looked.objects, looked.named, looked.young, looked.size_bytes, looked.removed) == (2, 0, 1, 3, 0)
+    assert [item.digest for item in looked.oldest] == [old]
+    assert {share.kind: (share.objects, share.size_bytes) for share in looked.shares} == {
+        "garbage": (1, 3),
+        "not named yet": (1, 5),
+    }
+    assert (looked.removed, looked.removed_bytes) == (0, 0)
     assert store.objects.size(old) == 3
     done = registry.gc(apply=True)
-    assert done.removed == 1
+    assert (done.removed, done.removed_bytes) == (1, 3)
     assert store.objects.size(old) is None
     assert store.objects.get(young) == b"young"
     event = store.ledger.events(kinds=("objects.removed",))[-1]
     assert event.data["count"] == 1
     assert msgspec.json.decode(store.objects.get(event.data["list"]))[0]["digest"] == old
+
+
+def test_bytes_are_counted_by_what_they_are_for(store: Store, registry: RegistryService, make, manifest) -> None:
+    track = TrackService(store)
+    run = track.start(Start("e"))
+    log = store.objects.put(b"a file" * 100)
+    track.log_artifact(run.id, "a.txt", StoredFile("a.txt", log, 600))
+    version = make(bundle=manifest(weights=bytes(5000), same=b"a file" * 100))  # a model's first, then an artifact
+    store.objects.put(b"young")
+    found = registry.gc()
+    assert found.share("models").objects == 3
+    size = store.objects.size(version.bundle) + 5000 + 600
+    assert found.share("models").size_bytes == size
+    assert found.share("artifacts") == Share("artifacts", 0, 0)
+    assert found.share("pins").objects == 1
+    assert found.share("not named yet") == Share("not named yet", 1, 5)
+    assert sum(share.objects for share in found.shares) == len(list(store.objects.digests()))
+    assert found.shares[0].kind == "models"
+
+
+def test_what_was_removed_is_told_for_good_and_not_kept_by_that(store: Store, registry: RegistryService) -> None:
+    """The list of what went stays; the same bytes may come, and go, again."""
+    for _ in range(2):
+        store.objects.put(b"comes and goes")
+        make_old(store)
+        assert registry.gc(apply=True).removed == 1
+    lists = [event.data["list"] for event in store.ledger.events(kinds=("objects.removed",))]
+    assert len(lists) == 2
+    assert all(b"digest" in store.objects.get(digest) for digest in lists)
 
 
 def test_whatever_a_loop_left_stays(store: Store, registry: RegistryService, register, books, make, manifest) -> None:
@@ -79,17 +123,53 @@ def test_a_file_that_was_taken_away_goes_and_what_was_archived_stays(store: Stor
     assert registry.restore(archived.ref).version.bundle == archived.bundle
 
 
-def test_a_table_that_nobody_thought_of_is_searched(store: Store, registry: RegistryService) -> None:
-    digests = [store.objects.put(text) for text in (b"1", b"2", b"3", b"4")]
+def test_every_table_that_names_objects_is_read_through(store: Store, registry: RegistryService) -> None:
+    """Whatever column an object stands in, and on whichever page: it stays."""
+    kept, statements = {}, []
+    for table, declared in TABLES.items():
+        for column, naming in declared.names.items():
+            digest = store.objects.put(f"{table}.{column}".encode())
+            value = f'{{"x": "sha256:{digest}"}}' if naming.how == "inside" else digest
+            row = {"number": len(kept), "value": value}
+            kept[digest] = f"{table}.{column}"
+            statements.append((table, column, row))
+    garbage = store.objects.put(b"nobody")
+
+    def fill(tx: Transaction) -> None:
+        for table, column, row in statements:
+            held = tx.all(f"SELECT name, type FROM pragma_table_info('{table}')")
+            texts = [one["name"] for one in held if one["type"] in {"TEXT", "BYTEA"} and one["name"] != column]
+            numbers = [one["name"] for one in held if one["type"] not in {"TEXT", "BYTEA"}]
+            values = {**dict.fromkeys(texts, f"x{row['number']}"), **dict.fromkeys(numbers, row["number"] + 1000)}
+            values[column] = row["value"].encode() if column in {"payload", "record", "tree", "said"} else row["value"]
+            names = ", ".join(values)
+            tx.run(f"INSERT INTO {table} ({names}) VALUES ({', '.join(':' + name for name in values)})", values)
+        for digest, place in kept.items():  # an event without its entry is no event
+            if place == "ledger_payloads.payload":
+                tx.run(
+                    "INSERT INTO ledger_entries (idx, at, kind, subject, actor, entry)"
+                    " SELECT max(idx), 1, 'policy.set', 'model:m', 'user:a', 'x' FROM ledger_payloads"
+                )
+                assert digest
+
+    store.database.write(fill)
     make_old(store)
-    statements = [
-        "CREATE TABLE new_room (name TEXT PRIMARY KEY, record BYTEA, note VARCHAR, at BIGINT)",
-        f"INSERT INTO new_room VALUES ('sha256:{digests[0]}', NULL, '', 1)",
-        f"INSERT INTO new_room VALUES ('x', CAST('{{\"a\": \"{digests[1]}\"}}' AS BLOB), 'see {digests[2]}', 1)",
-    ]
-    for statement in statements:
-        store.database.write(lambda tx, statement=statement: tx.run(statement))
-    assert [item.digest for item in registry.gc().garbage] == [digests[3]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("interlock.registry.references._PAGE", 1)
+        assert [item.digest for item in registry.gc().oldest] == [garbage]
+
+
+def test_a_column_of_which_nobody_says_what_it_holds_stops_it(
+    store: Store, registry: RegistryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = Migration(9999, "later", "ALTER TABLE runs ADD COLUMN picture TEXT NOT NULL DEFAULT '';")
+    monkeypatch.setattr("interlock.registry.references.migrations", lambda: [*migrations(), new])
+    store.objects.put(b"old")
+    make_old(store)
+    for apply in (False, True):
+        with pytest.raises(Conflict, match=r"runs\.picture"):
+            registry.gc(apply=apply)
+    assert len(list(store.objects.digests())) == 1
 
 
 def test_what_only_an_event_names_stays(store: Store, registry: RegistryService) -> None:
@@ -127,15 +207,138 @@ def test_naming_an_object_makes_it_young(store: Store, registry: RegistryService
     assert not store.objects.hold("0" * 64)
 
 
+def test_what_is_named_while_it_walks_stays(
+    store: Store, registry: RegistryService, books, make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version, a row and an event that come after the walk has read the tables keep what they name."""
+    texts = (b"registered", b"by row", b"by event", b"nobody")
+    drafted, rowed, told, garbage = (store.objects.put(text) for text in texts)
+    bundle = put_entries(store.objects, [Entry("a", 10, drafted)])
+    make("other")
+    make_old(store)
+    walk = gc.reached
+
+    def meanwhile(*given: object) -> dict[str, str]:
+        found = walk(*given)
+        draft = books.versions.draft("m", bundle=bundle)  # holds what it names
+
+        def change(tx: Transaction) -> None:
+            books.versions.create(tx, draft, make=True)
+            tx.run("UPDATE model_versions SET pins = :pins WHERE model = 'other'", {"pins": rowed})  # holds nothing
+            store.ledger.append(tx, "policy.set", "model:m", {"digest": told, "gates": []})
+
+        store.database.write(change)
+        return found
+
+    monkeypatch.setattr(gc, "reached", meanwhile)
+    assert registry.gc(apply=True).removed == 1
+    assert {drafted, rowed, told, bundle} <= set(store.objects.digests())
+    assert garbage not in set(store.objects.digests())
+
+
+def test_a_row_that_moves_while_it_reads_is_not_missed(
+    store: Store, registry: RegistryService, make, manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that is renamed from behind the page to before it: the walk reads the database as it stood."""
+    for name in ("b", "y", "z"):
+        make(name, bundle=manifest(weights=name.encode()))
+    wanted = registry.gc().share("models")
+    monkeypatch.setattr("interlock.registry.references._PAGE", 1)
+    read, moved = gc.names, []
+
+    def moving(snapshot: Reader) -> Iterator[Name]:
+        for name in read(snapshot):
+            yield name
+            if not moved:
+                moved.append(registry.rename("z", "a"))
+
+    monkeypatch.setattr(gc, "names", moving)
+    assert registry.gc().share("models") == wanted
+    assert moved
+
+
+def test_the_writer_reads_no_objects(
+    store: Store, registry: RegistryService, make, manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(bundle=manifest(a=b"a"))
+    store.objects.put(b"old")
+    make_old(store)
+    readers, opened = set(), store.objects.open
+
+    def noted(digest: str) -> BinaryIO:
+        readers.add(threading.current_thread().name)
+        return opened(digest)
+
+    monkeypatch.setattr(store.objects, "open", noted)
+    assert registry.gc(apply=True).removed == 1
+    assert readers == {threading.current_thread().name}
+
+
+def test_garbage_goes_in_batches_each_an_event(
+    store: Store, registry: RegistryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(25):
+        store.objects.put(f"garbage {number}".encode())
+    make_old(store)
+    monkeypatch.setattr(gc, "_BATCH", 10)
+    assert registry.gc(apply=True).removed == 25
+    events = store.ledger.events(kinds=("objects.removed",))
+    assert [event.data["count"] for event in events] == [10, 10, 5]
+
+
+def test_a_large_record_is_read_by_the_piece(store: Store, registry: RegistryService, make, tmp_path: Path) -> None:
+    """A manifest and an artifact of many megabytes cost one piece of memory, and keep what they name."""
+    named = store.objects.put(b"named far inside")
+    blanks = tmp_path / "blanks.json"
+    with blanks.open("wb") as file:
+        file.write(b" " * 200 + b'{"far": "' + b"0.123 " * 4_000_000 + named.encode() + b'"}')
+    track = TrackService(store)
+    run = track.start(Start("e"))
+    large = store.objects.put(blanks)
+    track.log_artifact(run.id, "blanks.json", StoredFile("blanks.json", large, blanks.stat().st_size))
+    make_old(store)
+    tracemalloc.start()
+    try:
+        assert registry.gc(apply=True).removed == 0
+        assert tracemalloc.get_traced_memory()[1] < 12 << 20
+    finally:
+        tracemalloc.stop()
+    assert store.objects.get(named)
+
+
+def test_a_record_whose_first_byte_changed_is_no_opaque_file(
+    store: Store, registry: RegistryService, books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interlock.registry.references._SMALL", 10)
+    file = store.objects.put(b"a")
+    bundle = put_entries(store.objects, [Entry("a", 1, file)])
+    draft = books.versions.draft("m", bundle=bundle)
+    store.database.write(lambda tx: books.versions.create(tx, draft, make=True))
+    path = path_of(store, bundle)
+    path.chmod(0o644)
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    make_old(store)
+    with pytest.raises(Corrupt, match=bundle):
+        registry.gc(apply=True)
+    assert store.objects.get(file) == b"a"
+
+
 def test_left_overs_are_swept_and_an_undecided_removal_comes_back(store: Store, registry: RegistryService) -> None:
-    digest = store.objects.put(b"kept")
+    """As if killed right after the rename: it is read all the while, and where it was put again, that one stays."""
+    kept, again = store.objects.put(b"kept"), store.objects.put(b"again")
+    make_old(store)
     incoming = store.root / "objects" / "incoming"
-    path_of(store, digest).rename(incoming / f"removed.{digest}")  # as if killed right after the rename
+    for digest in (kept, again):
+        path_of(store, digest).rename(incoming / f"removed.{digest}")
+    assert store.objects.get(kept) == b"kept"
+    assert not store.objects.hold(kept)
+    store.objects.put(b"again")
     for name, age in (("tmpold", 2 * DAY_S), ("tmpyoung", 0)):
         (incoming / name).write_bytes(b"half")
         os.utime(incoming / name, (time.time() - age, time.time() - age))
     registry.gc(apply=True)
-    assert store.objects.get(digest) == b"kept"
+    assert path_of(store, kept).read_bytes() == b"kept"
+    assert store.objects.look(again).touched_at > time.time() - DAY_S
     assert [path.name for path in incoming.iterdir()] == ["tmpyoung"]
 
 
@@ -193,8 +396,21 @@ def test_the_closure_is_what_can_be_reached(store: Store, graph, start) -> None:
         if node not in wanted:
             wanted.add(node)
             waiting += edges[node]
-    found = closure(store.objects, {digests[node] for node in start} | {"0" * 64}, {})
-    assert found == {digests[node] for node in wanted}
+    named = [Name(digests[node], "x", "inside") for node in start]
+    found = reached(store.objects, set(digests.values()), [*named, Name("0" * 64, "x", "records")])
+    assert found == {digests[node]: "x" for node in wanted}
+
+
+@given(
+    words=st.lists(st.one_of(st.just("0123456789abcdef" * 4), st.text("af09 x", max_size=70)), max_size=8),
+    piece=st.integers(1, 80),
+)
+def test_digests_are_found_across_pieces(words: list[str], piece: int) -> None:
+    text = "".join(words).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("interlock.registry.references._CHUNK", piece)
+        found = scan(io.BytesIO(text), hashlib.sha256(text).hexdigest())
+    assert found == digests_in(text)
 
 
 def test_digests_are_told_from_longer_and_shorter_runs() -> None:
@@ -203,5 +419,5 @@ def test_digests_are_told_from_longer_and_shorter_runs() -> None:
     assert digests_in(text.encode()) == {digest, digest[::-1]}
 
 
-def test_an_empty_workspace_names_nothing(store: Store) -> None:
-    assert {digest for digest in roots(store.database) if store.objects.size(digest) is not None} == set()
+def test_an_empty_workspace_names_nothing(store: Store, registry: RegistryService) -> None:
+    assert registry.gc(apply=True) == Collection((), ())

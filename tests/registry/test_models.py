@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from interlock.core.clock import FixedClock
 from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.registry.catalogue import Catalogue
+from interlock.registry.models import RENAMED
 from interlock.registry.service import RegistryService
 from interlock.store import Store, create_store
+from interlock.store.tables import TABLES
 
 
 def test_a_model_is_created_once_with_its_texts(store: Store, books: Catalogue) -> None:
@@ -116,11 +118,15 @@ def test_references_follow_a_rename(store: Store, books: Catalogue, make, regist
     assert registry.version("old@1").ref == "model:new@1"
     assert registry.version("old@best").tags == {"k": "v"}
     assert registry.version("old").ref == "model:new@2"
+    assert registry.model("old") == renamed
+    assert [version.ref for version in registry.versions("old")] == ["model:new@1", "model:new@2"]
+    assert registry.describe("model:old", "text").model.name == "new"
     with pytest.raises(NotFound):
-        registry.model("old")
+        books.models.get(store.database, "old")  # other protocols' clients name a model by what it is called
     assert make("old").version == 3  # so that old@1 goes on meaning new@1
     assert registry.version("old@1").ref == "model:new@1"
     assert registry.version("old").ref == "model:old@3"
+    assert registry.model("old").name == "old"
     assert [move.version for move in registry.alias_history("new")] == [2]
 
 
@@ -234,3 +240,10 @@ def test_gates_cannot_be_renamed_away_or_into(store: Store) -> None:
     store.database.write(lambda tx: catalogue.models.guard(tx, "wanted"))
     store.database.write(lambda tx: catalogue.models.rename(tx, "shadow", "wanted"))
     assert catalogue.models.get(store.database, "wanted").aliases == {}
+
+
+def test_a_rename_reaches_every_table_that_has_rows_of_a_model() -> None:
+    """Red when a table comes that is keyed by a model's name and would be left behind."""
+    others = ("logged_model", "monitor_windows")  # these hold ids and references, which are followed
+    keyed = {name for name, table in TABLES.items() if "model" in table.key and not name.startswith(others)}
+    assert keyed - {"model_guards"} == set(RENAMED)  # gates hold under the old name, too

@@ -47,6 +47,7 @@ def test_what_is_refused_is_not_kept(store: Store, registry, send) -> None:
         lambda: registry.publish("m", {"a": send(b"x"), "a/b": send(b"y")}),
         lambda: registry.publish("m", {}),
         lambda: registry.publish("m/n", {"a": send(b"x")}),
+        lambda: registry.publish("m", {"a": send(b"x")}, "data:people@1"),
     ]
     for call in refused:
         with pytest.raises(Invalid):

@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from interlock.core.errors import Invalid, NotFound
-from interlock.registry.signatures import check_folder, sign
+from interlock.registry.service import RegistryService
+from interlock.registry.signatures import check_signed, sign
 from interlock.registry.verify import see
 from interlock.store import Store, create_store
-from interlock.store.manifests import fetch_folder
+from interlock.store.manifests import Entry, fetch_folder, put_entries
 
 
 def path_of(store: Store, digest: str) -> Path:
@@ -71,9 +72,9 @@ def test_a_folder_is_checked_without_the_workspace(store: Store, make, manifest,
     signed = registry.signature(made.ref)
     assert signed.note.startswith(f"interlock model manifest v1\n{made.bundle}\n\n\u2014 interlock/")
     fetch_folder(store.objects, made.bundle, folder)
-    assert check_folder(folder, signed) == []
+    assert check_signed(signed, signed.key, see(folder)) == []
     (folder / "a").write_bytes(b"A")
-    assert [fault.path for fault in check_folder(folder, signed)] == ["a"]
+    assert [fault.path for fault in check_signed(signed, signed.key, see(folder))] == ["a"]
     replace = msgspec.structs.replace
     other = registry.signature(make(bundle=manifest(a=b"other")).ref)
     for forged in (
@@ -82,7 +83,14 @@ def test_a_folder_is_checked_without_the_workspace(store: Store, make, manifest,
         replace(signed, note=signed.note.replace(made.bundle, "0" * 64)),
     ):
         with pytest.raises(Invalid):
-            check_folder(folder, forged)
+            check_signed(forged, signed.key, see(folder))
+    stranger = create_store(tmp_path / "stranger" / ".interlock")
+    theirs = put_entries(stranger.objects, [Entry("a", 1, stranger.objects.put(b"A"))])
+    forged = RegistryService(stranger).signature(RegistryService(stranger).register("m", "", theirs).ref)
+    assert [fault.path for fault in check_signed(forged, forged.key, see(folder))] == ["b"]
+    with pytest.raises(Invalid):  # what it says of its own key is not believed
+        check_signed(forged, signed.key, see(folder))
+    stranger.close()
 
 
 def test_what_was_registered_before_signatures_says_so(store: Store, make, manifest, registry) -> None:

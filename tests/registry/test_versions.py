@@ -35,7 +35,7 @@ def test_a_version_needs_its_model(store: Store, books: Catalogue) -> None:
     with pytest.raises(NotFound, match="credit"):
         store.database.write(lambda tx: books.versions.create(tx, draft))
     made = store.database.write(lambda tx: books.versions.create(tx, draft, make=True))
-    assert (made.ref, made.source, made.run, made.bundle, made.status, made.label) == (
+    assert (made.ref, made.source, made.run, made.bundle, made.status, made.mlflow_stage) == (
         "model:credit@1",
         "runs:/x/model",
         "",
@@ -106,38 +106,43 @@ def test_a_run_may_have_several_versions_but_register_takes_the_same_files_once(
         registry.register("m", run, "")
 
 
-def test_texts_tags_labels_and_status_change_and_bytes_do_not(store: Store, books: Catalogue, make) -> None:
+def test_texts_tags_stages_and_status_change_and_bytes_do_not(store: Store, books: Catalogue, make) -> None:
     made, write, versions = make(tags={"a": "1"}), store.database.write, books.versions
     write(lambda tx: versions.describe(tx, "m", 1, description="text", owner="user:ann"))
     write(lambda tx: versions.tag(tx, "m", 1, {"b": "2"}))
     write(lambda tx: versions.untag(tx, "m", 1, ["a", "z"]))
     write(lambda tx: versions.status(tx, "m", 1, "FAILED_REGISTRATION", "the copy broke off"))
-    after = write(lambda tx: versions.label(tx, "m", 1, "Staging"))
-    assert (after.description, after.owner, after.tags, after.label) == ("text", "user:ann", {"b": "2"}, "Staging")
+    after = write(lambda tx: versions.mlflow_stage(tx, "m", 1, "Staging"))
+    assert (after.description, after.owner, after.tags, after.mlflow_stage) == (
+        "text",
+        "user:ann",
+        {"b": "2"},
+        "Staging",
+    )
     assert (after.status, after.status_reason) == ("FAILED_REGISTRATION", "the copy broke off")
     assert (after.bundle, after.pins, after.created_at) == (made.bundle, made.pins, made.created_at)
     assert after.updated_at >= made.updated_at
-    with pytest.raises(Invalid, match="no label 'production'"):
-        write(lambda tx: versions.label(tx, "m", 1, "production"))
+    with pytest.raises(Invalid, match="no stage 'production'"):
+        write(lambda tx: versions.mlflow_stage(tx, "m", 1, "production"))
     with pytest.raises(Invalid, match="no status"):
         write(lambda tx: versions.status(tx, "m", 1, "DONE"))
     changed = [event.data["changes"] for event in store.ledger.events(kinds=("model_version.updated",)) if event.data]
-    assert changed[-1] == {"label": "Staging"}
+    assert changed[-1] == {"mlflow_stage": "Staging"}
     for missing in (lambda tx: versions.tag(tx, "m", 2, {}), lambda tx: versions.describe(tx, "x", 1)):
         with pytest.raises(NotFound):
             write(missing)
 
 
-def test_a_label_can_push_others_into_the_archive(store: Store, books: Catalogue, make) -> None:
+def test_a_stage_of_mlflow_can_push_others_into_its_archive(store: Store, books: Catalogue, make) -> None:
     for _ in range(4):
         make()
     for number in (1, 2, 3):
-        store.database.write(lambda tx, number=number: books.versions.label(tx, "m", number, "Production"))
-    store.database.write(lambda tx: books.versions.label(tx, "m", 4, "Production", archive_existing=True))
-    assert [v.label for v in books.versions.of(store.database, "m")] == ["Archived"] * 3 + ["Production"]
+        store.database.write(lambda tx, number=number: books.versions.mlflow_stage(tx, "m", number, "Production"))
+    store.database.write(lambda tx: books.versions.mlflow_stage(tx, "m", 4, "Production", archive_existing=True))
+    assert [v.mlflow_stage for v in books.versions.of(store.database, "m")] == ["Archived"] * 3 + ["Production"]
     make("other")
-    newest = books.versions.newest_by_label(store.database, ["other", "m", "none"])
-    assert {name: [(v.label, v.version) for v in found] for name, found in newest.items()} == {
+    newest = books.versions.newest_by_mlflow_stage(store.database, ["other", "m", "none"])
+    assert {name: [(v.mlflow_stage, v.version) for v in found] for name, found in newest.items()} == {
         "other": [("None", 1)],
         "m": [("Archived", 3), ("Production", 4)],
         "none": [],

@@ -50,7 +50,14 @@ class AuditService:
         Args:
             model: the model.
             policy: bounds, leakage, approvals, sensitive columns.
+
+        Raises:
+            Invalid: it names no model, or something of one.
         """
+        ref = parse(model, "model")
+        if ref != ref.whole:
+            raise Invalid(f"{model!r} names more than a model.", about="policy", hint="Policies hold for all versions.")
+        model = ref.name
         stored = self._store.objects.put(msgspec.json.encode(policy))
 
         def change(tx: Transaction) -> None:
@@ -142,9 +149,7 @@ class AuditService:
             Unavailable: no gate is installed.
         """
         found = self._registry.version(version)
-        if found.stage == "development":
-            self._store.database.write(lambda tx: self._registry.advance(tx, found.ref, "registered", "checked again"))
-        elif found.stage not in {"registered", "environment prepared", "validated"}:
+        if found.stage not in {"development", "registered", "environment prepared", "validated"}:
             raise Conflict(f"{found.ref} is {found.stage!r}; gates judge before an approval.", about="model_version")
         policy = self.policy(found.model)
         evidence = self._evidence(found)
@@ -161,7 +166,13 @@ class AuditService:
             made_at=self._store.clock.now(),
         )
         digest = self._store.objects.put(msgspec.json.encode(report))
-        self._store.database.write(lambda tx: self._record(tx, found, report, digest))
+
+        def change(tx: Transaction) -> None:
+            if found.stage == "development":
+                self._registry.advance(tx, found.ref, "registered", "checked again")
+            self._record(tx, found, report, digest)
+
+        self._store.database.write(change)
         return report
 
     @operation(Permission.AUDIT_READ)

@@ -54,7 +54,7 @@ class AliasBook:
 
         Raises:
             NotFound: there is no such live version.
-            Conflict: the version has not been approved.
+            Conflict: the version has not been approved, or is retired.
             Invalid: the alias may not be called so.
         """
         check_alias(alias)
@@ -63,6 +63,12 @@ class AliasBook:
         if row is None or row["archived_at"] is not None:
             raise NotFound.named(
                 "model_version", f"model:{model}@{version}", hint=f"Run `interlock registry versions {model}`."
+            )
+        if row["stage"] == "retired" and alias in EARNED:
+            raise Conflict(
+                f"model:{model}@{version} is retired; it cannot be the {alias}.",
+                about="alias",
+                hint="Register its files again.",
             )
         if found.gated and alias in EARNED and row["stage"] not in TRUSTED:
             raise Conflict(

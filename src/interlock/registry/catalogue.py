@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from interlock.registry.aliases import AliasBook
 from interlock.registry.models import ModelBook
-from interlock.registry.reading import model_of, row_of
+from interlock.registry.reading import model_of, name_now, row_of
 from interlock.registry.records import Card
 from interlock.registry.stages import Stages
 from interlock.registry.versions import VersionBook
 
 if TYPE_CHECKING:
-    from interlock.core.ports import Transaction
+    from interlock.core.ports import Reader, Transaction
     from interlock.core.refs import Ref
     from interlock.store import Store
 
@@ -71,13 +71,17 @@ class Catalogue:
             self.models.restore(tx, name)
         return self._card(tx, name, number)
 
-    def _meant(self, tx: Transaction, ref: Ref) -> tuple[str, int]:
+    def card(self, reader: Reader, ref: Ref) -> Card:
+        """Return what a reference means: a model, or one of its versions; archived ones too."""
+        return self._card(reader, *self._meant(reader, ref))
+
+    def _meant(self, tx: Reader, ref: Ref) -> tuple[str, int]:
         """Return the model that a reference means, and the number of the version, or 0."""
         if ref.version is None and not ref.alias:
-            return ref.name, 0
+            return name_now(tx, ref.name), 0
         row = row_of(tx, ref)
         return row["model"], row["version"]
 
-    def _card(self, tx: Transaction, name: str, number: int) -> Card:
+    def _card(self, tx: Reader, name: str, number: int) -> Card:
         version = self.versions.get(tx, name, number, archived=True) if number else None
         return Card(model_of(tx, name, archived=True), version)

@@ -8,16 +8,20 @@ import msgspec
 
 from interlock.core.bundles import Bundle
 from interlock.core.errors import Corrupt, Invalid, NotFound
+from interlock.registry.features import features_of
 from interlock.registry.flavors.twins import RECORD_FILE, Twin
 from interlock.registry.formats import Kind, look_into
-from interlock.registry.records import Format
+from interlock.registry.records import Feature, Format
 from interlock.store.manifests import Manifest, read_manifest
 
 if TYPE_CHECKING:
     from interlock.core.ports import ObjectStore
+    from interlock.registry.formats import Verdict
     from interlock.registry.records import ModelVersion
 
 BUNDLE: Final = "bundle.json"
+_LONGEST_MANIFEST: Final = 64 << 20  # some 400,000 files
+_LONGEST_RECORD: Final = 16 << 20
 LOADABLE: Final[tuple[Kind, ...]] = ("onnx", "xgboost", "lightgbm", "skops", "safetensors")
 
 
@@ -32,10 +36,11 @@ class FileFormat(msgspec.Struct, frozen=True):
 
 
 class Content(msgspec.Struct, frozen=True):
-    """What the files of a version are, and how that was found."""
+    """What the files of a version are, how that was found, and which columns its model takes."""
 
     format: Format
     reason: str
+    features: tuple[Feature, ...] = ()
 
 
 def look(objects: ObjectStore, digest: str) -> Content:
@@ -55,22 +60,27 @@ def look(objects: ObjectStore, digest: str) -> Content:
     for digest_of, path in ((digest, "the manifest"), *((entry.digest, entry.path) for entry in manifest.files)):
         if not objects.hold(digest_of):
             raise NotFound.named("object", digest_of, hint=f"Send {path} again.")
+    verdicts = _verdicts(objects, manifest)
     if any(entry.path == BUNDLE for entry in manifest.files):
         try:
-            return _of_bundle(objects, manifest, bundle_of(objects, digest, manifest))
+            bundle = bundle_of(objects, digest, manifest)
         except Invalid as error:
-            return Content("opaque", error.message)
-    return _summary(inspect(objects, manifest))
+            found = Content("opaque", error.message)
+        else:
+            serving = verdicts.get(bundle.files.get("serving", ""))
+            return _of_bundle(bundle, serving, features_of(objects, manifest, bundle, ()))
+    else:
+        found = _summary(_formats(verdicts))
+    return msgspec.structs.replace(found, features=features_of(objects, manifest, None, list(verdicts.values())))
 
 
-def _of_bundle(objects: ObjectStore, manifest: Manifest, bundle: Bundle) -> Content:
+def _of_bundle(bundle: Bundle, serving: Verdict | None, features: tuple[Feature, ...]) -> Content:
     path = bundle.files.get("serving", "")
-    serving = tuple(entry for entry in manifest.files if entry.path == path)
-    for file in inspect(objects, Manifest(serving)):
-        if file.format == "onnx":
-            return Content("bundle", f"{path} answers; {file.reason}")
-        return Content("opaque", f"a bundle whose {path} is {file.reason}")
-    return Content("opaque", f"a bundle without its serving file {path!r}")
+    if serving is None:
+        return Content("opaque", f"a bundle without its serving file {path!r}", features)
+    if serving.kind == "onnx":
+        return Content("bundle", f"{path} answers; {serving.reason}", features)
+    return Content("opaque", f"a bundle whose {path} is {serving.reason}", features)
 
 
 def inspect(objects: ObjectStore, manifest: Manifest) -> list[FileFormat]:
@@ -80,12 +90,19 @@ def inspect(objects: ObjectStore, manifest: Manifest) -> list[FileFormat]:
         NotFound: one is not here.
         Invalid: one is an archive with a member that leads out of its folder, or that is a link.
     """
-    found = []
+    return _formats(_verdicts(objects, manifest))
+
+
+def _verdicts(objects: ObjectStore, manifest: Manifest) -> dict[str, Verdict]:
+    found = {}
     for entry in manifest.files:
         with objects.open(entry.digest) as source:
-            verdict = look_into(source, objects.size(entry.digest) or 0, entry.path)
-        found.append(FileFormat(entry.path, verdict.kind, verdict.reason))
+            found[entry.path] = look_into(source, objects.size(entry.digest) or 0, entry.path)
     return found
+
+
+def _formats(verdicts: dict[str, Verdict]) -> list[FileFormat]:
+    return [FileFormat(path, verdict.kind, verdict.reason) for path, verdict in verdicts.items()]
 
 
 def _summary(files: list[FileFormat]) -> Content:
@@ -113,6 +130,8 @@ def files_of(objects: ObjectStore, digest: str) -> Manifest:
             about="bundle",
             hint="Register a version whose files are kept here.",
         )
+    if (objects.size(digest) or 0) > _LONGEST_MANIFEST:
+        raise Invalid(f"Object {digest} is no bundle: it is too large for a manifest.", about="bundle")
     objects.get(digest)  # unreadable bytes are Corrupt, readable ones that are no manifest are Invalid
     try:
         return read_manifest(objects, digest)
@@ -138,6 +157,8 @@ def bundle_of(objects: ObjectStore, digest: str, manifest: Manifest) -> Bundle:
     entry = next((entry for entry in manifest.files if entry.path == BUNDLE), None)
     if entry is None:
         raise Invalid(f"Object {digest} is no bundle: it has no {BUNDLE}.", about="bundle")
+    if (objects.size(entry.digest) or 0) > _LONGEST_RECORD:
+        raise Invalid(f"Object {digest} is no bundle: its {BUNDLE} is too long for a record.", about="bundle")
     try:
         return msgspec.json.decode(objects.get(entry.digest), type=Bundle)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -148,6 +169,8 @@ def twin_of(objects: ObjectStore, manifest: Manifest) -> Twin:
     """Return the record of a version's ONNX twin; one with the verdict `none` where there is no record."""
     for entry in manifest.files:
         if entry.path == RECORD_FILE:
+            if (objects.size(entry.digest) or 0) > _LONGEST_RECORD:
+                return Twin("none", f"{RECORD_FILE} is too long for a record")
             try:
                 return msgspec.json.decode(objects.get(entry.digest), type=Twin)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

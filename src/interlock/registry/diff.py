@@ -11,6 +11,7 @@ from interlock.core.errors import Corrupt, Invalid
 from interlock.core.refs import parse
 from interlock.registry import pins
 from interlock.registry.content import bundle_of, files_of
+from interlock.registry.facts import features_of_version
 from interlock.store.manifests import read_manifest
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from interlock.core.ports import ObjectStore
     from interlock.registry.records import ModelVersion
+    from interlock.store import Store
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -50,9 +52,9 @@ class _Environment(msgspec.Struct, frozen=True):
 Parts = dict[str, dict[str, str]]
 
 
-def compare(objects: ObjectStore, left: ModelVersion, right: ModelVersion) -> list[Difference]:
+def compare(store: Store, left: ModelVersion, right: ModelVersion) -> list[Difference]:
     """Return what differs between two versions, part by part, by name."""
-    one, other = _parts(objects, left), _parts(objects, right)
+    one, other = _parts(store, left), _parts(store, right)
     return [
         Difference(part, name, one[part].get(name), other[part].get(name))
         for part in one
@@ -61,7 +63,8 @@ def compare(objects: ObjectStore, left: ModelVersion, right: ModelVersion) -> li
     ]
 
 
-def _parts(objects: ObjectStore, version: ModelVersion) -> Parts:
+def _parts(store: Store, version: ModelVersion) -> Parts:
+    objects = store.objects
     held = pins.read(objects, version.pins)
     environment = _environment(objects, held.environment)
     return {
@@ -74,7 +77,7 @@ def _parts(objects: ObjectStore, version: ModelVersion) -> Parts:
         "packages": environment.packages,
         "code": _files(objects, held.code),
         "signature": _signature(objects, version),
-        "inputs": _inputs(objects, version),
+        "inputs": _inputs(store, version),
         "files": _files(objects, version.bundle),
         "tags": version.tags,
     }
@@ -116,11 +119,9 @@ def _bundle(objects: ObjectStore, version: ModelVersion) -> Any:
     return bundle_of(objects, version.bundle, files_of(objects, version.bundle))
 
 
-def _inputs(objects: ObjectStore, version: ModelVersion) -> dict[str, str]:
-    bundle = _bundle(objects, version)
-    if bundle is None:
-        return {}
-    return {column.name: f"{column.type}, place {place}" for place, column in enumerate(bundle.inputs, 1)}
+def _inputs(store: Store, version: ModelVersion) -> dict[str, str]:
+    features = enumerate(features_of_version(store, version), 1)
+    return {feature.name: f"{feature.type or 'any type'}, place {place}" for place, feature in features}
 
 
 def _signature(objects: ObjectStore, version: ModelVersion) -> dict[str, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interlock.core.refs import parse
-from interlock.registry.catalogue import Catalogue
 from interlock.registry.content import bundle_of, files_of
-from interlock.registry.reading import row_of, versions_of
+from interlock.registry.parts import Part
+from interlock.registry.reading import version_of
 from interlock.store.manifests import read_manifest
 
 if TYPE_CHECKING:
@@ -15,15 +15,10 @@ if TYPE_CHECKING:
     from interlock.core.ports import Transaction
     from interlock.registry.lifecycle import Stage
     from interlock.registry.records import ModelVersion
-    from interlock.store import Store
 
 
-class Doors:
+class Doors(Part):
     """The registry's methods that are no operations."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._books = Catalogue(store)
 
     def read_bundle(self, digest: str) -> Bundle:
         """Return the record of a bundle.
@@ -40,7 +35,7 @@ class Doors:
 
     def standing(self, tx: Transaction, version: str) -> ModelVersion:
         """Return a version as it stands in the caller's transaction."""
-        return versions_of(tx, [row_of(tx, parse(version, "model"))])[0]
+        return version_of(tx, version)
 
     def advance(self, tx: Transaction, version: str, stage: Stage, reason: str) -> None:
         """Move a version within the caller's transaction; see `Stages.advance`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.actor import current_actor
 from interlock.core.clock import to_micros
@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from interlock.registry.records import Model
     from interlock.store import Store
 
-# Every table of ours that names a model, with the column that does.
-_NAMED = (
-    ("model_versions", "model"),
-    ("model_aliases", "model"),
-    ("model_tags", "model"),
-    ("model_version_tags", "model"),
-    ("gate_reports", "model"),
-    ("approvals", "model"),
-    ("waivers", "model"),
+# Every table whose column `model` has a model's name.
+RENAMED: Final = (
+    "model_versions",
+    "model_aliases",
+    "model_tags",
+    "model_version_tags",
+    "model_version_params",
+    "model_version_metrics",
+    "model_version_features",
+    "model_version_data",
+    "gate_reports",
+    "approvals",
+    "waivers",
 )
 
 
@@ -211,8 +215,8 @@ class ModelBook:
                 hint="Choose a name that no model had.",
             )
         values = {"name": name, "to": to, "last": model.last, "at": self._now()}
-        for table, column in _NAMED:
-            tx.run(f"UPDATE {table} SET {column} = :to WHERE {column} = :name", values)  # noqa: S608 - names are ours
+        for table in RENAMED:
+            tx.run(f"UPDATE {table} SET model = :to WHERE model = :name", values)  # noqa: S608 - names are ours
         tx.run("UPDATE models SET name = :to, updated_at = :at WHERE name = :name", values)
         tx.run("UPDATE model_former_names SET now = :to WHERE now = :name", values)
         tx.run("DELETE FROM model_former_names WHERE name = :to", values)

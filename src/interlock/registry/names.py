@@ -1,4 +1,4 @@
-"""The names under which events speak of a version: a renamed model's older events have its former name."""
+"""The names under which events speak of models and versions: those before a renaming have the former name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from interlock.registry.records import ModelVersion
     from interlock.store import Store
+
+
+def names_of_model(store: Store, name: str) -> list[str]:
+    """Return the references that ever meant a model, the present one first."""
+    former = store.database.all("SELECT DISTINCT name FROM model_former_names WHERE now = :now", {"now": name})
+    return [f"model:{known}" for known in (name, *(row["name"] for row in former))]
 
 
 def names_of(store: Store, version: ModelVersion) -> list[str]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from interlock.core.canonical import canonical
+from interlock.registry.content import files_of
+from interlock.registry.packages import recorded_in
 from interlock.registry.records import Pins
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def gather(store: Store, run: str, bundle: str, data: Sequence[str]) -> Pins:
-    """Return what a version rests on.
+    """Return what a version rests on; the environment is that of its run, or else what its files say.
 
     Args:
         store: where runs are.
@@ -27,15 +29,18 @@ def gather(store: Store, run: str, bundle: str, data: Sequence[str]) -> Pins:
     """
     reader, values = store.database, {"run": run}
     found = reader.one("SELECT code, environment, inputs FROM runs WHERE id = :run", values) if run else None
+    environment = found["environment"] if found else ""
+    if not environment and bundle and (record := recorded_in(store.objects, files_of(store.objects, bundle))):
+        environment = store.objects.put(record)
     if found is None:
-        return Pins(bundle, f"run:{run}" if run else "", "", "", tuple(data), {}, {})
+        return Pins(bundle, f"run:{run}" if run else "", "", environment, tuple(data), {}, {})
     params = reader.all("SELECT name, value FROM run_params WHERE run = :run ORDER BY name", values)
     inputs = [ref for ref in found["inputs"].split("\n") if ref.startswith("data:")]
     return Pins(
         bundle=bundle,
         run=f"run:{run}",
         code=found["code"],
-        environment=found["environment"],
+        environment=environment,
         data=tuple(data or inputs),
         params={row["name"]: row["value"] for row in params},
         metrics={key: repr(point.value) for key, point in sorted(store.series.latest(run).items())},

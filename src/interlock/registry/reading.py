@@ -8,7 +8,7 @@ import msgspec
 
 from interlock.core.clock import from_micros
 from interlock.core.errors import NotFound
-from interlock.core.refs import LATEST, Ref
+from interlock.core.refs import LATEST, Ref, parse
 from interlock.registry.lifecycle import Stage
 from interlock.registry.records import Approval, Format, Model, ModelVersion
 
@@ -66,6 +66,25 @@ def model_of(reader: Reader, name: str, *, archived: bool = False) -> Model:
     raise NotFound.named("model", name, _near_names(reader, name))
 
 
+def model_meant(reader: Reader, text: str, *, archived: bool = False) -> Model:
+    """Return the model that a reference means; one by a former name is followed, unless a model is called so now.
+
+    Raises:
+        NotFound: there is none, or it is archived and those are not asked for.
+        Invalid: it is no reference of a model.
+    """
+    return model_of(reader, name_now(reader, parse(text, "model").name), archived=archived)
+
+
+def name_now(reader: Reader, name: str) -> str:
+    """Return what the model is called now that has, or had, this name; the name itself where none had it."""
+    values = {"name": name}
+    if reader.one("SELECT name FROM models WHERE name = :name", values):
+        return name
+    former = reader.one("SELECT now FROM model_former_names WHERE name = :name ORDER BY last DESC LIMIT 1", values)
+    return str(former["now"]) if former else name
+
+
 def versions_of(reader: Reader, rows: Sequence[Row]) -> list[ModelVersion]:
     """Return the records of rows of model_versions."""
     names = list(dict.fromkeys(row["model"] for row in rows))
@@ -110,6 +129,16 @@ def row_of(reader: Reader, ref: Ref) -> Row:
     if row is None:
         raise NotFound.named("model_version", str(ref), _near(reader, ref))
     return row
+
+
+def version_of(reader: Reader, text: str) -> ModelVersion:
+    """Return the version that a reference means; see `row_of`.
+
+    Raises:
+        NotFound: there is no such version or alias.
+        Invalid: it is no reference of a model.
+    """
+    return versions_of(reader, [row_of(reader, parse(text, "model"))])[0]
 
 
 def approvals_of(reader: Reader, version: ModelVersion) -> list[Approval]:
@@ -184,7 +213,7 @@ def _version(row: Row, aliases: list[str], tags: dict[str, str]) -> ModelVersion
         location=row["location"],
         run_link=row["run_link"],
         origin=row["origin"],
-        label=row["label"],
+        mlflow_stage=row["mlflow_stage"],
         format=msgspec.convert(row["format"], Format),
         format_reason=row["format_reason"],
         pins=row["pins"],

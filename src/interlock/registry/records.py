@@ -9,7 +9,7 @@ import msgspec
 
 from interlock.registry.lifecycle import Stage
 
-LABELS: Final = ("None", "Staging", "Production", "Archived")
+MLFLOW_STAGES: Final = ("None", "Staging", "Production", "Archived")
 STATUSES: Final = ("READY", "PENDING_REGISTRATION", "FAILED_REGISTRATION")
 Format = Literal["bundle", "onnx", "safetensors", "skops", "xgboost", "lightgbm", "opaque", "unpinned"]
 
@@ -28,7 +28,7 @@ class ModelVersion(msgspec.Struct, frozen=True):
         source: where its registrant said that it comes from.
         location: where clients of a protocol find its files.
         origin: the logged model that it comes from, or "".
-        label: MLflow's stage, a word without consequences.
+        mlflow_stage: the stage that MLflow's clients gave it, a word without consequences.
         format: what its files are, found by looking into them; `opaque` where they cannot be loaded safely.
         format_reason: how that was found, or why it is opaque.
         pins: the digest of the record of all that it rests on (see `Pins`), or "".
@@ -58,7 +58,7 @@ class ModelVersion(msgspec.Struct, frozen=True):
     location: str = ""
     run_link: str = ""
     origin: str = ""
-    label: str = "None"
+    mlflow_stage: str = "None"
     format: Format = "bundle"
     format_reason: str = ""
     pins: str = ""
@@ -88,6 +88,20 @@ class Model(msgspec.Struct, frozen=True):
     gated: bool = False
     last: int = 0
     archived_at: datetime | None = None
+
+
+class ModelPage(msgspec.Struct, frozen=True):
+    """Models that a search found, and the token of the next page; "" after the last."""
+
+    models: tuple[Model, ...]
+    next_page_token: str
+
+
+class VersionPage(msgspec.Struct, frozen=True):
+    """Versions that a search found, and the token of the next page; "" after the last."""
+
+    versions: tuple[ModelVersion, ...]
+    next_page_token: str
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -138,6 +152,31 @@ class Pins(msgspec.Struct, frozen=True):
     metrics: dict[str, str]
 
 
+class Feature(msgspec.Struct, frozen=True):
+    """A column that a model takes; `type` is "" where nobody says it."""
+
+    TABLE: ClassVar = ("name", "type")
+
+    name: str
+    type: str = ""
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What searches know of a version beside its row.
+
+    Attributes:
+        params: the params of its run.
+        metrics: the run's latest metric values, as text.
+        data: references of the data that it was trained on.
+        features: the columns that its model takes.
+    """
+
+    params: dict[str, str]
+    metrics: dict[str, str]
+    data: tuple[str, ...]
+    features: tuple[Feature, ...]
+
+
 class Draft(msgspec.Struct, frozen=True):
     """A version that waits for its number: all that is known of it, its content looked through and its pins stored."""
 
@@ -156,6 +195,7 @@ class Draft(msgspec.Struct, frozen=True):
     format_reason: str
     pins: str
     signature: str
+    facts: Facts
 
 
 class AliasMove(msgspec.Struct, frozen=True):

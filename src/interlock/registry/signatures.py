@@ -18,19 +18,19 @@ import msgspec
 
 from interlock.core.errors import Invalid, NotFound
 from interlock.registry.names import names_of
-from interlock.registry.verify import FileFault, faults_between, see, seen_faults, stored_faults
+from interlock.registry.verify import FileFault, faults_between, seen_faults, stored_faults
 from interlock.store.ledger_keys import LedgerKeys
 from interlock.store.manifests import Manifest
 from interlock.store.notes import parse_public_key, sign_note, verify_note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
 
     from interlock.registry.records import ModelVersion
     from interlock.registry.verify import SeenFile
     from interlock.store import Store
 
+PROOF_FILE: Final = "model.proof.json"
 _TITLE: Final = "interlock model manifest v1"
 State = Literal["good", "missing", "wrong"]
 
@@ -105,25 +105,26 @@ def exported(store: Store, version: ModelVersion) -> Signed:
     return Signed(note, key.vkey, store.objects.get(version.bundle).decode())
 
 
-def check_folder(folder: Path, signed: Signed) -> list[FileFault]:
-    """Return how a folder on this machine differs from what was signed; no workspace is needed.
+def check_signed(signed: Signed, key: str, seen: Iterable[SeenFile]) -> list[FileFault]:
+    """Return how files differ from what was signed; no workspace is needed.
 
     Args:
-        folder: the files.
-        signed: what the workspace exported; compare `key` with the one that you trust.
+        signed: what the workspace exported.
+        key: the text of the key that is trusted, a workspace's ledger.vkey.
+        seen: the files as they are, see `interlock.registry.verify.see`.
 
     Raises:
-        Invalid: the note is not by the key, or names another manifest, or the folder holds links.
+        Invalid: the note is not by this key, or names another manifest.
     """
-    text = verify_note(signed.note, parse_public_key(signed.key))
+    text = verify_note(signed.note, parse_public_key(key.strip()))
     digest = hashlib.sha256(signed.manifest.encode()).hexdigest()
     if text != f"{_TITLE}\n{digest}\n":
         raise Invalid("The note was signed over another manifest.", about="signature")
     try:
         manifest = msgspec.json.decode(signed.manifest.encode(), type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise Invalid(f"The manifest is none: {error}.", about="signature") from None
-    return faults_between(manifest, see(folder))
+    return faults_between(manifest, seen)
 
 
 def _state(store: Store, version: ModelVersion) -> State:

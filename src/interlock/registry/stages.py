@@ -51,7 +51,8 @@ class Stages:
     def advance(self, tx: Transaction, ref: Ref, stage: Stage, reason: str) -> None:
         """Move a version; one that stands there already stays.
 
-        In a model with gates, one that is neither approved nor deployed any more is champion or challenger no more.
+        One that is retired is champion or challenger no more; in a model with gates, so is one that is neither approved
+        nor deployed any more.
 
         Raises:
             NotFound: there is no such version.
@@ -86,5 +87,6 @@ class Stages:
         )
         data = {"origin": origin, "stage": stage, "reason": reason}
         self._store.ledger.append(tx, "model_version.moved", name, data)
-        if stage not in TRUSTED and (origin in TRUSTED or model_of(tx, row["model"], archived=True).gated):
+        gated = model_of(tx, row["model"], archived=True).gated
+        if stage == "retired" or (stage not in TRUSTED and (origin in TRUSTED or gated)):
             self._aliases.drop_all(tx, row["model"], row["version"], EARNED)

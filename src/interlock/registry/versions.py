@@ -13,9 +13,10 @@ from interlock.core.refs import Ref, check_name
 from interlock.registry import pins
 from interlock.registry.aliases import AliasBook
 from interlock.registry.content import look
+from interlock.registry.facts import write_facts
 from interlock.registry.models import ModelBook
 from interlock.registry.reading import model_of, rows_at, versions_of
-from interlock.registry.records import LABELS, STATUSES, Draft, ModelVersion
+from interlock.registry.records import MLFLOW_STAGES, STATUSES, Draft, Facts, ModelVersion
 from interlock.registry.signatures import sign
 from interlock.registry.stages import Stages
 from interlock.registry.tags import check_tags, drop_tags, set_tags
@@ -62,7 +63,8 @@ class VersionBook:
         given |= {"model": model, "run": run, "bundle": bundle, "data": held.data}
         stored = pins.keep(self._store.objects, held)
         note = sign(self._store, bundle) if bundle else ""
-        return Draft(**given, format=found.format, format_reason=found.reason, pins=stored, signature=note)
+        given |= {"format": found.format, "format_reason": found.reason, "pins": stored, "signature": note}
+        return Draft(**given, facts=Facts(held.params, held.metrics, held.data, found.features))
 
     def create(self, tx: Transaction, draft: Draft, *, make: bool = False) -> ModelVersion:
         """Return the next version of a model.
@@ -84,7 +86,7 @@ class VersionBook:
             {"version": version, "at": at, "model": draft.model},
         )
         values = msgspec.structs.asdict(draft) | {"version": version, "at": at, "data": "\n".join(draft.data)}
-        tags, _ = values.pop("tags"), values.pop("signature")
+        tags, _, _ = values.pop("tags"), values.pop("signature"), values.pop("facts")
         tx.run(
             "INSERT INTO model_versions (model, version, run, bundle, data, stage, stage_reason, stage_at, created_at,"
             " updated_at, description, owner, source, location, run_link, origin, format, format_reason, pins)"
@@ -93,6 +95,7 @@ class VersionBook:
             values | {"reason": "made by its run" if draft.run else "made by hand"},
         )
         set_tags(tx, (draft.model, version), tags)
+        write_facts(tx, draft.model, version, draft.facts)
         ref = Ref("model", draft.model, version)
         data = {
             "run": f"run:{draft.run}" if draft.run else "",
@@ -151,14 +154,14 @@ class VersionBook:
         )
         return next(iter(versions_of(reader, rows)), None)
 
-    def newest_by_label(self, reader: Reader, models: Sequence[str]) -> dict[str, list[ModelVersion]]:
-        """Return the newest live version of each label, by model; models without versions have an empty list."""
+    def newest_by_mlflow_stage(self, reader: Reader, models: Sequence[str]) -> dict[str, list[ModelVersion]]:
+        """Return the newest live version in each of MLflow's stages, by model; an empty list where there is none."""
         found: dict[str, list[ModelVersion]] = {model: [] for model in models}
         keys = []
         for model in found:
             rows = reader.all(
                 "SELECT max(version) AS version FROM model_versions WHERE model = :model AND archived_at IS NULL"
-                " GROUP BY label ORDER BY 1",
+                " GROUP BY mlflow_stage ORDER BY 1",
                 {"model": model},
             )
             keys += [(model, row["version"]) for row in rows]
@@ -188,32 +191,32 @@ class VersionBook:
         _check_word(status, STATUSES, "status")
         return self._update(tx, model, version, {"status": status, "status_reason": reason})
 
-    def label(
-        self, tx: Transaction, model: str, version: int, label: str, *, archive_existing: bool = False
+    def mlflow_stage(
+        self, tx: Transaction, model: str, version: int, stage: str, *, archive_existing: bool = False
     ) -> ModelVersion:
-        """Return a version after it got MLflow's stage as a label.
+        """Return a version after it got one of MLflow's stages.
 
         Args:
             tx: the transaction.
             model: the model.
             version: the version's number.
-            label: one of `LABELS`.
-            archive_existing: give the label Archived to all others that have this one.
+            stage: one of `MLFLOW_STAGES`.
+            archive_existing: give the stage Archived to all others that have this one.
 
         Raises:
-            Invalid: there is no such label.
+            Invalid: there is no such stage.
         """
-        _check_word(label, LABELS, "label")
+        _check_word(stage, MLFLOW_STAGES, "stage")
         self._row(tx, model, version)
         rows = tx.all(
-            "SELECT version FROM model_versions WHERE model = :model AND label = :label AND version <> :version"
+            "SELECT version FROM model_versions WHERE model = :model AND mlflow_stage = :stage AND version <> :version"
             " AND archived_at IS NULL",
-            {"model": model, "label": label, "version": version},
+            {"model": model, "stage": stage, "version": version},
         )
         for row in rows if archive_existing else []:
-            self._update(tx, model, row["version"], {"label": "Archived"})
+            self._update(tx, model, row["version"], {"mlflow_stage": "Archived"})
         tx.run("UPDATE models SET updated_at = :at WHERE name = :model", {"at": self._now(), "model": model})
-        return self._update(tx, model, version, {"label": label})
+        return self._update(tx, model, version, {"mlflow_stage": stage})
 
     def tag(self, tx: Transaction, model: str, version: int, tags: Mapping[str, str]) -> ModelVersion:
         """Return a version after some tags were set.

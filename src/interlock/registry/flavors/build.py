@@ -10,7 +10,7 @@ from interlock.core.bundles import Agreement, Bundle, Golden
 from interlock.core.canonical import digest
 from interlock.core.errors import Finding, Invalid, NotFound
 from interlock.core.plugins import load_all
-from interlock.registry.flavors.frames import for_estimator, matrix, select
+from interlock.registry.flavors.frames import drawn, for_estimator, matrix, select
 from interlock.registry.flavors.scoring import THRESHOLD, score_frame
 from interlock.registry.flavors.twins import RECORD_FILE, Twin, judge, versions_of
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 GROUP: Final = "interlock.flavor"
 TOLERANCE: Final = 1e-4
 GOLDEN_ROWS: Final = 10
-TRAINING_ROWS: Final = 2_000
 
 
 def build_bundle(
@@ -58,7 +57,7 @@ def build_bundle(
     bundle = _draft(flavor.name, facts, target)
     _check_labels(bundle, evaluation)
     columns = [column.name for column in bundle.inputs]
-    judged, seen = select(evaluation, columns), _spread(select(inputs, columns), TRAINING_ROWS)
+    judged, seen = select(evaluation, columns), select(inputs, columns)[drawn(inputs.height)]
     serving = (folder / bundle.files["serving"]).read_bytes()
     pairs = _compared(estimator, bundle, serving, {"evaluation": judged, "training": seen})
     try:
@@ -69,7 +68,7 @@ def build_bundle(
         raise
     bundle = msgspec.structs.replace(bundle, agreement=_agreement(list(pairs.values())))
     evaluation.write_parquet(folder / bundle.files["evaluation"])
-    _write(folder / RECORD_FILE, _record(estimator, bundle, list(pairs.values()), serving))
+    _write(folder / RECORD_FILE, _record(estimator, bundle, pairs, serving))
     _write(folder / bundle.files["golden"], golden_requests(bundle, judged, pairs["evaluation"][0]))
     _write(folder / "bundle.json", bundle)
     return bundle
@@ -192,12 +191,6 @@ def _check_labels(bundle: Bundle, evaluation: pl.DataFrame) -> None:
         )
 
 
-def _spread(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
-    """Return at most so many rows, evenly spread, always the same ones."""
-    step = -(-frame.height // rows)
-    return frame.gather_every(step) if step > 1 else frame
-
-
 def _refuse_disagreement(compared: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> None:
     import numpy as np
 
@@ -236,15 +229,19 @@ def _agreement(compared: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) 
 
 
 def _record(
-    estimator: object, bundle: Bundle, compared: list[tuple[NDArray[np.float64], NDArray[np.float64]]], serving: bytes
+    estimator: object,
+    bundle: Bundle,
+    compared: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    serving: bytes,
 ) -> Twin:
     """Return the record of a bundle's two forms, as every twin has one."""
     import numpy as np
 
-    truth, scores = (np.concatenate(parts) for parts in zip(*compared, strict=True))
+    truth, scores = (np.concatenate(parts) for parts in zip(*compared.values(), strict=True))
     labels = [bundle.classes[bool(score > THRESHOLD)] for score in scores]
     twin = judge(np.column_stack([1 - truth, truth]), np.column_stack([1 - scores, scores]), (bundle.classes, labels))
-    return msgspec.structs.replace(twin, versions=versions_of(estimator), digest=digest(serving))
+    rows = {place: int(answers[0].size) for place, answers in compared.items()}
+    return msgspec.structs.replace(twin, compared=rows, versions=versions_of(estimator), digest=digest(serving))
 
 
 def _write(path: Path, record: msgspec.Struct) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, Literal
+import random
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from interlock.core.bundles import Column
 from interlock.core.errors import Finding, Invalid
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from interlock.core.bundles import ColumnType
 
 MATRIX = "inputs"  # name of the one tensor of layout `matrix`
+TRAINING_ROWS: Final = 2_000
+"""Of so many training rows, at most, the two forms of a model are compared."""
+_SEED: Final = 20_11  # any number will do, as long as it stays
 
 
 def columns_of(frame: pl.DataFrame) -> tuple[Column, ...]:
@@ -34,6 +38,13 @@ def columns_of(frame: pl.DataFrame) -> tuple[Column, ...]:
 def layout_of(columns: Sequence[Column]) -> Literal["matrix", "columns"]:
     """Return `matrix` when all columns are numbers or booleans, else `columns`."""
     return "columns" if any(column.type == "string" for column in columns) else "matrix"
+
+
+def drawn(rows: int, most: int = TRAINING_ROWS) -> list[int]:
+    """Return the numbers of at most so many rows of a table, by a fixed seed: always the same ones; in their order."""
+    if rows <= most:
+        return list(range(rows))
+    return sorted(random.Random(_SEED).sample(range(rows), most))  # noqa: S311 - a sample, no secret
 
 
 def select(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 import msgspec
 
 from interlock.core.errors import Error, Invalid
-from interlock.registry.flavors.frames import columns_of, for_estimator, layout_of, matrix, select, tensors
+from interlock.registry.flavors.frames import columns_of, drawn, for_estimator, layout_of, matrix, select, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from interlock.core.bundles import Column
 
 TOLERANCE: Final = 1e-4
-TRAINING_ROWS: Final = 2_000
 ONNX_FILE: Final = "model.onnx"
 RECORD_FILE: Final = "twin.json"
 
@@ -36,6 +35,7 @@ class Twin(msgspec.Struct, frozen=True):
         answers: what was compared: probabilities of each class, or values.
         tolerance: the largest difference that is accepted: of a probability, or relative to the spread of the values.
         rows: how many rows were compared.
+        compared: how many of each kind: `example`, `training` (a sample of what it learned from), `evaluation`.
         max_difference: the largest difference seen, in the same measure.
         label_flips: rows whose label differs although the original prefers one class clearly.
         ties: rows whose label differs where the original has two classes within the tolerance.
@@ -43,13 +43,14 @@ class Twin(msgspec.Struct, frozen=True):
         digest: the SHA-256 of the ONNX file, or "".
     """
 
-    TABLE: ClassVar = ("verdict", "rows", "max_difference", "tolerance", "label_flips", "ties", "reason")
+    TABLE: ClassVar = ("verdict", "rows", "compared", "max_difference", "tolerance", "label_flips", "ties", "reason")
 
     verdict: Literal["agrees", "differs", "none"]
     reason: str
     answers: Literal["probabilities", "values", ""] = ""
     tolerance: float = TOLERANCE
     rows: int = 0
+    compared: dict[str, int] = {}
     max_difference: float = 0.0
     label_flips: int = 0
     ties: int = 0
@@ -65,7 +66,7 @@ def make_twin(model: Any, example: pl.DataFrame, training: pl.DataFrame | None =
     Args:
         model: a fitted estimator of scikit-learn, XGBoost or LightGBM, or a booster.
         example: rows of its inputs.
-        training: the rows that it learned from; up to 2,000 of them, evenly spread, are compared too.
+        training: the rows that it learned from; up to 2,000 of them, drawn by a fixed seed, are compared too.
 
     Cost: scores the compared rows twice.
     """
@@ -81,12 +82,11 @@ def _twin(model: Any, example: pl.DataFrame, training: pl.DataFrame | None) -> t
 
     try:
         names = _names(model, example)
-        columns = columns_of(select(example, names))
-        parts = [select(example, names)]
+        parts = {"example": select(example, names)}
         if training is not None:
-            step = max(-(-training.height // TRAINING_ROWS), 1)
-            parts.append(select(training, names).gather_every(step))
-        rows = pl.concat(parts, how="vertical_relaxed")
+            parts["training"] = select(training, names)[drawn(training.height)]
+        rows = pl.concat(parts.values(), how="vertical_relaxed")
+        columns = columns_of(rows)
         graph = _convert(model, columns)
         truth, classes = _original(model, rows)
         found, labels = _answers(graph, rows, columns)
@@ -96,7 +96,12 @@ def _twin(model: Any, example: pl.DataFrame, training: pl.DataFrame | None) -> t
         told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         return Twin("none", told, versions=versions_of(model)), b""
     twin = judge(truth, found, None if classes is None else (list(classes), labels))
-    twin = msgspec.structs.replace(twin, versions=versions_of(model), digest=hashlib.sha256(graph).hexdigest())
+    twin = msgspec.structs.replace(
+        twin,
+        compared={kind: part.height for kind, part in parts.items()},
+        versions=versions_of(model),
+        digest=hashlib.sha256(graph).hexdigest(),
+    )
     return twin, graph if twin.verdict == "agrees" else b""
 
 

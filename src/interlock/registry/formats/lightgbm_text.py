@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import BinaryIO, Final
 
 from interlock.registry.formats.verdict import Verdict, fail, read_all
 
 _HEADER: Final = ("version", "num_class", "num_tree_per_iteration", "max_feature_idx", "feature_names", "tree_sizes")
+_UNNAMED: Final = re.compile(r"Column_\d+")  # what LightGBM calls columns that nobody named
 _PER_SPLIT: Final = ("split_feature", "threshold", "decision_type", "left_child", "right_child")
 
 
@@ -24,7 +26,8 @@ def read(source: BinaryIO, size: int) -> Verdict:
     header, trees = parse(read_all(source, size))
     objective = header.get("objective", "custom").split(" ")[0]
     told = f"{len(trees)} trees, {_count(header['num_class'])} classes, objective {objective}"
-    return Verdict("lightgbm", f"LightGBM text {header['version']}: {told}")
+    names = tuple(name for name in header["feature_names"].split(" ") if not _UNNAMED.fullmatch(name))
+    return Verdict("lightgbm", f"LightGBM text {header['version']}: {told}", names)
 
 
 def parse(data: bytes) -> tuple[dict[str, str], list[dict[str, str]]]:

@@ -11,7 +11,23 @@ from interlock.registry.formats.verdict import MOST_BYTES, Broken, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TAR: Final[tuple[tuple[bytes, archives.Compression], ...]] = ((b"\x1f\x8b", "gz"), (b"BZ", "bz2"), (b"\xfd7", "xz"))
+_TAR: Final[tuple[tuple[bytes, archives.Compression], ...]] = (
+    (b"\x1f\x8b", "gz"),
+    (b"BZ", "bz2"),
+    (b"\xfd7", "xz"),
+    (b"\x5d\x00\x00", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zst"),
+)
+# Archives that nothing here looks into; they are bytes as others are.
+_OTHERS: Final = {
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!\x1a\x07": "rar",
+    b"070701": "cpio",
+    b"!<arch>\n": "ar",
+    b"\x1f\x9d": "compress",
+    b"LZIP": "lzip",
+    b"\x04\x22\x4d\x18": "lz4",
+}
 
 
 def look_into(source: BinaryIO, size: int, path: str) -> Verdict:
@@ -26,6 +42,8 @@ def look_into(source: BinaryIO, size: int, path: str) -> Verdict:
         Invalid: it is an archive with a member that leads out of its folder, or that is a link.
     """
     head = pickles.head_of(source)
+    if not archives.is_zip(head):
+        archives.check_appended(source, path)
     named, parser = _parser(source, head, size, path)
     if parser is None:
         return pickles.read(head) or Verdict("opaque", _plain(head, size))
@@ -68,4 +86,7 @@ def _plain(head: bytes, size: int) -> str:
         return "GGUF weights"
     if head.startswith(b"PAR1"):
         return "a Parquet table"
+    for magic, name in _OTHERS.items():
+        if head.startswith(magic):
+            return f"packed as {name}, which is not looked into"
     return "of no format that is known here"

@@ -8,10 +8,16 @@ import io
 import itertools
 import lzma
 import pickletools
+import sys
 import zlib
 from typing import BinaryIO, Final
 
 from interlock.registry.formats.verdict import Verdict
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 _HEAD: Final = 1 << 16
 _OPCODES: Final = 2000  # so many are read to say what a file would import
@@ -73,7 +79,16 @@ def expanded(head: bytes) -> list[tuple[str, bytes]]:
         found.append(("bzip2-compressed ", _limited(bz2.BZ2Decompressor(), head)))
     elif head[:6] == b"\xfd7zXZ\x00" or head[:3] == b"\x5d\x00\x00":
         found.append(("lzma-compressed ", _limited(lzma.LZMADecompressor(), head)))
+    elif head[:4] == b"\x28\xb5\x2f\xfd":
+        found.append(("zstd-compressed ", _unzstd(head)))
     return [(how, data) for how, data in found if data]
+
+
+def _unzstd(head: bytes) -> bytes:
+    try:
+        return bytes(zstd.ZstdDecompressor().decompress(head, _HEAD))
+    except (zstd.ZstdError, EOFError, ValueError):
+        return b""
 
 
 def _inflate(head: bytes, window: int) -> bytes:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import ast
 import re
 import struct
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from interlock.registry.formats.verdict import Verdict, fail, json_of
 
@@ -100,6 +103,7 @@ def read(archive: zipfile.ZipFile) -> Verdict:
         "skops",
         f"skops: {top} of scikit-learn {schema.get('_skops_sklearn', '')}".strip()
         + f", {len(types)} types, all on our list",
+        _features(schema),
     )
 
 
@@ -113,6 +117,32 @@ def _nodes(value: Any) -> Iterator[dict[str, Any]]:
             waiting += item.values()
         elif isinstance(item, list):
             waiting += item
+
+
+def _features(schema: Any) -> tuple[str, ...]:
+    """Return the names of the columns that the outermost estimator which has any was fitted on."""
+    waiting = deque([schema])
+    while waiting:
+        item = waiting.popleft()
+        if isinstance(item, list):
+            waiting += item
+        elif isinstance(item, dict):
+            named = item.get("feature_names_in_")
+            listed = named.get("content") if isinstance(named, dict) else None
+            if isinstance(listed, list):
+                return tuple(name for node in listed if (name := _text(node)))
+            waiting += item.values()
+    return ()
+
+
+def _text(node: Any) -> str:
+    """Return the text that a node stands for; "" for one of another kind."""
+    content = node.get("content") if isinstance(node, dict) and node.get("__loader__") == "JsonNode" else None
+    try:
+        found = msgspec.json.decode(content) if isinstance(content, str) else ""
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def _allowed(name: str, loader: str) -> bool:

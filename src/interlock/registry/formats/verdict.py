@@ -20,10 +20,12 @@ class Verdict(msgspec.Struct, frozen=True):
     Attributes:
         kind: a format that can be loaded without running code that came with it, or `opaque`.
         reason: how that was found; of an opaque file, why it is not loaded.
+        features: the names of the columns that the model takes, where the file says them.
     """
 
     kind: Kind
     reason: str
+    features: tuple[str, ...] = ()
 
 
 class Broken(ValueError):

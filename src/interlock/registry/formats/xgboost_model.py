@@ -29,7 +29,12 @@ def read(source: BinaryIO, size: int) -> Verdict:
     model, told = _checked(data)
     how = "UBJSON" if _BINARY.match(data) else "JSON"
     objective = model["learner"]["objective"].get("name")
-    return Verdict("xgboost", f"XGBoost {'.'.join(map(str, model['version']))} ({how}): {told}, objective {objective}")
+    names = model["learner"].get("feature_names")
+    return Verdict(
+        "xgboost",
+        f"XGBoost {'.'.join(map(str, model['version']))} ({how}): {told}, objective {objective}",
+        tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else (),
+    )
 
 
 def parse(data: bytes) -> dict[str, Any]:
