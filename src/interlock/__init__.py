@@ -7,8 +7,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # type checkers take this name for true; `typing` itself is not worth its import here
 if TYPE_CHECKING:
+    from interlock import data
     from interlock.sdk.recording.autolog import autolog
-    from interlock.sdk.recording.door import current_run, load_data, run
+    from interlock.sdk.recording.door import current_run, run
     from interlock.sdk.workspace import Workspace
     from interlock.train import Model, bucket, holdout, log_artifact, log_metric, log_param, pipeline, step
 
@@ -20,8 +21,8 @@ __all__ = [
     "autolog",
     "bucket",
     "current_run",
+    "data",
     "holdout",
-    "load_data",
     "log_artifact",
     "log_metric",
     "log_param",
@@ -34,7 +35,6 @@ _HOMES = {
     "Workspace": "interlock.sdk.workspace",
     "autolog": "interlock.sdk.recording.autolog",
     "current_run": "interlock.sdk.recording.door",
-    "load_data": "interlock.sdk.recording.door",
     "run": "interlock.sdk.recording.door",
     "Model": "interlock.train",
     "bucket": "interlock.train",
@@ -45,14 +45,17 @@ _HOMES = {
     "pipeline": "interlock.train",
     "step": "interlock.train",
 }
+_ROOMS = frozenset({"data"})
 
 
 def __getattr__(name: str) -> object:
     """Return one of the public names, importing its home."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'interlock' has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _ROOMS:
+        return import_module(f"interlock.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'interlock' has no attribute {name!r}")
     value: object = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

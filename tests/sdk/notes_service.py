@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import tempfile
+import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +25,25 @@ from interlock.sdk.services import Service
 from interlock.store import Store
 
 SERVICES = {"notes": Service("notes_service:NotesService", "Notes, for tests.")}
+
+
+@functools.cache
+def listener() -> str:
+    """Return the address of a listener in this process that takes whatever it is sent."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"thanks")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/"
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -224,6 +246,28 @@ class NotesService:
         ledger, subject = self._store.ledger, f"experiment:{made[0].id}"
         self._store.database.write(lambda tx: ledger.append(tx, "experiment.created", subject, told, current_actor()))
         return [prediction.id for prediction in made]
+
+    @operation(Permission.TRACK_READ)
+    def listen(self) -> str:
+        """Return the address of a listener for webhooks."""
+        return listener()
+
+    @operation(Permission.TRACK_READ)
+    def settle(self) -> int:
+        """Send what webhooks are to be told, or wait until the server has; return how much still waits."""
+        from interlock.bridges.webhooks import Reach, Sender
+
+        sender, pause = Sender(self._store, Reach(private=True)), threading.Event()
+        count = "SELECT count(*) AS n FROM webhook_deliveries WHERE state = 'waiting'"
+        with sender._locked() as ours:
+            if ours:
+                sender.look()
+        for _ in range(500):
+            followed = self._store.database.one("SELECT next_idx FROM webhook_outbox")["next_idx"]
+            if self._store.database.one(count)["n"] == 0 and followed == self._store.ledger.size():
+                return 0
+            pause.wait(0.02)
+        return self._store.database.one(count)["n"]
 
     @operation(Permission.TRACK_READ)
     def limits(self) -> list[float]:

@@ -23,8 +23,13 @@ from interlock.sdk.catalog import Catalog
 from interlock.sdk.services import SERVICES
 from interlock.sdk.workspace import Workspace
 from interlock.server.run import serving
-from interlock.store import create_store
+from interlock.store import Store, create_store
 from interlock.store.manifests import put_folder
+from interlock.store.series import LatestValue
+from interlock.store.spans import Span, SpanEvent
+from interlock.track.logged_models import ModelDraft, ModelMetric
+from interlock.track.traces import SpanBatch, Traces
+from interlock.track.tracker import Tracker
 
 if TYPE_CHECKING:
     import polars as pl
@@ -116,6 +121,7 @@ class Side:
         r"datetime\.datetime\([^()]*(?:\([^()]*\))?[^()]*\)"  # instants
         r"|\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b"  # ids
         r"|(?<!\.)\b(?:[0-9a-f]{64}|[0-9a-f]{16})\b"  # digests, whole and shortened: of what holds ids; no fractions
+        r"|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"  # ids of deliveries
         r"|[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{57,}={0,2}"  # hashes and signatures in checkpoints, keys
         r"|(?<=-)[0-9a-hjkmnp-tv-z]{6}(?=')"  # the ends of ids in names of runs
         r"|pid=\d+|http://127\.0\.0\.1:\d+"
@@ -168,6 +174,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace
     base = tmp_path_factory.mktemp("workspaces")
     store = create_store(base / "original/.interlock")
     put_folder(store.objects, make_bundle(base / "bundle"))
+    make_traces(store)
     store.close()
     (base / "original/interlock.toml").write_text(PROJECT)
     (base / "original/pipeline.py").write_text(PIPELINE)
@@ -211,6 +218,22 @@ def make_bundle(folder: Path) -> Path:
     estimator = LogisticRegression().fit(frame.select("age"), frame["employed"])
     build_bundle(estimator, inputs=frame.select("age"), target="employed", evaluation=frame, folder=folder)
     return folder
+
+
+def make_traces(store: Store) -> None:
+    """Put into a workspace what only applications and clients of MLflow make: traces, and a logged model."""
+    tracker, traces = Tracker(store), Traces(store)
+    tracker.experiments.ensure_default()
+    for number in range(1, 6):
+        at = (1_700_000_000 + number) * 10**9
+        facts = {"model": "small", "mlflow.spanType": "LLM", "tokens": number, "share": float("nan"), "raw": b"\x00"}
+        ids = [number.to_bytes(16, "big"), *(n.to_bytes(8, "big") for n in (1, 2))]
+        root = Span(ids[0], ids[1], b"", "answer", at, at + 10**9, 1)
+        child = Span(ids[0], ids[2], ids[1], "ask", at + 1, at + 5 * 10**8, 1, "", facts, (SpanEvent("token", at, {}),))
+        traces.take("0", [SpanBatch((root, child), {})])
+    store.database.write(lambda tx: tracker.logged_models.create(tx, ModelDraft("0", "tree", "sklearn", id="m-1")))
+    metric = ModelMetric("auc", LatestValue(1, 1_700_000_000_000_000, 0.75), dataset_name="test")
+    store.database.write(lambda tx: tracker.logged_models.log_metric(tx, "m-1", metric))
 
 
 def check_alike(what: str, here: str, there: str) -> None:

@@ -157,7 +157,7 @@ def _refuse(operation: Operation, findings: list[Finding]) -> None:
     """Raise one error for all findings; where there is one, its sentence is the error's."""
     if not findings:
         return
-    hint = f"See `interlock {operation.service} {operation.name.replace('_', '-')} --help`."
+    hint = f"See `interlock {operation.service} {operation.name} --help`.".replace("_", "-")
     if len(findings) == 1:
         raise Invalid(findings[0].message, about=operation.service, hint=hint, argument=findings[0].column)
     message = f"{len(findings)} arguments of {title(operation)} are wrong."

@@ -266,3 +266,86 @@ def test_a_diff_of_two_versions_shows_the_params_that_changed(start, workspace) 
     assert workspace.registry.pins("churn@1").params["LogisticRegression.tol"] == "0.0001"
     found = [row for row in workspace.registry.diff("churn@1", "churn@2") if row.part == "params"]
     assert [(row.name, row.left, row.right) for row in found] == [("LogisticRegression.C", "1.0", "0.5")]
+
+
+def test_the_twin_is_checked_on_the_example_and_on_a_sample_of_the_rows_that_were_fitted(recorded) -> None:
+    _, files, _ = recorded(
+        """
+        from sklearn.linear_model import LogisticRegression
+        many = pd.concat([X] * 10, ignore_index=True)
+        LogisticRegression().fit(many, pd.concat([y] * 10, ignore_index=True))
+        LogisticRegression().fit(X.to_numpy().tolist(), y)
+        """
+    )
+    twins = [msgspec.json.decode(files[f"models/{name}/twin.json"]) for name in (LABEL, f"{LABEL}-2")]
+    assert [(twin["verdict"], twin["rows"], twin["compared"]) for twin in twins] == [
+        ("agrees", 2005, {"example": 5, "training": 2000}),
+        ("agrees", 305, {"example": 5, "training": 300}),
+    ]
+    assert all(twin["tolerance"] == 1e-4 and {"scikit-learn", "onnxruntime"} <= set(twin["versions"]) for twin in twins)
+
+
+LABEL = "LogisticRegression"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("xgboost") is None, reason="needs XGBoost")
+def test_rows_of_a_matrix_of_xgboost_are_compared_missing_ones_as_missing(recorded) -> None:
+    _, files, _ = recorded(
+        """
+        import xgboost
+        X.loc[::7, "a"] = np.nan
+        X.loc[::5, "b"] = 0.0
+        y = (X.a.isna() | (X.b == 0)).astype(int)
+        def fit(kind): xgboost.train({"objective": "binary:logistic"}, kind(X, label=y), 5)
+        fit(xgboost.DMatrix)
+        fit(xgboost.QuantileDMatrix)
+        xgboost.XGBClassifier(n_estimators=3).fit(X, y)
+        """
+    )
+    twin = msgspec.json.decode(files["models/xgboost/twin.json"])
+    assert (twin["verdict"], twin["compared"]) == ("agrees", {"example": 5, "training": 300})
+    (first, *_) = msgspec.json.decode(files["models/xgboost/example.json"])
+    assert (first["a"], first["b"]) == (None, 0.0)
+    assert "models/xgboost-2/twin.json" not in files, "such a matrix has only its bins"
+    twin = msgspec.json.decode(files["models/XGBClassifier/twin.json"])
+    assert (twin["verdict"], twin["compared"]) == ("agrees", {"example": 5, "training": 300})
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lightgbm") is None, reason="needs LightGBM")
+def test_rows_of_a_data_set_of_lightgbm_are_compared_while_it_has_them(recorded) -> None:
+    _, files, _ = recorded(
+        """
+        import lightgbm
+        rows = lightgbm.Dataset(X.astype("float32"), y)
+        for _ in range(2): lightgbm.train({"objective": "binary", "verbose": -1}, rows, 5)
+        lightgbm.train({"objective": "binary", "verbose": -1}, lightgbm.Dataset(X.to_numpy("float32"), y), 5)
+        """
+    )
+    for name in ("lightgbm", "lightgbm-3"):
+        twin = msgspec.json.decode(files[f"models/{name}/twin.json"])
+        assert (twin["verdict"], twin["compared"]) == ("agrees", {"example": 5, "training": 300})
+        assert len(msgspec.json.decode(files[f"models/{name}/example.json"])) == 5
+    assert "models/lightgbm-2/twin.json" not in files, "the first training let it forget its rows"
+
+
+def test_a_twin_that_fails_on_the_training_rows_is_not_kept_and_says_so(workspace) -> None:
+    """What tells the labels apart is beyond the 32 bits of ONNX, in rows that only training has."""
+    import numpy as np
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    import interlock
+
+    inputs = np.concatenate([np.full(50, 0.0), np.full(50, 1.0), np.full(50, 1.0 + 1e-9)]).reshape(-1, 1)
+    labels = (inputs[:, 0] > 1).astype(int)
+    model = HistGradientBoostingClassifier(max_iter=3).fit(inputs, labels)
+    with interlock.run("exp", machine=False, console=False) as run:
+        run.model(model, "example", example=inputs[:5])
+        run.model(model, "training", example=inputs[:5], training=inputs)
+        run.model(model, "alone", training=inputs[:100])
+    assert workspace.registry.twin("example@1").compared == {"example": 5}
+    assert workspace.registry.version("example@1").format == "onnx"
+    twin = workspace.registry.twin("training@1")
+    assert (twin.verdict, twin.compared) == ("differs", {"example": 5, "training": 150})
+    assert "50 of 155 rows differ" in twin.reason
+    assert workspace.registry.version("training@1").format == "skops"
+    assert workspace.registry.twin("alone@1").compared == {"example": 5, "training": 100}

@@ -57,7 +57,7 @@ def test_a_line_without_end_is_cut_somewhere() -> None:
 def test_the_tee_passes_on_everything(capfd) -> None:
     heard: list[tuple[str, str]] = []
     before = sys.stdout
-    console.listen(lambda stream, text: heard.append((stream, text)))
+    console.listen(lambda stream, text, at_ns: heard.append((stream, text)))
     try:
         assert sys.stdout.isatty() == before.isatty()
         assert sys.stdout.encoding == before.encoding
@@ -78,7 +78,7 @@ def test_the_tee_passes_on_everything(capfd) -> None:
 
 
 def test_a_sink_that_fails_or_prints_harms_nobody(capfd) -> None:
-    def sink(stream: str, text: str) -> None:
+    def sink(stream: str, text: str, at_ns: int) -> None:
         print("from the sink")
         raise RuntimeError(stream + text)
 
@@ -102,3 +102,13 @@ def test_listeners_may_overlap(capfd) -> None:
 
 def test_half_letters_are_escaped() -> None:
     assert stamped("out", "\udc80", 1).endswith("out| \\udc80\n")
+
+
+def test_colours_are_left_out_so_that_texts_are_found() -> None:
+    for line in (
+        "\x1b[1;31mloss\x1b[0m 0.3",
+        "\x1b]0;title\x07loss 0.3",
+        "\x1b]8;;http://x\x1b\\loss\x1b[K 0.3",
+        "\x1bMloss 0.3",
+    ):
+        assert texts(stamped("out", line)) == ["loss 0.3"]

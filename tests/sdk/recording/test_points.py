@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.sdk.recording import points as module
-from interlock.sdk.recording.points import Gathered, segments
+from interlock.sdk.recording.points import Gathered, following, segments
 from interlock.store.segments import unpack
 
 POINT = st.tuples(st.sampled_from(["a", "b"]), st.none() | st.integers(-(2**62), 2**62), st.floats())
@@ -57,3 +57,22 @@ def test_runs_are_kept_apart_and_taken_once() -> None:
     assert gathered.count == 3
     assert [(part.run, sorted(part.columns)) for part in gathered.take()] == [("one", ["x"]), ("two", ["x", "y"])]
     assert (gathered.take(), gathered.count) == ([], 0)
+
+
+def test_where_only_the_workspace_knows_the_first_step_points_follow_what_it_has(monkeypatch) -> None:
+    monkeypatch.setattr(module, "MAX_POINTS", 4)
+    gathered = Gathered(lambda run, key: None)
+    parts = []
+    for value in range(6):
+        gathered.add("run", value, None, {"x": float(value)})
+        if value == 2:
+            parts += gathered.take()
+    gathered.add("run", 6, 50, {"x": 6.0})
+    gathered.add("run", 7, None, {"x": 7.0, "new": 0.0})
+    parts += gathered.take()
+    has = {"x": [7, 8]}
+    for packed in following(parts, lambda key: has.get(key, [None])[-1]):
+        for key, segment in packed.items():
+            has.setdefault(key, []).extend(step for step, _, _ in unpack(segment))
+    assert has == {"x": [7, 8, *range(9, 15)], "new": [0]}
+    assert [(step, value) for step, _, value in unpack(segments(parts)[0]["x"])] == [(50, 6.0), (51, 7.0)]

@@ -318,6 +318,45 @@ def test_a_run_that_was_recorded_away_goes_on_away_and_arrives_in_order(start, s
     assert run_of(workspace, ident, points=2500) == "finished: "
 
 
+NEXT = """
+    import interlock
+    with interlock.run("exp", {resume}machine=False, console=False) as run:
+        print("id", run.id)
+        for value in range(100): run.metrics(loss=float(value))
+        {then}
+"""
+
+
+def test_steps_go_on_where_they_were_although_the_server_is_away(start, server, workspace) -> None:
+    """The first hundred reach the server, the second never did when the third and fourth begin."""
+    server.start()
+    away = {"INTERLOCK_WORKSPACE": server.address}
+    first = start(NEXT.format(resume="", then=""), **away)
+    ident = first.says("id")
+    first.ends()
+    server.stop()
+    resume = f'resume="{ident}", '
+    for then in ("", "run.metrics(loss=0.0, step=1000); run.metrics(loss=1.0)"):
+        assert start(NEXT.format(resume=resume, then=then), **away).ends()[0] == 0
+    server.start()
+    last = start(NEXT.format(resume=resume, then="assert run.flush()"), **away)
+    assert last.ends()[0] == 0
+    expected = (*range(300), 1000, 1001, *range(1002, 1102))
+    assert workspace.track.metric(ident, "loss").steps == expected
+
+
+def test_steps_go_on_while_earlier_points_still_wait(start, server, workspace) -> None:
+    """A run begins again in the moment in which the server is back, and nobody has sent what waits."""
+    away = {"INTERLOCK_WORKSPACE": server.address}
+    first = start(NEXT.format(resume="", then=""), **away)
+    ident = first.says("id")
+    first.ends()
+    server.start()
+    again = start(NEXT.format(resume=f'resume="{ident}", ', then="run.flush()"), **away)
+    assert again.ends()[0] == 0
+    assert workspace.track.metric(ident, "loss").steps == tuple(range(200))
+
+
 FULL = """
     import interlock, resource, threading
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -358,6 +397,43 @@ def test_what_waits_for_a_full_disk_goes_on_when_there_is_room(start, workspace)
     script.says("ended")
     assert "lost" not in script.ends()[1]
     assert run_of(workspace, ident, points=8) == "finished: "
+
+
+def test_memory_has_a_bound_while_the_disk_is_full_and_what_is_missing_is_said(start, workspace) -> None:
+    then = """
+    from interlock.sdk.recording import held
+    held.MOST_BYTES = 100_000
+    sizes = []
+    for step in range(8, 20_008):
+        run.metrics(loss=float(step), step=step)
+        run.log(f"line {step}")
+        if step % 4000 == 0:
+            run.params({f"p{step}": step})
+            assert not run.flush(0.3)
+            sizes.append(recorder._held._bytes)
+    assert max(sizes) < 200_000
+    assert not run.flush(0.3)
+    missing = recorder._held.missing[run.id]
+    print("missing", missing.points, missing.lines, missing.others)
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert run.flush()
+    run.metrics(loss=0.0, step=20_008)
+    assert recorder._held.missing == {}
+    run.finish()
+    print("ended")
+    """
+    script = start(FULL.format(then=then))
+    ident = script.says("id")
+    points, lines, others = map(int, script.says("missing").split())
+    script.says("ended")
+    err = script.ends()[1]
+    assert err.count("memory has enough: points are left out now") == 1
+    assert (points > 1000, lines > 1000, others) == (True, True, 0)
+    assert run_of(workspace, ident, points=20_009 - points) == "finished: "
+    log = workspace.track.logs(ident)
+    assert log.count("| line ") == 20_000 - lines
+    assert f"log| interlock: {points} points and {lines} lines of the log are missing here: nothing could" in log
+    assert len(workspace.track.run(ident).params) == 5
 
 
 def test_a_run_that_begins_on_a_full_disk_is_recorded_when_there_is_room(start, workspace) -> None:

@@ -132,3 +132,9 @@ def test_mistakes_are_told_before_anything_runs(project: Path, workspace) -> Non
     tag = command("-m", "interlock", "run", "--tag", "x", __file__, cwd=project)
     assert (tag.returncode, "NAME=VALUE" in tag.stderr) == (2, True)
     assert workspace.track.runs() == []
+
+
+def test_a_script_of_one_line_is_delivered_before_it_ends(script, project: Path, workspace) -> None:
+    done = command("-m", "interlock", "run", str(script("")), cwd=project)
+    (found,) = workspace.track.runs()
+    assert done.stderr.splitlines() == [f"interlock: {found.ref} is finished."]

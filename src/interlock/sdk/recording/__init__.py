@@ -3,7 +3,7 @@
     with interlock.run("churn", params={"lr": 0.1}) as run:
         run.metrics(loss=0.3, step=1)
 
-Import `interlock`, whose `run`, `load_data` and `autolog` are the doors to this.
+Import `interlock`, whose `run` and `autolog` are the doors to this.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from interlock.core.clock import from_micros
 from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.sdk.recording import entries
 from interlock.sdk.recording.entries import Ended, Filed, Points, Published, Resumed, Said, Started
-from interlock.sdk.recording.points import segments
+from interlock.sdk.recording.points import following, segments
 from interlock.sdk.recording.spool import staged_of, staged_path
 from interlock.track.records import Delivery, Start, Status
 
@@ -129,7 +129,11 @@ class Courier:
                 "tags": {name: value for entry in said for name, value in entry.tags.items()},
                 "inputs": tuple(ref for entry in said for ref in entry.inputs),
             }
-            packed = segments(entry for entry in mine if isinstance(entry, Points))
+            points = [entry for entry in mine if isinstance(entry, Points)]
+            for part in following(points, functools.partial(self._last_step, run)):
+                number += 1
+                self._send(run, Delivery(self._writer, number, part))
+            packed = segments(points)
             printed = "".join(entry.log for entry in said)
             logs = (printed[start : start + _LOG_PART] for start in range(0, len(printed), _LOG_PART))
             for part, log in itertools.zip_longest(packed, logs) if packed or printed else [({}, "")]:
@@ -137,6 +141,13 @@ class Courier:
                 self._send(run, Delivery(self._writer, number, part or {}, **words, log=log or ""))
                 words = {}
         return number
+
+    def _last_step(self, run: str, key: str) -> int | None:
+        """Return the last step of a metric that the workspace has, or None."""
+        try:
+            return self._workspace.track.metric(run, key).steps[-1]
+        except NotFound:
+            return None
 
     def _send(self, run: str, delivery: Any) -> None:
         """Send a delivery; where its params are refused, the rest of it all the same."""

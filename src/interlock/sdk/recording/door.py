@@ -1,11 +1,12 @@
-"""The doors: `interlock.run`, `interlock.current_run` and `interlock.load_data`."""
+"""The doors: `interlock.run`, `interlock.current_run`, and what stands behind `interlock.data.load`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from interlock.core.errors import Invalid, MissingExtra
+from interlock.core.errors import Invalid
 from interlock.core.refs import parse
+from interlock.data.loading import read_through
 from interlock.sdk.recording import live, words
 from interlock.sdk.recording.opening import Plan
 from interlock.sdk.recording.run import Run
@@ -13,8 +14,6 @@ from interlock.sdk.recording.run import Run
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
-
-    import polars as pl
 
     from interlock.sdk.workspace import Workspace
 
@@ -27,12 +26,14 @@ class Options(TypedDict, total=False):
         resume: the id of a run that goes on.
         console: False leaves out what is printed.
         machine: False leaves out what the machine does.
+        files: True remembers the files that the process opens for reading, with their digests.
     """
 
     workspace: str | os.PathLike[str] | Workspace
     resume: str
     console: bool
     machine: bool
+    files: bool
 
 
 def run(
@@ -52,7 +53,7 @@ def run(
         name: its name; made from the experiment when left out.
         params: its params.
         tags: its tags.
-        options: workspace, resume, console, machine; see `Options`.
+        options: workspace, resume, console, machine, files; see `Options`.
 
     Raises:
         Invalid: an option is none of these.
@@ -80,36 +81,24 @@ def current_run() -> Run | None:
     return found
 
 
-def load_data(ref: str, workspace: str | os.PathLike[str] | Workspace | None = None) -> pl.DataFrame:
-    """Return the rows of a version of a dataset; the run that goes on remembers that it read them.
-
-    Args:
-        ref: such as `people@3`, `people@latest` or `data:people@3`.
-        workspace: where it is; that of the run that goes on, or else the nearest one.
-
-    Raises:
-        NotFound: there is no such dataset or version.
-        MissingExtra: Polars is not installed.
-    """
-    import io
-
+def _read(ref: str, workspace: str | os.PathLike[str] | Workspace | None) -> tuple[str, bytes]:
+    """Return a version that is read through `interlock.data`, and let the run that goes on remember it."""
     from interlock.sdk.workspace import Workspace
 
-    try:
-        import polars as pl
-    except ModuleNotFoundError:
-        raise MissingExtra.named("data", "polars") from None
     inside = current_run()
     if isinstance(workspace, Workspace):
-        found, data = _read(workspace, ref)
+        found, content = _version(workspace, ref)
     else:
         with Workspace.open(workspace or (inside.location if inside else None)) as opened:
-            found, data = _read(opened, ref)
+            found, content = _version(opened, ref)
     if inside is not None:
         inside.input(found)
-    return pl.read_parquet(io.BytesIO(data))
+    return found, content
 
 
-def _read(workspace: Workspace, ref: str) -> tuple[str, bytes]:
+def _version(workspace: Workspace, ref: str) -> tuple[str, bytes]:
     version = workspace.data.version(str(parse(ref, "data")))
     return version.ref, workspace.read(version.digest)
+
+
+read_through(_read)

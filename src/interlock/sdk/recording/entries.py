@@ -33,9 +33,14 @@ class Resumed(Entry, frozen=True):
 
 
 class Points(Entry, frozen=True):
-    """Points by metric: steps (int64), instants (int64, microseconds) and values (float64), little or big as here."""
+    """Points by metric: steps (int64), instants (int64, microseconds) and values (float64), little or big as here.
+
+    The steps of `following` count from 0 at the first point that the writer said: they go on after those that the
+    workspace has, which the writer could not ask.
+    """
 
     columns: dict[str, tuple[bytes, bytes, bytes]]
+    following: dict[str, tuple[bytes, bytes, bytes]] = {}
 
 
 class Said(Entry, frozen=True):

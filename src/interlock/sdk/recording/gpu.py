@@ -1,6 +1,7 @@
 """NVIDIA GPUs through their driver's own library (NVML), where it is present. No package is needed.
 
-Source of names and structures: the NVML API reference, docs.nvidia.com/deploy/nvml-api.
+Source of names and structures: the NVML API reference, docs.nvidia.com/deploy/nvml-api; they are those that the
+package nvidia-ml-py calls (compared with its version 13.615).
 """
 
 from __future__ import annotations
@@ -28,18 +29,19 @@ class Gpus:
     def __init__(self) -> None:
         self._handles: list[ctypes.c_void_p] = []
         self._library: Any = None
-        with contextlib.suppress(OSError, AttributeError):
-            library = ctypes.CDLL(_LIBRARY)
-            if library.nvmlInit_v2() == 0:
-                self._library = library
+        with contextlib.suppress(OSError):
+            self._library = ctypes.CDLL(_LIBRARY)
+            if self._tells("nvmlInit_v2"):
                 self._handles = self._found()
+            else:
+                self._library = None
 
     def names(self) -> tuple[str, ...]:
         """Return what each is, such as `NVIDIA H100 80GB HBM3`."""
         found = []
         for handle in self._handles:
             name = ctypes.create_string_buffer(_NAME_BYTES)
-            if self._library.nvmlDeviceGetName(handle, name, _NAME_BYTES) == 0:
+            if self._tells("nvmlDeviceGetName", handle, name, ctypes.c_uint(_NAME_BYTES)):
                 found.append(name.value.decode("utf-8", "replace"))
         return tuple(found)
 
@@ -52,33 +54,39 @@ class Gpus:
         for number, handle in enumerate(self._handles):
             name = f"system/gpu{number}"
             used = _Utilization()
-            if self._library.nvmlDeviceGetUtilizationRates(handle, ctypes.byref(used)) == 0:
+            if self._tells("nvmlDeviceGetUtilizationRates", handle, ctypes.byref(used)):
                 found[f"{name}_share"] = used.gpu / 100
             memory = _Memory()
-            if self._library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)) == 0:
+            if self._tells("nvmlDeviceGetMemoryInfo", handle, ctypes.byref(memory)):
                 found[f"{name}_memory_bytes"] = float(memory.used)
                 found[f"{name}_memory_share"] = memory.used / memory.total if memory.total else 0.0
             milliwatts = ctypes.c_uint()
-            if self._library.nvmlDeviceGetPowerUsage(handle, ctypes.byref(milliwatts)) == 0:
+            if self._tells("nvmlDeviceGetPowerUsage", handle, ctypes.byref(milliwatts)):
                 found[f"{name}_power_w"] = milliwatts.value / 1000
             degrees = ctypes.c_uint()
-            if self._library.nvmlDeviceGetTemperature(handle, _TEMPERATURE_OF_GPU, ctypes.byref(degrees)) == 0:
+            sensor = ctypes.c_uint(_TEMPERATURE_OF_GPU)
+            if self._tells("nvmlDeviceGetTemperature", handle, sensor, ctypes.byref(degrees)):
                 found[f"{name}_temperature_c"] = float(degrees.value)
         return found
 
     def close(self) -> None:
         """Let go of the driver."""
         if self._library is not None:
-            self._library.nvmlShutdown()
+            self._tells("nvmlShutdown")
             self._library, self._handles = None, []
+
+    def _tells(self, function: str, *arguments: Any) -> bool:
+        """Return whether a function of the library is there and did what it is for."""
+        called = getattr(self._library, function, None)  # old drivers lack new names, new ones may drop old names
+        return called is not None and called(*arguments) == 0
 
     def _found(self) -> list[ctypes.c_void_p]:
         count = ctypes.c_uint()
-        if self._library.nvmlDeviceGetCount_v2(ctypes.byref(count)) != 0:
+        if not self._tells("nvmlDeviceGetCount_v2", ctypes.byref(count)):
             return []
         handles = []
         for number in range(count.value):
             handle = ctypes.c_void_p()
-            if self._library.nvmlDeviceGetHandleByIndex_v2(number, ctypes.byref(handle)) == 0:
+            if self._tells("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(number), ctypes.byref(handle)):
                 handles.append(handle)
         return handles

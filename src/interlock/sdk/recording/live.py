@@ -34,7 +34,7 @@ class Living(Protocol):
         """The workspace that it is recorded in."""
         ...
 
-    def printed(self, stream: str, text: str) -> None:
+    def printed(self, stream: str, text: str, at_ns: int) -> None:
         """Take what the process printed."""
         ...
 

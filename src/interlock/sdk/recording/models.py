@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from interlock.core.errors import Error, Invalid, MissingExtra
 from interlock.core.refs import check_name
@@ -14,7 +14,21 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-_GIVEN: Final = frozenset({"example", "target", "evaluation"})
+
+class Given(TypedDict, total=False):
+    """What may be said of a model besides.
+
+    Attributes:
+        example: a few rows of its inputs.
+        training: the rows of its inputs that it was fitted on.
+        target: the column that it predicts.
+        evaluation: labelled rows that it did not see.
+    """
+
+    example: Any
+    training: Any
+    target: str
+    evaluation: Any
 
 
 def write_model(model: Any, name: str, given: Mapping[str, Any]) -> dict[str, bytes]:
@@ -23,27 +37,29 @@ def write_model(model: Any, name: str, given: Mapping[str, Any]) -> dict[str, by
     Args:
         model: a fitted estimator.
         name: the model's name.
-        given: `example`, and, for a bundle that can be judged and served, `target` and `evaluation`.
+        given: see `Given`; with `target` and `evaluation`, the files are a bundle that can be judged and served.
 
     Raises:
         Invalid: something else was given, the parts do not fit together, or no file can be made of the model.
         MissingExtra: a library that writes the files is not installed.
     """
     check_name(name, "model")
-    unknown = sorted(set(given) - _GIVEN)
+    known = sorted(Given.__annotations__)
+    unknown = sorted(set(given) - set(known))
     if unknown:
-        raise Invalid(
-            f"run.model takes no {unknown[0]!r}.", about="model", hint=f"It takes {', '.join(sorted(_GIVEN))}."
-        )
-    example = given.get("example")
+        raise Invalid(f"run.model takes no {unknown[0]!r}.", about="model", hint=f"It takes {', '.join(known)}.")
+    example, training = given.get("example"), given.get("training")
     if "evaluation" in given or "target" in given:
         return _bundle(model, given)
-    files, why = files_of(model, example) if callable(getattr(model, "predict", None)) else ({}, "it has no predict.")
+    from interlock.sdk.recording import rows
+
+    if example is None and training is not None:
+        example = rows.head(training)
+    able = callable(getattr(model, "predict", None))
+    files, why = files_of(model, example, training) if able else ({}, "it has no predict.")
     if not files:
         raise Invalid(f"No file can be made of a {type(model).__name__}: {why}", about="model", hint=_HINT)
     if example is not None:
-        from interlock.sdk.recording import rows
-
         files["signature.json"] = rows.encoded(rows.signature(model, example))
         if (first := rows.example(example)) is not None:
             files["example.json"] = rows.encoded(first)
@@ -53,22 +69,25 @@ def write_model(model: Any, name: str, given: Mapping[str, Any]) -> dict[str, by
 _HINT: Final = "Models of scikit-learn, XGBoost and LightGBM can be kept; keep others as files with run.artifact."
 
 
-def files_of(model: Any, example: Any) -> tuple[dict[str, bytes], str]:
+def files_of(model: Any, example: Any, training: Any = None) -> tuple[dict[str, bytes], str]:
     """Return the files of a model by name: the original, and its ONNX twin where it agrees; and what is missing, or "".
 
     Args:
         model: a fitted estimator or booster.
         example: rows of its inputs, on which the two forms are compared; None makes no twin.
+        training: the rows that it was fitted on; a sample of them is compared too.
 
-    Cost: scores the rows twice.
+    Cost: scores the compared rows twice.
     """
     files, why = _original(model)
     if example is None or not files:
         return files, why
     try:
         from interlock.registry.flavors.twins import make_twin
+        from interlock.sdk.recording import rows
 
-        twin, more = make_twin(model, frame(example, model))
+        seen = None if training is None else frame(rows.sample(training), model)
+        twin, more = make_twin(model, frame(example, model), seen)
     except (Error, ModuleNotFoundError) as error:
         return files, str(error)
     return files | more, twin.reason
@@ -90,7 +109,7 @@ def frame(rows: Any, model: Any = None) -> pl.DataFrame:
         import polars as pl
     except ModuleNotFoundError as error:
         raise MissingExtra.behind(error) or error from None
-    values = np.asarray(rows)
+    values = rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows)
     if values.ndim != 2:
         raise Invalid("An example is a table: rows of the model's inputs.", about="model")
     names = getattr(model, "feature_names_in_", None)
@@ -101,16 +120,17 @@ def frame(rows: Any, model: Any = None) -> pl.DataFrame:
 def _bundle(model: Any, given: Mapping[str, Any]) -> dict[str, bytes]:
     from interlock.registry.flavors import build_bundle
 
-    missing = sorted(_GIVEN - set(given))
+    seen = given.get("training", given.get("example"))
+    missing = ["training"] if seen is None else sorted({"target", "evaluation"} - set(given))
     if missing:
         raise Invalid(
             f"run.model needs {missing[0]!r} too.",
             about="model",
-            hint="Give example (training rows of the inputs), target and evaluation (held-out rows), or example alone.",
+            hint="Give training (rows of the inputs), target and evaluation (held-out rows); or the first alone.",
         )
     with tempfile.TemporaryDirectory(prefix="interlock-") as name:
         folder = Path(name)
-        inputs, evaluation = frame(given["example"], model), frame(given["evaluation"])
+        inputs, evaluation = frame(seen, model), frame(given["evaluation"])
         build_bundle(model, inputs=inputs, target=given["target"], evaluation=evaluation, folder=folder)
         return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from pathlib import Path
@@ -14,9 +13,10 @@ from interlock.core.errors import Error, NotFound, Unavailable
 from interlock.core.refs import check_name, parse
 from interlock.sdk.places import find
 from interlock.sdk.recording import console, live, spoken, surroundings
-from interlock.sdk.recording.entries import Filed, Resumed, Started
-from interlock.sdk.recording.machine import Machine
+from interlock.sdk.recording.entries import Resumed, Started
+from interlock.sdk.recording.lookout import Lookout, What
 from interlock.sdk.recording.outbox import warn
+from interlock.sdk.recording.project import project_of
 from interlock.sdk.recording.recorder import Recorder
 from interlock.sdk.recording.syncing import waiting
 from interlock.sdk.workspace import Workspace
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from interlock.sdk.recording import entries
 
-SAMPLE_S: Final = 10.0
 _DEFAULT: Final = "default"
 
 
@@ -43,6 +42,8 @@ class Plan(msgspec.Struct, frozen=True):
         resume: the id of a run that goes on, or "".
         console: whether what is printed is kept.
         machine: whether the machine is watched.
+        files: whether the files are remembered that the process opens.
+        ears: what hears what is printed, where that is not Python's own streams.
         script: the file that runs, where somebody runs it for the user.
         command: the command's words, as above.
     """
@@ -55,6 +56,8 @@ class Plan(msgspec.Struct, frozen=True):
     resume: str = ""
     console: bool = True
     machine: bool = True
+    files: bool = False
+    ears: Any = None
     script: Any = None
     command: tuple[str, ...] = ()
 
@@ -83,53 +86,50 @@ class Opening:
         location = find(place)
         script = plan.script or surroundings.main_script()
         self._run, self._plan, self._script = run, plan, script
+        self._project = project_of(location, script)
         self._experiment = check_name(plan.experiment or (Path(script).stem if script else _DEFAULT), "experiment")
         self._began = time.time_ns()
-        self._started: entries.Any | None = None
+        self._started: Started | None = None
+        self._ears: console.Ears | None = None
         outer = live.current()
         self._parent = outer.id if outer is not None and outer.location == location else ""
         if plan.resume:
             run.id = _existing(location, plan.resume)
         self.recorder = _joined(location, run)
+        what = What(plan.machine, modules=True, files=plan.files) if not self._parent else What()
+        self.lookout = Lookout(run, self.recorder, self._project, script, what)
         run.push(self._first)
+        console.settle()  # what was printed until now is no word of this run
         self._token: Any = live.begin(run)
         spoken.hear()
-        self._console = plan.console and not self._parent
-        self._machine: Machine | None = None
-        self._sampled = time.monotonic()
-        if plan.machine and not self._parent:
-            self._machine = Machine()
-            self.recorder.tick(self._tick)
-        if self._console:
-            console.listen(_to_current)
+        if plan.console and not self._parent:
+            self._ears = plan.ears or console.Tee()
+            self._ears.listen(_to_current, self.recorder.when_kept)
+            self._ears.belongs_to(location, self._begun)
 
     def again(self) -> Started:
         """Return the entry with which a child process begins to add to the run."""
-        if isinstance(self._started, Started):
-            return msgspec.structs.replace(self._started, mine=False)
-        return Started(self._run.id, self._experiment, parent=self._parent, at=self._began // 1000, mine=False)
+        return msgspec.structs.replace(self._begun, mine=False)
 
-    def close(self) -> None:
-        """Take away what was put in place; the recorder is left by the run itself."""
-        if self._console:
-            console.stop_listening()
-        if self._machine is not None:
-            machine, self._machine = self._machine, None
-            if time.monotonic() - self._sampled >= 1:
-                with contextlib.suppress(Exception):
-                    self._run.push((self._run.id, time.time_ns(), None, machine.sample()))
-            machine.close()
+    @property
+    def _begun(self) -> Started:
+        """The entry with which the run began, as far as it is known by now."""
+        return self._started or Started(self._run.id, self._experiment, parent=self._parent, at=self._began // 1000)
+
+    def close(self, timeout_s: float) -> None:
+        """Take away what was put in place; the recorder is left by the run itself.
+
+        Args:
+            timeout_s: how long to wait for files that are still looked at.
+        """
+        console.settle()
+        if self._ears is not None:
+            self._ears.stop_listening()
+        self.lookout.close(timeout_s)
 
     def end(self) -> None:
         """Let the process forget the run, which is on disk by now."""
         live.end(self._run, self._token)
-
-    def _tick(self) -> None:
-        """Sample the machine when it is time: called in the recorder's thread."""
-        machine = self._machine
-        if machine is not None and time.monotonic() - self._sampled >= SAMPLE_S:
-            self._sampled = time.monotonic()
-            self._run.push((self._run.id, time.time_ns(), None, machine.sample()))
 
     def _first(self) -> list[entries.Any]:
         """Return the entries that a run begins with: called in the recorder's thread."""
@@ -140,23 +140,17 @@ class Opening:
         files: dict[str, bytes] = {}
         if not self._parent:
             try:
-                seen = surroundings.look(self._script, list(plan.command) or _words(self._script))
+                seen = surroundings.look(self._script, list(plan.command) or _words(self._script), self._project)
                 facts |= {"tags": {**seen.tags, **plan.tags}, "code": seen.code, "environment": seen.environment}
                 files = seen.files
             except Exception as error:  # noqa: BLE001 - the border: a run begins whatever is around it
                 warn(f"{run.id}: what the run started in could not be recorded: {error!r}")
         started = Started(run.id, self._experiment, parent=self._parent, at=self._began // 1000, **facts)
         self._started = started
+        if self._ears is not None:
+            self._ears.belongs_to(self.recorder.location, started)
         said: list[entries.Any] = [started]
-        for path, content in files.items():
-            try:
-                place = self.recorder.stage()
-                place.write_bytes(content)
-            except OSError as error:  # the disk is full, say: the run begins all the same
-                warn(f"{run.id}: {path} could not be kept: {error}")
-                break
-            said.append(Filed(run.id, path, place.name))
-        return said
+        return [*said, *self.lookout.file(files)]
 
 
 def _joined(location: str, run: live.Living) -> Recorder:
@@ -188,7 +182,7 @@ def _existing(location: str, wanted: str) -> str:
 
 
 class FirstSteps:
-    """Where the metrics of runs go on: after the last step that the workspace knows.
+    """Where the metrics of runs go on: after the last step that the workspace has, or will have.
 
     Args:
         location: the workspace.
@@ -197,22 +191,25 @@ class FirstSteps:
     def __init__(self, location: str) -> None:
         self._location = location
 
-    def __call__(self, run: str, key: str) -> int:
-        """Return the first step of a metric of a run."""
+    def __call__(self, run: str, key: str) -> int | None:
+        """Return the first step of a metric of a run; None where the workspace will know when it has what waits."""
         resumed = [known for known in live.going_on() if known.id == run and known.resumed]
         if not resumed:
             return 0
+        if len(waiting(self._location)) > 1:  # more than our own: what the run said before may be among it
+            return None
         try:
             with Workspace.open(self._location) as workspace:
-                return workspace.track.metric(run, key).steps[-1] + 1
+                known = workspace.track.run(run).metrics
+                return workspace.track.metric(run, key).steps[-1] + 1 if key in known else 0
         except Error:
-            return 0
+            return None
 
 
-def _to_current(stream: str, text: str) -> None:
+def _to_current(stream: str, text: str, at_ns: int) -> None:
     run = live.current()
     if run is not None:
-        run.printed(stream, text)
+        run.printed(stream, text, at_ns)
 
 
 def _words(script: os.PathLike[str] | None) -> list[str]:

@@ -6,6 +6,7 @@ again now and then; what is left when the process ends, `interlock sync` or the 
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - services may need it, and it cannot be loaded while a process ends
 import contextlib
 import sys
 import threading

@@ -13,16 +13,17 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from interlock.core.errors import Error, Unavailable
 from interlock.sdk.recording.entries import Block, Ended, Entry, Points, Said, encode
+from interlock.sdk.recording.held import Held, count_points
 from interlock.sdk.recording.outbox import Outbox, warn
 from interlock.sdk.recording.points import Gathered
 from interlock.sdk.recording.syncing import sync
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from interlock.sdk.recording import entries
@@ -47,6 +48,12 @@ class Speaker(Protocol):
         ...
 
 
+class Kept(NamedTuple):
+    """In the deque: whom to tell that all before it is on disk."""
+
+    call: Callable[[], None]
+
+
 class Recorder:
     """Takes what the runs of this process say about one workspace.
 
@@ -55,7 +62,7 @@ class Recorder:
         first_step: returns the first step of a metric of a run that was resumed.
     """
 
-    def __init__(self, location: str, first_step: Callable[[str, str], int]) -> None:
+    def __init__(self, location: str, first_step: Callable[[str, str], int | None]) -> None:
         self.location = location
         self.buffer: collections.deque[Any] = collections.deque()
         self.pid = os.getpid()
@@ -65,8 +72,9 @@ class Recorder:
         self._uncut_since = 0.0
         self._uncut = 0
         self._adopted = False
-        self._held: list[entries.Any] = []
-        self._flushed: list[threading.Event] = []  # who waits until `_held` is on disk
+        self._held = Held()
+        self._flushed: list[threading.Event] = []  # who waits until what is held is on disk
+        self._kept: list[Kept] = []  # whom to tell that it is, without a batch being made for that
         self._warned = False
         self._ticks: list[Callable[[], None]] = []
         self._wake = threading.Event()
@@ -98,6 +106,10 @@ class Recorder:
         """Call a function in the thread, ten times a second or so."""
         self._ticks.append(function)
 
+    def when_kept(self, call: Callable[[], None]) -> None:
+        """Call a function in the thread when all that was said until now is on disk."""
+        self.buffer.append(Kept(call))
+
     def flush(self, timeout_s: float) -> bool:
         """Return whether all that was said until now is with the server; False where it stays on disk for now."""
         outbox, written = self._outbox, threading.Event()
@@ -128,12 +140,14 @@ class Recorder:
 
     def _unwritten(self) -> str:
         """Return how much of what was said is not on disk, in words; "" for nothing."""
-        loose = [item for item in self.buffer.copy() if not isinstance(item, threading.Event)]
-        held = list(self._held)
+        loose = [item for item in self.buffer.copy() if not isinstance(item, threading.Event | Kept)]
+        held, missing = list(self._held.entries), list(self._held.missing.values())
         points = self._gathered.count + sum(len(item[3]) for item in loose if type(item) is tuple)
-        points += sum(len(c[2]) // 8 for entry in held if isinstance(entry, Points) for c in entry.columns.values())
+        points += sum(count_points(entry) for entry in held if isinstance(entry, Points))
+        points += sum(what.points for what in missing)
         others = sum(not isinstance(entry, Points) for entry in held)
         others += sum(type(item) is not tuple for item in loose)
+        others += sum(what.lines + what.others for what in missing)
         if self._thread.is_alive():
             return "the last things that your runs logged"
         if not points and not others:
@@ -150,7 +164,7 @@ class Recorder:
         if outbox is not None:
             outbox.disown()
         self._gathered.take()
-        self._held, self._flushed, self._ticks, self._stop = [], [], [], False
+        self._held, self._flushed, self._kept, self._ticks, self._stop = Held(), [], [], [], False
         self._wake = threading.Event()
         self.pid = os.getpid()
         for speaker in self._speakers:
@@ -233,10 +247,10 @@ class Recorder:
     def _trouble(self, error: Exception) -> None:
         """Keep what could not be written, but for what never can."""
         if not isinstance(error, OSError):
-            sound = [entry for entry in self._held if _is_sound(entry)]
-            warn(f"{len(self._held) - len(sound)} things that your runs logged cannot be kept: {error!r}")
-            self._held = sound
-        elif not self._warned:
+            warn(f"{self._held.keep_only(_is_sound)} things that your runs logged cannot be kept: {error!r}")
+            return
+        self._held.refused()
+        if not self._warned:
             self._warned = True
             warn(f"{self.location}: what your runs log cannot be written to disk: {error}. Trying again.")
 
@@ -253,27 +267,37 @@ class Recorder:
                 self._point(item)
             elif isinstance(item, threading.Event):
                 self._flushed.append(item)
+            elif isinstance(item, Kept):
+                self._kept.append(item)
             else:
                 said = self._entries(item)
                 if any(isinstance(entry, Ended) for entry in said):
-                    self._held += self._gathered.take()
-                self._held += said
-        self._uncut += self._gathered.count + sum(len(e.log) for e in self._held if isinstance(e, Said)) // _POINT_BYTES
-        self._held += self._gathered.take()
+                    self._hold(self._gathered.take())
+                self._hold(said)
+        held = self._held.entries
+        self._uncut += self._gathered.count + sum(len(e.log) for e in held if isinstance(e, Said)) // _POINT_BYTES
+        self._hold(self._gathered.take())
         cut = stop or bool(self._flushed) or self._is_time()
-        if self._held or (cut and self._uncut_since):
-            outbox.put(self._held, cut=cut)
+        if held or (cut and self._uncut_since):
+            outbox.put(self._held.whole(), cut=cut)
             self._uncut_since = 0.0 if cut else self._uncut_since or time.monotonic()
             self._uncut = 0 if cut else self._uncut
-            self._held = []
+            self._held.written()
         for event in self._flushed:
             event.set()
         self._flushed.clear()
+        for kept in self._kept:
+            kept.call()
+        self._kept.clear()
         return len(buffer) > _MUCH or (stop and bool(buffer))
+
+    def _hold(self, said: Iterable[entries.Any]) -> None:
+        if self._held.add(said):
+            warn(f"{self.location}: nothing can be written to disk, and memory has enough: points are left out now.")
 
     def _is_time(self) -> bool:
         """Return whether what was said makes a batch: its age, its size, or something that others wait for."""
-        if any(not isinstance(entry, Points | Said) for entry in self._held):
+        if any(not isinstance(entry, Points | Said) for entry in self._held.entries):
             return True
         if self._uncut > _MUCH:
             return True

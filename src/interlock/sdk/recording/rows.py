@@ -7,7 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
+from interlock.registry.flavors.frames import TRAINING_ROWS, drawn
+
 EXAMPLE_ROWS: Final = 5
+_SAMPLE_BYTES: Final = 32 << 20
+_CELL_BYTES: Final = 8
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -41,6 +45,34 @@ def part(rows: Any, most: int) -> Any:
     if hasattr(rows, "gather_every"):
         return rows.gather_every(step)
     return rows[::step]
+
+
+def picks(count: int, width: int) -> list[int]:
+    """Return the numbers of the rows that make a sample of a table of so many rows and columns."""
+    room = _SAMPLE_BYTES // (_CELL_BYTES * max(width, 1))
+    return drawn(count, max(EXAMPLE_ROWS, min(TRAINING_ROWS, room)))
+
+
+def sample(rows: Any) -> Any:
+    """Return at most 2,000 rows and 32 MiB of numbers, drawn by a fixed seed, in the form that they have."""
+    count = height(rows)
+    picked = picks(count, _width(rows))
+    if len(picked) == count:
+        return rows
+    if hasattr(rows, "iloc"):
+        return rows.iloc[picked]
+    if isinstance(rows, list | tuple):
+        return [rows[place] for place in picked]
+    if hasattr(rows, "take") and hasattr(rows, "schema") and not hasattr(rows, "to_dicts"):  # Arrow's tables
+        return rows.take(picked)
+    return (rows.tocsr() if hasattr(rows, "tocsr") else rows)[picked]
+
+
+def _width(rows: Any) -> int:
+    shape = getattr(rows, "shape", None)
+    if shape:
+        return int(shape[1]) if len(shape) > 1 else 1
+    return len(rows[0]) if len(rows) and hasattr(rows[0], "__len__") else 1
 
 
 def head(rows: Any) -> Any:

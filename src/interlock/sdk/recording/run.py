@@ -10,13 +10,16 @@ import shutil
 import traceback
 from pathlib import Path
 from time import time_ns
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
+
+from msgspec import structs
 
 from interlock.core.errors import Conflict
 from interlock.core.ids import new_id
 from interlock.sdk.recording import live, shapes, words
 from interlock.sdk.recording.console import Lines, stamped
 from interlock.sdk.recording.entries import Ended, Filed, Published, Said
+from interlock.sdk.recording.opened import unheard
 from interlock.sdk.recording.opening import Opening, Plan
 from interlock.sdk.recording.outbox import warn
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    from interlock.sdk.recording.models import Given
 
 _SETTLE_S: Final = 30.0
 
@@ -59,6 +63,15 @@ class Run:
     def location(self) -> str:
         """The workspace that it is recorded in."""
         return self._opened.recorder.location
+
+    def for_script(self, script: Path | None, ears: Any) -> None:
+        """Let the run, before it begins, be about a script that knows nothing of it.
+
+        Args:
+            script: the file that runs, where the process itself does not know; or None.
+            ears: what hears what is printed; None: Python's own streams.
+        """
+        self._plan = structs.replace(self._plan, script=script or self._plan.script, files=True, ears=ears)
 
     def start(self) -> Self:
         """Return the run, which goes on from now until `finish`.
@@ -126,8 +139,21 @@ class Run:
         at = time_ns()
         self.push(Said(self.id, log="".join(stamped("log", line, at) for line in words.clean(text).splitlines())))
 
-    def input(self, ref: str) -> None:
-        """Record that the run read a version of a dataset or model, such as `data:people@3`."""
+    def input(self, source: str | os.PathLike[str]) -> None:
+        """Record that the run read a version of a dataset or model, such as `data:people@3`, or a file.
+
+        Args:
+            source: the version's reference; or a `Path`, of whose file path, size and SHA-256 are kept.
+
+        Raises:
+            OSError: there is no such file.
+
+        Cost: a file is read once more, in a thread.
+        """
+        if isinstance(source, os.PathLike):
+            self._opened.lookout.inputs.named(Path(source))
+            return
+        ref = str(source)
         if ref not in self._inputs:
             self._inputs.append(ref)
             self.push(Said(self.id, inputs=tuple(self._inputs)))
@@ -176,14 +202,17 @@ class Run:
         """
         self._keep(*shapes.table(rows, words.path(name if "/" in name else f"tables/{name}")))
 
-    def model(self, model: Any, name: str, **given: Any) -> None:
+    def model(self, model: Any, name: str, **given: Unpack[Given]) -> None:
         """Make a version of a model, of which the run is the origin.
+
+        Beside its original, the version has an ONNX twin and the record of how far both agree.
 
         Args:
             model: a fitted estimator.
             name: the model's name in the registry.
-            given: `example`, rows of its inputs; `target` and `evaluation`, the column that it predicts and labelled
-                rows that it did not see: with them the version can be judged, approved and served.
+            given: `example`, a few rows of its inputs; `training`, the rows of its inputs that it was fitted on, of
+                which a sample is compared too; `target` and `evaluation`, the column that it predicts and labelled rows
+                that it did not see: with `training` and these the version can be judged, approved and served.
 
         Raises:
             Invalid: the parts do not fit together.
@@ -211,7 +240,7 @@ class Run:
         self._over = True
         opening, recorder = self._opening, self._opening.recorder
         if os.getpid() == self._pid:
-            opening.close()
+            opening.close(timeout_s / 3)
             self.push(
                 lambda: [
                     Said(self.id, log=self._lines.close()),
@@ -230,11 +259,14 @@ class Run:
                 f"`interlock sync` sends it to {recorder.location}."
             )
 
-    def printed(self, stream: str, text: str) -> None:
-        """Take what the process printed on a stream (`out`, `err`)."""
-        if os.getpid() == self._pid and not self._over:
-            at = time_ns()
-            self.push(lambda: [Said(self.id, log=lines)] if (lines := self._lines.feed(stream, text, at)) else [])
+    def printed(self, stream: str, text: str, at_ns: int) -> None:
+        """Take what the process printed on a stream (`out`, `err`, or `both`).
+
+        Raises:
+            Conflict: the run is over.
+        """
+        if os.getpid() == self._pid:
+            self.push(lambda: [Said(self.id, log=lines)] if (lines := self._lines.feed(stream, text, at_ns)) else [])
 
     def again(self) -> Any:
         """Return the entry with which a child process begins to add to the run; None where the run is its own."""
@@ -319,7 +351,8 @@ class Run:
 
     def _file(self, source: Path, target: str) -> None:
         place = self._opened.recorder.stage()
-        shutil.copyfile(source, place)
+        with unheard():  # what the script leaves is not what it read
+            shutil.copyfile(source, place)
         self.push(Filed(self.id, target, place.name))
 
 

@@ -18,6 +18,7 @@ from interlock.core.errors import NotFound
 from interlock.sdk.recording import live
 from interlock.sdk.recording.outbox import warn
 from interlock.sdk.recording.run import outcome
+from interlock.sdk.recording.streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,16 @@ def run_script(run: Run, name: str, args: list[str], *, module: bool) -> int:
     """
     sys.argv = [name, *args]
     sys.path[0:1] = [str(Path.cwd())] if module else [str(Path(name).resolve().parent)]
-    run.start()
+    ears = Streams.divert()
+    run.for_script(_file_of(name) if module else None, ears)
+    status: list[str] = []
+    atexit.register(_bye, run, status)  # before the run begins, so it is called after the run's end
+    try:
+        run.start()
+    except BaseException:
+        if ears is not None:
+            ears.stop_listening()
+        raise
     error: BaseException | None = None
     try:
         _execute(name, module=module)
@@ -64,13 +74,32 @@ def run_script(run: Run, name: str, args: list[str], *, module: bool) -> int:
         error = raised
     code = _told(error)
     live.expect(run, *outcome(error))
-    atexit.register(_bye, run, outcome(error)[0])  # runs before the end of the run itself
+    status.append(outcome(error)[0])
     return code
 
 
-def _bye(run: Run, status: str) -> None:
-    sys.stdout.flush()
-    warn(f"{run.ref} is {status}.")
+def _bye(run: Run, status: list[str]) -> None:
+    if status:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+        warn(f"{run.ref} is {status[0]}.")
+
+
+def _file_of(name: str) -> Path | None:
+    """Return the file that `python -m NAME` runs; None where it is not found without importing anything."""
+    find = importlib.machinery.PathFinder.find_spec
+    before = name.rpartition(".")[0]
+    folders: Any = None
+    for place in range(before.count(".") + 1 if before else 0):
+        package = find(".".join(before.split(".")[: place + 1]), folders)
+        folders = package and package.submodule_search_locations
+        if folders is None:
+            return None
+    spec = find(name, folders)
+    if spec is not None and spec.submodule_search_locations is not None:
+        spec = find(f"{name}.__main__", spec.submodule_search_locations)
+    path = Path(spec.origin) if spec is not None and spec.origin else None
+    return path if path is not None and path.is_file() else None
 
 
 def _execute(name: str, *, module: bool) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from interlock.core.canonical import canonical
+from interlock.core.refs import is_safe_path
 from interlock.sdk.recording import repository
 from interlock.sdk.recording.gpu import Gpus
 from interlock.sdk.recording.repository import Repository
@@ -21,6 +22,8 @@ from interlock.track.environment import environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from interlock.sdk.recording.project import Project
 
 _MOST_CODE: Final = 4 << 20
 
@@ -76,12 +79,13 @@ class Seen(msgspec.Struct, frozen=True):
         return {name: value for name, value in tags.items() if value}
 
 
-def look(script: Path | None, words: list[str]) -> Seen:
+def look(script: Path | None, words: list[str], project: Project) -> Seen:
     """Return what this process runs in.
 
     Args:
         script: the file that runs, or None at a prompt.
         words: the command's words, the script or module first.
+        project: where the script belongs, from which its path is told.
 
     Cost: some milliseconds a hundred packages and for each of six git commands: call it from a thread.
     """
@@ -99,7 +103,7 @@ def look(script: Path | None, words: list[str]) -> Seen:
     files = {"interlock/surroundings.json": msgspec.json.format(msgspec.json.encode(record)), _ENVIRONMENT: packages}
     if git and git[1]:
         files["interlock/uncommitted.diff"] = git[1]
-    code = dict(_code(script))
+    code = dict(_code(script, project))
     manifest = b""
     if code:
         manifest = canonical(Manifest(tuple(_entry(path, text) for path, text in sorted(code.items()))))
@@ -135,10 +139,11 @@ def main_script() -> Path | None:
     return path if path.is_file() else None
 
 
-def _code(script: Path | None) -> Iterator[tuple[str, bytes]]:
+def _code(script: Path | None, project: Project) -> Iterator[tuple[str, bytes]]:
     """Yield the script's own source."""
     if script is not None and script.stat().st_size <= _MOST_CODE:
-        yield script.name, script.read_bytes()
+        path = project.inside(script)
+        yield path if is_safe_path(path) else script.name, script.read_bytes()
 
 
 def _entry(path: str, text: bytes) -> Entry:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.sdk.recording import rows
 from interlock.sdk.recording.autolog.curves import booster_config, evaluations
-from interlock.sdk.recording.autolog.fits import around, log_curves, log_model, log_params
+from interlock.sdk.recording.autolog.fits import around, harmless, listening, log_curves, log_files, log_params
+from interlock.sdk.recording.models import frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    import polars as pl
 
 
 def around_xgboost(train: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -29,8 +32,11 @@ def around_xgboost(train: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if full:
             names = booster.feature_names or [f"f{place}" for place in range(booster.num_features())]
             kinds = booster.feature_types or ["float"] * len(names)
+            seen = None
+            with harmless(f"{label}'s rows"):
+                seen = rows_of_matrix(given.get("dtrain"), names)
             _log_signature(run, label, dict(zip(names, kinds, strict=True)))
-            log_model(run, label, booster, None)
+            log_files(run, label, booster, seen)
 
     return around(object(), "xgboost", functools.partial(train, *args, **kwargs), log)
 
@@ -39,6 +45,10 @@ def around_lightgbm(train: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Return what `lightgbm.train` returns, logged."""
     given = inspect.signature(train).bind(*args, **kwargs).arguments
     results: dict[str, Any] = {}
+    kept = None
+    if listening():
+        with harmless("lightgbm's rows"):
+            kept = rows_of_dataset(given.get("train_set"))  # now: training lets the data set forget them
     if given.get("valid_sets"):
         remember = sys.modules["lightgbm"].record_evaluation(results)
         kwargs = {**kwargs, "callbacks": [*(kwargs.get("callbacks") or ()), remember]}
@@ -47,10 +57,45 @@ def around_lightgbm(train: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         _log(run, label, booster, {**booster.params, "num_boost_round": booster.current_iteration()})
         log_curves(run, label, evaluations(results))
         if full:
-            _log_signature(run, label, dict.fromkeys(booster.feature_name(), "float"))
-            log_model(run, label, booster, None)
+            names = booster.feature_name()
+            _log_signature(run, label, dict.fromkeys(names, "float"))
+            seen = None
+            with harmless(f"{label}'s rows"):
+                seen = None if kept is None else _named(kept, names)
+            log_files(run, label, booster, seen)
 
     return around(object(), "lightgbm", functools.partial(train, *args, **kwargs), log)
+
+
+def rows_of_matrix(matrix: Any, names: Sequence[str]) -> pl.DataFrame | None:
+    """Return a sample of the rows of an XGBoost DMatrix; None of other kinds, which keep but bins.
+
+    Args:
+        matrix: the matrix.
+        names: its columns.
+    """
+    import numpy as np
+    import polars as pl
+
+    if type(matrix).__name__ != "DMatrix":
+        return None
+    picked = rows.picks(matrix.num_row(), matrix.num_col())
+    entries = matrix.slice(picked, allow_groups=True).get_data()
+    values = np.full(entries.shape, np.nan, dtype=np.float32)  # what is no entry is a missing value, zeros are entries
+    values[np.repeat(np.arange(len(picked)), np.diff(entries.indptr)), entries.indices] = entries.data
+    return pl.DataFrame({name: values[:, place] for place, name in enumerate(names)})
+
+
+def rows_of_dataset(data: Any) -> Any:
+    """Return a sample of the rows that a LightGBM Dataset was made of, in their form; None where they are gone."""
+    held = getattr(data, "data", None)
+    return rows.sample(held) if len(getattr(held, "shape", ())) == 2 else None
+
+
+def _named(kept: Any, names: Sequence[str]) -> pl.DataFrame | None:
+    """Return rows as a frame whose columns have a booster's names; None where these are others."""
+    found = frame(kept)
+    return found.rename(dict(zip(found.columns, names, strict=True))) if found.width == len(names) else None
 
 
 def _log(run: Any, label: str, booster: Any, params: Mapping[str, Any]) -> None:

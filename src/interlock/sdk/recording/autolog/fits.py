@@ -25,7 +25,6 @@ MOST: Final = 100
 LONGEST_S: Final = 30.0
 """When we have spent so much on a run's fits, later ones are logged without their models."""
 _LONGEST: Final = 1000
-_COMPARED: Final = 2000
 
 _outer: ContextVar[Any] = ContextVar("interlock_fit", default=None)
 _INSIDE: Final = object()  # in a part of something larger
@@ -49,6 +48,11 @@ class Tally:
 
 _tallies: dict[str, Tally] = {}
 _warned: set[str] = set()
+
+
+def listening() -> bool:
+    """Return whether a fit that begins here is logged: a run goes on, and it is part of no other fit."""
+    return live.current() is not None and _outer.get() is None
 
 
 @contextlib.contextmanager
@@ -94,7 +98,7 @@ def around(owner: Any, kind: str, call: Callable[[], Any], log: Callable[[Any, s
         _outer.reset(token)
     ended = time.perf_counter()
     token = _outer.set(_OURS)
-    with _harmless(kind):
+    with harmless(kind):
         tally = _tally(run)
         tally.fits += 1
         if tally.fits <= MOST:
@@ -109,14 +113,14 @@ def around(owner: Any, kind: str, call: Callable[[], Any], log: Callable[[Any, s
 
 def log_estimator(run: Any, label: str, estimator: Any, given: Mapping[str, Any], *, full: bool) -> None:
     """Log a fitted estimator: each part by itself, so that one that fails leaves the others."""
-    with _harmless(f"{label}'s params"):
+    with harmless(f"{label}'s params"):
         log_params(run, label, {**estimator.get_params(deep=True), **found_params(estimator)})
     inputs, truth = given.get("X"), given.get("y")
     if inputs is not None and truth is not None:
-        with _harmless(f"{label}'s scores"):
+        with harmless(f"{label}'s scores"):
             seen = score(estimator, rows.part(inputs, MOST_ROWS), rows.part(truth, MOST_ROWS))
             run.metrics({f"{label}.training_{name}": value for name, value in seen.items()})
-    with _harmless(f"{label}'s curves"):
+    with harmless(f"{label}'s curves"):
         log_curves(run, label, curves_of(estimator))
         values, table = search_results(estimator)
         run.metrics({f"{label}.{name}": value for name, value in values.items()})
@@ -140,15 +144,28 @@ def log_curves(run: Any, label: str, curves: Mapping[str, list[float]]) -> None:
 
 
 def log_model(run: Any, label: str, estimator: Any, inputs: Any) -> None:
-    """Log signature, example and model as files of the run."""
-    folder = f"models/{label}"
+    """Log signature, example and model as files of the run.
+
+    Args:
+        run: the run.
+        label: the fit's name.
+        estimator: what was fitted.
+        inputs: the rows that it was fitted on, or None.
+    """
     if inputs is not None:
-        with _harmless(f"{label}'s signature"):
-            run.write(f"{folder}/signature.json", rows.encoded(rows.signature(estimator, inputs)))
-            if (first := rows.example(inputs)) is not None:
-                run.write(f"{folder}/example.json", rows.encoded(first))
-    with _harmless(f"{label}'s model"):
-        files, why = files_of(estimator, None if inputs is None else rows.part(inputs, _COMPARED))
+        with harmless(f"{label}'s signature"):
+            run.write(f"models/{label}/signature.json", rows.encoded(rows.signature(estimator, inputs)))
+    log_files(run, label, estimator, inputs)
+
+
+def log_files(run: Any, label: str, estimator: Any, inputs: Any) -> None:
+    """Log an example and the model's files: its original, its ONNX twin, and the record of how far both agree."""
+    folder = f"models/{label}"
+    with harmless(f"{label}'s example"):
+        if inputs is not None and (first := rows.example(inputs)) is not None:
+            run.write(f"{folder}/example.json", rows.encoded(first))
+    with harmless(f"{label}'s model"):
+        files, why = files_of(estimator, None if inputs is None else rows.head(inputs), inputs)
         for name, content in files.items():
             run.write(f"{folder}/{name}", content)
         if why:
@@ -181,7 +198,7 @@ def _flat(value: Any) -> list[Any]:
 
 
 @contextlib.contextmanager
-def _harmless(what: str) -> Iterator[None]:
+def harmless(what: str) -> Iterator[None]:
     """Turn an error of ours into one line; the same kind of thing is told once."""
     try:
         yield

@@ -3,82 +3,21 @@
 from __future__ import annotations
 
 import functools
-import importlib.abc
-import importlib.util
 import inspect
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from interlock.sdk.recording.imports import when_imported
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from importlib.machinery import ModuleSpec
-    from types import ModuleType
+    from collections.abc import Callable
 
 _MARK: Final = "__interlock_watched__"
 
 
 def watch() -> None:
     """Patch the libraries that are imported, and the others when they are."""
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
     for name, patch in PATCHES.items():
-        if name in sys.modules:
-            patch(sys.modules[name])
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Finds nothing by itself: it lets the others find our libraries, and patches what they load."""
-
-    def __init__(self) -> None:
-        self._asking: set[str] = set()
-
-    def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None,  # noqa: ARG002 - the finders that are asked get it from the parent package
-        target: ModuleType | None = None,  # noqa: ARG002 - as above
-    ) -> ModuleSpec | None:
-        """Return the spec of a library that is to be patched, and None for all others."""
-        if fullname not in PATCHES or fullname in self._asking:
-            return None
-        self._asking.add(fullname)
-        try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            self._asking.discard(fullname)
-        if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
-            return None
-        spec.loader = _Loader(spec.loader, PATCHES[fullname])
-        return spec
-
-
-class _Loader(importlib.abc.Loader):
-    """Loads with another loader, and patches then."""
-
-    def __init__(self, loader: Any, patch: Callable[[Any], None]) -> None:
-        self._loader = loader
-        self._patch = patch
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """Return the other loader's module."""
-        found: ModuleType | None = self._loader.create_module(spec)
-        return found
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Load, give the module its own loader back, and patch."""
-        module.__loader__ = self._loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
-        try:
-            self._patch(module)
-        except Exception as error:  # noqa: BLE001 - the border: the script's import must not fail for us
-            from interlock.sdk.recording.outbox import warn
-
-            warn(f"fits of {module.__name__} are not logged: {error!r}")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
+        when_imported(name, patch)
 
 
 def watch_class(kind: type) -> None:
