@@ -54,6 +54,32 @@ def test_an_operation_is_described_from_its_method_alone() -> None:
     assert sell.returns == dict[str, int]
 
 
+def test_a_service_may_be_of_parts() -> None:
+    class Front:
+        @operation(Permission.DATA_READ)
+        def look(self) -> int:
+            """Look."""
+            return 1
+
+        @operation(Permission.DATA_READ)
+        def both(self) -> int:
+            """Not this one."""
+            return 1
+
+    class Whole(Front):
+        name = "whole"
+
+        @operation(Permission.TRACK_READ)
+        def both(self) -> str:
+            """This one."""
+            return ""
+
+    found = operations(Whole)
+    assert list(found) == ["both", "look"]
+    assert (found["both"].summary, found["both"].permission) == ("This one.", Permission.TRACK_READ)
+    assert {one.service for one in found.values()} == {"whole"}
+
+
 def test_an_operation_without_a_permission_cannot_be_declared() -> None:
     with pytest.raises(TypeError):
         operation()  # type: ignore[call-arg]

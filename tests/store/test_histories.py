@@ -13,6 +13,7 @@ from interlock.core.ids import new_id
 from interlock.store import histories
 from interlock.store.histories import Page, Place
 from interlock.store.inbox import pack_batch
+from interlock.store.packing import plan, seal
 from interlock.store.segments import pack
 from interlock.store.series import Series
 from interlock.store.sqlite import SqliteDatabase
@@ -57,7 +58,12 @@ def ordered(points: list[Row]) -> list[Any]:
 
 
 def append(database: SqliteDatabase, series: Series, run: str, *points: Row) -> None:
-    database.write(lambda tx: series.append(tx, run, "m", pack(*zip(*points, strict=True)), "e"))
+    database.write(lambda tx: series.append(tx, run, seal(run, "m", pack(*zip(*points, strict=True))), "e"))
+
+
+def fold(tx: Any, series: Series, run: str, *, merge: bool = False) -> None:
+    for packing in plan(tx, run, merge=merge):
+        series.settle(tx, packing, "e")
 
 
 EDGES = st.sampled_from([NAN, math.inf, -math.inf, -1.0, 0.5])
@@ -72,9 +78,9 @@ def test_pages_are_those_of_a_sorted_list(database: Any, series: Series, steps: 
     run, known = new_id(), []
     for act, part in steps:
         if act == "fold":
-            database.write(lambda tx: series.fold(tx, run, "e"))
+            database.write(lambda tx: fold(tx, series, run))
         elif act == "merge":
-            database.write(lambda tx: series.merge(tx, run, "e"))
+            database.write(lambda tx: fold(tx, series, run, merge=True))
         elif act == "put":
             columns = [list(column) for column in zip(*part, strict=True)]
             database.write(lambda tx, c=columns: series.put(tx, run, pack_batch(["m"] * len(c[0]), *c)))
@@ -117,7 +123,7 @@ def test_segments_that_are_merged_while_they_are_read(
 
     def interrupted(*words: Any) -> Any:
         if next(turn) == 1:
-            database.write(lambda tx: series.merge(tx, "r", "e"))
+            database.write(lambda tx: fold(tx, series, "r", merge=True))
         return plain(*words)
 
     monkeypatch.setattr(database, "one", interrupted)

@@ -4,12 +4,14 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from interlock.core.errors import Corrupt
+from interlock.core.ids import new_id
 from interlock.store import Store, inbox
 from interlock.store.inbox import Point, distinct, pack_batch
+from interlock.store.settling import Stale
 
 NAN = float("nan")
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -29,8 +31,8 @@ def test_points_wait_by_metric_in_order(store: Store) -> None:
     put(store, "r", ("a", 1, 3, -1.0))
     put(store, "other", ("a", 0, 0, 0.0))
     found = inbox.waiting(store.database, "r")
-    assert repr(found["a"]) == "[(0, 9, nan), (1, 3, -1.0), (1, 3, 2.0), (1, 5, 2.0)]"
-    assert found["b"] == [(2, 0, 1.0)]
+    assert repr(list(found["a"])) == "[(0, 9, nan), (1, 3, -1.0), (1, 3, 2.0), (1, 5, 2.0)]"
+    assert list(found["b"]) == [(2, 0, 1.0)]
     assert inbox.waiting(store.database, "nobody") == {}
 
 
@@ -39,16 +41,32 @@ def test_the_same_batch_is_one_row_and_clearing_takes_one_run(store: Store) -> N
         put(store, "r", ("a", 1, 1, 0.5))
         put(store, "other", ("a", 1, 1, 0.5))
     assert rows(store) == 2
-    store.database.write(lambda tx: inbox.clear(tx, "r"))
-    assert inbox.waiting(store.database, "r") == {}
-    assert rows(store) == 1
+    packed, _ = inbox.batches(store.database, "r")
+    put(store, "r", ("a", 2, 2, 0.5))
+    store.database.write(lambda tx: inbox.clear(tx, "r", packed))
+    assert {key: list(points) for key, points in inbox.waiting(store.database, "r").items()} == {"a": [(2, 2, 0.5)]}
+    assert rows(store) == 2
+    with pytest.raises(Stale):
+        store.database.write(lambda tx: inbox.clear(tx, "r", packed))
 
 
-@given(st.lists(st.tuples(st.text(max_size=3), INT64, INT64, st.floats()), min_size=1, max_size=20))
-def test_what_is_packed_comes_back(points: list[tuple[str, int, int, float]]) -> None:
-    batch = pack_batch(*(list(column) for column in zip(*points, strict=True)))
-    back = inbox._points({"data": batch}, "r")
-    assert repr(back) == repr([(key, (step, at, value)) for key, step, at, value in points])
+POINT = st.tuples(st.sampled_from("abc"), INT64 | st.integers(0, 3), INT64, st.floats())
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(POINT, min_size=1, max_size=50), min_size=1, max_size=4))
+def test_what_is_put_comes_back(store: Store, batches: list[list[tuple[str, int, int, float]]]) -> None:
+    """By metric and in order, whether a batch has few points of a metric or many, beside each other or not."""
+    run, known = new_id(), dict[str, list[Point]]()
+    for points in batches:
+        put(store, run, *points)
+        for key, *point in points:
+            known.setdefault(key, []).append(tuple(point))  # type: ignore[arg-type]
+    wanted = {key: repr(distinct(points)) for key, points in known.items()}
+    assert {key: repr(list(points)) for key, points in inbox.waiting(store.database, run).items()} == wanted
+    for key in "abc":
+        found = distinct(list(inbox.waiting_of(store.database, run, key)))
+        assert repr(found) == wanted.get(key, "[]")
 
 
 @pytest.mark.parametrize("column", [([1 << 63], [0], [0.0]), ([0], [-(1 << 63) - 1], [0.0])])

@@ -139,3 +139,37 @@ def test_links_are_refused_and_a_manifest_cannot_lead_outside(objects: FolderObj
     assert not (tmp_path / "evil").exists()
     with pytest.raises(Corrupt, match="no folder manifest"):
         read_manifest(objects, objects.put(b"[]"))
+
+
+def test_who_holds_an_object_while_its_removal_decides_keeps_it(
+    objects: FolderObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever moment it is held at: it stays, or the holder is told that it is gone."""
+    digest = objects.put(b"wanted")
+    os.utime(stored(objects, digest), (1000, 1000))
+    replace, held = Path.replace, []
+
+    def held_before(path: Path, target: Path) -> Path:
+        if not held:
+            held.append(objects.hold(digest))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", held_before)
+    assert not objects.remove(digest, 2000.0)
+    assert held == [True]
+    assert objects.get(digest) == b"wanted"
+    monkeypatch.undo()
+
+    os.utime(stored(objects, digest), (1000, 1000))
+    told = []
+
+    def held_after(path: Path, target: Path) -> Path:
+        moved = replace(path, target)
+        told.append((objects.hold(digest), objects.get(digest)))
+        return moved
+
+    monkeypatch.setattr(Path, "replace", held_after)
+    assert objects.remove(digest, 2000.0)
+    assert told == [(False, b"wanted")]
+    with pytest.raises(NotFound):
+        objects.get(digest)

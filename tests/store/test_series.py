@@ -11,6 +11,7 @@ from interlock.core.canonical import digest
 from interlock.core.errors import Corrupt, Invalid
 from interlock.core.ids import new_id
 from interlock.store.inbox import pack_batch
+from interlock.store.packing import plan, seal
 from interlock.store.segments import MAX_POINTS, pack
 from interlock.store.series import LatestValue, Series
 from interlock.store.sqlite import SqliteDatabase
@@ -32,7 +33,11 @@ def series(database):
 
 def add(database, series, run, key, *points):
     segment = pack(*zip(*points, strict=True))
-    return database.write(lambda tx: series.append(tx, run, key, segment))
+    return database.write(lambda tx: series.append(tx, run, seal(run, key, segment)))
+
+
+def fold(tx, series, run, *, merge=False):
+    return [name for packing in plan(tx, run, merge=merge) for name in series.settle(tx, packing, "e")]
 
 
 def stored(database):
@@ -48,11 +53,11 @@ def test_points_come_back_by_step(database, series):
     assert list(series.points("r", "loss", 1, 2)) == [(1, 10, 0.1), (2, 20, 0.2)]
     assert list(series.points("r", "loss", first_step=3)) == [(3, 30, 0.3)]
     assert list(series.points("r", "loss", last_step=-1)) == []
-    assert series.keys("r") == ["accuracy", "loss"]
+    assert list(series.latest("r")) == ["accuracy", "loss"]
 
 
 def test_nothing_is_known_of_an_unknown_run(series):
-    assert (len(series.points("r", "loss")), series.latest("r"), series.keys("r")) == (0, {}, [])
+    assert (len(series.points("r", "loss")), series.latest("r"), list(series.latest("r"))) == (0, {}, [])
 
 
 def test_the_same_segment_is_kept_once(database, series):
@@ -85,19 +90,19 @@ def test_the_latest_value_may_be_any_float(database, series, value):
 
 def test_a_segment_belongs_to_its_transaction(database, series):
     def change(tx):
-        series.append(tx, "r", "loss", pack([1], [1], [1.0]))
+        series.append(tx, "r", seal("r", "loss", pack([1], [1], [1.0])))
         raise Invalid("no")
 
     with pytest.raises(Invalid):
         database.write(change)
-    assert (stored(database), series.keys("r")) == (0, [])
+    assert (stored(database), list(series.latest("r"))) == (0, [])
 
 
 @pytest.mark.parametrize("damage", [lambda s: b"", lambda s: s[:-1], lambda s: s[:-1] + bytes([s[-1] ^ 1])])
 def test_what_was_changed_on_the_way_is_refused(database, series, damage):
     segment = damage(pack([1], [1], [1.0]))
     with pytest.raises(Invalid) as caught:
-        database.write(lambda tx: series.append(tx, "r", "loss", segment))
+        seal("r", "loss", segment)
     assert caught.value.facts == {"run": "r", "key": "loss"}
     assert stored(database) == 0
 
@@ -152,11 +157,11 @@ def apply(database, series, run, act, batch):
         elif act == "append":
             for key in {point[0] for point in batch}:
                 columns = zip(*(point[1:] for point in batch if point[0] == key), strict=True)
-                series.append(tx, run, key, pack(*columns), "e")
+                series.append(tx, run, seal(run, key, pack(*columns)), "e")
         elif act == "fold":
-            series.fold(tx, run, "e")
+            fold(tx, series, run)
         else:
-            series.merge(tx, run, "e")
+            fold(tx, series, run, merge=True)
 
     database.write(change)
 
@@ -180,7 +185,7 @@ def test_points_are_those_of_a_list_whatever_comes_in_whatever_order(database, s
     known = {key: ordered(points)[-1] for key, points in model.items() if points}
     latest = series.latest(run)
     assert {key: told([(found.step, found.at, found.value)])[0] for key, found in latest.items()} == known
-    assert series.keys(run) == sorted(known)
+    assert list(series.latest(run)) == sorted(known)
 
 
 def test_a_segment_with_equal_points_reads_the_same_before_and_after_a_merge(database, series):
@@ -188,7 +193,7 @@ def test_a_segment_with_equal_points_reads_the_same_before_and_after_a_merge(dat
     wanted = [(0, 0, "nan"), (1, 1, 3.0), (1, 1, 5.0)]
     assert told(series.points("r", "loss")) == wanted
     add(database, series, "r", "loss", (1, 1, 5.0))
-    database.write(lambda tx: series.merge(tx, "r", "e"))
+    database.write(lambda tx: fold(tx, series, "r", merge=True))
     assert told(series.points("r", "loss")) == wanted
     assert stored(database) == 1
 
@@ -197,8 +202,8 @@ def test_what_is_packed_stays_within_segments_of_a_bounded_size(database, series
     count = MAX_POINTS + 10
     batch = pack_batch(["loss"] * count, list(range(count)), [0] * count, [1.0] * count)
     database.write(lambda tx: series.put(tx, "r", batch))
-    assert len(database.write(lambda tx: series.fold(tx, "r", "e"))) == 2
-    assert database.write(lambda tx: series.merge(tx, "r", "e")) == []  # two is as few as it gets
+    assert len(database.write(lambda tx: fold(tx, series, "r"))) == 2
+    assert database.write(lambda tx: fold(tx, series, "r", merge=True)) == []  # two is as few as it gets
     assert len(series.points("r", "loss")) == count
 
 
@@ -206,7 +211,7 @@ def test_a_fold_that_does_not_commit_leaves_what_waits(database, series):
     database.write(lambda tx: series.put(tx, "r", pack_batch(["loss"], [1], [1], [0.5])))
 
     def change(tx):
-        series.fold(tx, "r", "e")
+        fold(tx, series, "r")
         raise Invalid("no")
 
     with pytest.raises(Invalid):
@@ -229,7 +234,7 @@ def test_points_are_never_missed_while_they_are_packed(
         found = plain(*words)
         asked[0] += 1
         if asked[0] == after:
-            database.write(lambda tx: series.fold(tx, "r", "e"))
+            database.write(lambda tx: fold(tx, series, "r"))
         return found
 
     monkeypatch.setattr(database, "all", interrupted)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.core.errors import Corrupt, Invalid, NotFound
+from interlock.core.errors import Conflict, Corrupt, Invalid, NotFound
 from interlock.core.ids import new_id
 from interlock.store.objects import FolderObjects
 from interlock.store.uploads import Uploads
@@ -100,3 +100,49 @@ def test_what_nobody_came_for_is_thrown_away_after_a_day(uploads: Uploads) -> No
     os.utime(uploads.root / old, (ago, ago))
     uploads.put(io.BytesIO(b"def"), new)
     assert [folder.name for folder in uploads.root.iterdir()] == [new]
+
+
+class Broken(io.RawIOBase):
+    """A stream that breaks off."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = pieces
+
+    def read(self, _: int = -1) -> bytes:
+        if not self.pieces:
+            raise ConnectionResetError
+        return self.pieces.pop()
+
+
+def test_an_upload_that_breaks_off_leaves_no_folder(uploads: Uploads) -> None:
+    call = new_id()
+    for pieces in ([], [b"abc"]):
+        with pytest.raises(ConnectionResetError):
+            uploads.put(Broken(pieces), call)  # type: ignore[arg-type]
+        assert list(uploads.root.iterdir()) == []
+    uploads.put(io.BytesIO(b"abc"), call)
+    with pytest.raises(ConnectionResetError):
+        uploads.put(Broken([b"abc"]), call)  # type: ignore[arg-type]
+    assert [path.name for path in uploads.root.iterdir()] == [call]
+
+
+def test_an_upload_whose_call_ends_meanwhile_is_refused(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    call, replace = new_id(), Path.replace
+
+    def released(self: Path, target: Path) -> Path:
+        uploads.release(call)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", released)
+    with pytest.raises(Conflict, match="ended"):
+        uploads.put(io.BytesIO(b"abc"), call)
+    assert list(uploads.root.iterdir()) == []
+
+
+def test_what_a_dead_server_was_receiving_goes_after_a_day(uploads: Uploads) -> None:
+    uploads.put(io.BytesIO(b"abc"), new_id())
+    half = uploads.root / ".half"
+    half.write_bytes(b"ab")
+    os.utime(half, (time.time() - 90_000,) * 2)
+    uploads.put(io.BytesIO(b"abc"), new_id())
+    assert not half.exists()

@@ -9,7 +9,7 @@ from interlock.core.errors import Invalid, StorageFull
 from interlock.store import Store
 from interlock.store.segments import pack
 from interlock.store.series import LatestValue
-from interlock.track.metrics import _BATCHES, _POINTS
+from interlock.track.metrics import _BATCHES, _POINTS, sealed
 from interlock.track.records import Start
 from interlock.track.runs import run_row
 from interlock.track.tracker import Tracker
@@ -58,7 +58,7 @@ def test_the_same_batch_again_is_nothing_new(tracker: Tracker, write: Any, store
     assert [(step, at) for step, at, _ in points] == [(1, 1), (1, 1)]
     assert math.isnan(points[0][2])
     assert points[1][2] == 0.5
-    write(tracker.metrics.merge, run_row(store.database, run))
+    tracker.end(run, lambda tx, ending: tracker.metrics.settle(tx, run_row(tx, run), ending.packing))
     assert len(store.series.points(run, "a")) == 2
     assert list(store.series.points(run, "b")) == [(2, 2, math.inf)]
 
@@ -69,7 +69,7 @@ def test_what_needs_more_than_64_bits_changes_nothing(
 ) -> None:
     with pytest.raises(OverflowError):
         log(tracker, write, store, run, point)
-    assert (waiting(store), store.series.keys(run)) == (0, [])
+    assert (waiting(store), list(store.series.latest(run))) == (0, [])
 
 
 def test_what_waits_of_some_experiments_is_packed(tracker: Tracker, write: Any, store: Store) -> None:
@@ -90,9 +90,9 @@ def test_a_damaged_segment_takes_the_others_with_it(tracker: Tracker, write: Any
     segments = {"a": pack([1], [1], [1.0]), "b": b"no segment"}
     size = store.ledger.size()
     with pytest.raises(Invalid):
-        write(tracker.metrics.append, run_row(store.database, run), segments)
-    assert (store.series.keys(run), store.ledger.size()) == ([], size)
-    write(tracker.metrics.append, run_row(store.database, run), {})
+        write(tracker.metrics.append, run_row(store.database, run), sealed(run, segments))
+    assert (list(store.series.latest(run)), store.ledger.size()) == ([], size)
+    write(tracker.metrics.append, run_row(store.database, run), [])
     assert store.ledger.size() == size
 
 

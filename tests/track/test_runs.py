@@ -9,6 +9,7 @@ from interlock.core.clock import to_micros
 from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.core.ids import new_id
 from interlock.store import Store
+from interlock.track.metrics import sealed
 from interlock.track.records import Start
 from interlock.track.runs import NAME_TAG, PARENT_TAG, RunFacts, rows_of, run_row
 from interlock.track.tracker import Tracker
@@ -154,7 +155,7 @@ def test_names_are_not_blank(tracker: Tracker, write: Any, store: Store, run: st
         with pytest.raises(Invalid, match="has no name"):
             write(tracker.runs.create, Start("e", params=params, tags=tags))
     with pytest.raises(Invalid, match="A metric has no name"):
-        write(tracker.metrics.append, run_row(store.database, run), {name: b""})
+        sealed(run, {name: b""})
     assert store.ledger.size() == size
 
 

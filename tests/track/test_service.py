@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import math
 
 import msgspec
@@ -7,9 +8,11 @@ import pytest
 
 from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.core.files import StoredFile
+from interlock.core.ids import new_id
 from interlock.store import Store
 from interlock.track.environment import Environment, environment
-from interlock.track.records import Start
+from interlock.track.experiment_service import ExperimentService
+from interlock.track.records import Delivery, Start
 from interlock.track.service import TrackService
 
 
@@ -78,12 +81,12 @@ def test_logs_are_searched(track: TrackService) -> None:
     assert track.logs(run.id, "epoch") == "epoch 1\nepoch 2"
 
 
-def test_runs_and_experiments_are_listed_newest_first(track: TrackService) -> None:
+def test_runs_and_experiments_are_listed_newest_first(store: Store, track: TrackService) -> None:
     first, second = track.start(Start("a")), track.start(Start("b"))
     third = track.start(Start("a", name="mine"))
     assert [r.id for r in track.runs()] == [third.id, second.id, first.id]
     assert [r.name for r in track.runs("a", limit=1)] == ["mine"]
-    assert [(e.name, e.runs) for e in track.experiments()] == [("a", 2), ("b", 1)]
+    assert [(e.name, e.runs) for e in ExperimentService(store).search().experiments] == [("b", 1), ("a", 2)]
 
 
 def test_what_does_not_exist(track: TrackService) -> None:
@@ -103,3 +106,31 @@ def test_the_environment_names_interpreter_and_packages() -> None:
     found = environment()
     assert found.packages["msgspec"] == msgspec.__version__
     assert msgspec.json.decode(msgspec.json.encode(found), type=Environment) == found
+
+
+def test_an_end_that_is_none_leaves_nothing_behind(store: Store, track: TrackService) -> None:
+    run = track.start(Start("credit"))
+    track.deliver(run.id, Delivery("w", 1, log="printed\n"))
+    size = store.ledger.size()
+    with pytest.raises(Invalid, match="does not end as running"):
+        track.finish(run.id, "running")
+    assert (store.ledger.size(), list(store.objects.digests())) == (size, [])
+    track.finish(run.id)
+    track.deliver(run.id, Delivery("w", 2, log="more\n"))
+    kept = set(store.objects.digests())
+    with pytest.raises(Conflict, match="has ended already"):
+        track.finish(run.id, "failed")
+    assert set(store.objects.digests()) == kept
+
+
+def test_a_file_that_has_no_place_is_not_kept(store: Store, track: TrackService) -> None:
+    run = track.start(Start("credit"))
+
+    def sent(data: bytes) -> StoredFile:
+        return StoredFile("x", *store.uploads.put(io.BytesIO(data), new_id()))
+
+    track.log_artifact(run.id, "a/b", sent(b"one"))
+    for path in ("a", "a/b/c", "../x"):
+        with pytest.raises(Invalid):
+            track.log_artifact(run.id, path, sent(b"two"))
+    assert len(list(store.objects.digests())) == 1

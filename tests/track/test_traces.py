@@ -58,7 +58,7 @@ def found(store: Store, text: str, **words: Any) -> list[int]:
 
 
 def test_spans_make_their_trace(store: Store, traces: Traces, write: Write, kinds: Kinds) -> None:
-    write(traces.add_spans, "0", batch(span(1, 2, 1, "child"), service="shop"))
+    traces.take("0", [batch(span(1, 2, 1, "child"), service="shop")])
     facts = traces.get(named(1))
     assert (facts.state, facts.spans, facts.reported, facts.tags) == (
         "IN_PROGRESS",
@@ -67,7 +67,7 @@ def test_spans_make_their_trace(store: Store, traces: Traces, write: Write, kind
         {"service": "shop"},
     )
     root = span(1, 1, name="root", **{"mlflow.spanInputs": {"q": "hi"}, "mlflow.spanOutputs": "yes", "session.id": "s"})
-    write(traces.add_spans, "0", batch(root))
+    traces.take("0", [batch(root)])
     facts = traces.get(named(1))
     assert (facts.state, facts.spans, facts.request_preview, facts.response_preview) == ("OK", 2, '{"q": "hi"}', "yes")
     assert facts.tags == {"service": "shop", "mlflow.traceName": "root"}
@@ -84,12 +84,12 @@ def test_spans_make_their_trace(store: Store, traces: Traces, write: Write, kind
 def test_spans_that_come_again_change_nothing(store: Store, traces: Traces, write: Write) -> None:
     whole = batch(span(1, 1), span(1, 2, 1))
     for _ in range(2):
-        write(traces.add_spans, "0", whole)
-        write(traces.add_spans, "0", batch(span(1, 2, 1)))
-        write(traces.add_spans, "0", batch(span(2, 2, 1)))
+        traces.take("0", [whole])
+        traces.take("0", [batch(span(1, 2, 1))])
+        traces.take("0", [batch(span(2, 2, 1))])
     before = store.ledger.size(), store.database.all("SELECT * FROM traces"), traces.spans([named(1), named(2)])
-    write(traces.add_spans, "0", whole)
-    write(traces.add_spans, "0", batch(span(2, 2, 1)))
+    traces.take("0", [whole])
+    traces.take("0", [batch(span(2, 2, 1))])
     assert before == (
         store.ledger.size(),
         store.database.all("SELECT * FROM traces"),
@@ -99,8 +99,8 @@ def test_spans_that_come_again_change_nothing(store: Store, traces: Traces, writ
 
 
 def test_late_spans_join_a_trace_that_is_over(traces: Traces, write: Write, kinds: Kinds) -> None:
-    write(traces.add_spans, "0", batch(span(1, 1, **{"mlflow.chat.tokenUsage": '{"input_tokens": 1}'})))
-    write(traces.add_spans, "0", batch(span(1, 2, 1), span(1, 3, 1, **{"mlflow.llm.cost": {"total_cost": 0.5}})))
+    traces.take("0", [batch(span(1, 1, **{"mlflow.chat.tokenUsage": '{"input_tokens": 1}'}))])
+    traces.take("0", [batch(span(1, 2, 1), span(1, 3, 1, **{"mlflow.llm.cost": {"total_cost": 0.5}}))])
     assert [one.name for one in traces.spans([named(1)])[named(1)]] == ["s1", "s2", "s3"]
     assert json.loads(traces.get(named(1)).metadata["mlflow.trace.cost"]) == {"total_cost": 0.5}
     assert kinds(f"trace:{named(1)}") == ["trace.created", "trace.changed"]
@@ -115,22 +115,22 @@ def test_parts_in_any_order_are_one_trace(store: Store, traces: Traces, order: l
         some, waiting = waiting[:size], waiting[size:]
         if some:
             part = batch(*(all_spans[n] for n in some))
-            store.database.write(lambda tx, part=part: traces.add_spans(tx, "0", part))  # type: ignore[misc]
+            traces.take("0", [part])
             parts = store.database.all("SELECT spans FROM trace_spans WHERE trace = :t", {"t": named(trace)})
             assert len(parts) <= 4
     assert [one.id[-1] for one in traces.spans([named(trace)])[named(trace)]] == list(range(2, 12))
-    store.database.write(lambda tx: traces.add_spans(tx, "0", batch(span(trace, 1))))
+    traces.take("0", [batch(span(trace, 1))])
     (row,) = store.database.all("SELECT spans, data FROM trace_spans WHERE trace = :t", {"t": named(trace)})
     assert row["spans"] == len(unpack_spans(row["data"])) == traces.get(named(trace)).spans == 11
 
 
 def test_a_report_gives_way_to_nothing(store: Store, traces: Traces, write: Write, kinds: Kinds) -> None:
-    write(traces.add_spans, "0", batch(span(1, 1), span(1, 2, 1), a="resource"))
+    traces.take("0", [batch(span(1, 1), span(1, 2, 1), a="resource")])
     told = info(tags={"mlflow.traceName": "mine", "a": "report"}, metadata={"k": "v"}, request_preview="q")
-    write(traces.report, told)
+    traces.report(told)
     size = store.ledger.size()
-    write(traces.report, told)
-    write(traces.add_spans, "0", batch(span(1, 3, 1), a="resource"))
+    traces.report(told)
+    traces.take("0", [batch(span(1, 3, 1), a="resource")])
     facts = traces.get(named(1))
     assert (facts.started_at, facts.duration, facts.reported, facts.spans) == (told.started_at, 9_000, True, 3)
     assert (facts.tags, facts.metadata, facts.request_preview) == (told.tags, {"k": "v"}, "q")
@@ -139,15 +139,15 @@ def test_a_report_gives_way_to_nothing(store: Store, traces: Traces, write: Writ
 
 
 def test_the_ledger_holds_no_content(store: Store, traces: Traces, write: Write) -> None:
-    write(traces.report, info(request_preview="my secret", metadata={"mlflow.traceInputs": "my secret"}))
-    write(traces.add_spans, "0", batch(span(1, 1, said="my secret")))
+    traces.report(info(request_preview="my secret", metadata={"mlflow.traceInputs": "my secret"}))
+    traces.take("0", [batch(span(1, 1, said="my secret"))])
     secret = Assessment(id="a-1", kind="feedback", name="x", value="my secret", created_at=1, updated_at=1)
     write(traces.assessments.create, named(1), secret)
     assert "secret" not in str(store.ledger.events())
 
 
 def test_tags_change(traces: Traces, write: Write, kinds: Kinds, store: Store) -> None:
-    write(traces.report, info())
+    traces.report(info())
     write(traces.change, named(1), {"a": "1", "mlflow.traceName": "n"})
     write(traces.change, named(1), {"a": "1"})
     assert found(store, "name = 'n' AND tag.a = '1'") == [1]
@@ -165,13 +165,13 @@ def test_nothing_is_kept_of_what_is_refused(store: Store, traces: Traces, tracke
     write(tracker.experiments.change, gone, lifecycle="deleted")
     size = store.ledger.size()
     with pytest.raises(NotFound):
-        write(traces.add_spans, "nope", batch(span(1, 1)))
+        traces.take("nope", [batch(span(1, 1))])
     with pytest.raises(Conflict):
-        write(traces.add_spans, gone, batch(span(1, 1)))
+        traces.take(gone, [batch(span(1, 1))])
     with pytest.raises(NotFound):
-        write(traces.add_spans, "0", batch(span(1, 1), run="nope"))
+        traces.take("0", [batch(span(1, 1), run="nope")])
     with pytest.raises(Conflict):
-        write(traces.report, info(experiment=gone))
+        traces.report(info(experiment=gone))
     assert store.ledger.size() == size
     assert store.database.all("SELECT * FROM traces") == store.database.all("SELECT * FROM trace_links") == []
 
@@ -179,10 +179,10 @@ def test_nothing_is_kept_of_what_is_refused(store: Store, traces: Traces, tracke
 def test_a_trace_has_an_end(traces: Traces, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trace_parts, "MOST_SPANS", 3)
     with pytest.raises(Invalid, match="4 spans"):
-        write(traces.add_spans, "0", batch(*(span(1, n, 9) for n in range(1, 5))))
-    write(traces.add_spans, "0", batch(span(1, 2, 1), span(1, 3, 1)))
+        traces.take("0", [batch(*(span(1, n, 9) for n in range(1, 5)))])
+    traces.take("0", [batch(span(1, 2, 1), span(1, 3, 1))])
     with pytest.raises(Invalid, match="4 spans"):
-        write(traces.add_spans, "0", batch(span(1, 4, 1), span(1, 1)))
+        traces.take("0", [batch(span(1, 4, 1), span(1, 1))])
     assert traces.get(named(1)).spans == 2
 
 
@@ -195,7 +195,7 @@ def test_usage_is_counted_once(traces: Traces, write: Write) -> None:
         span(1, 4, 1, **{usage: '{"input_tokens": 5, "bad": "x"}'}),
         span(1, 5, 1, **{usage: "no JSON"}),
     ]
-    write(traces.add_spans, "0", batch(*spans))
+    traces.take("0", [batch(*spans)])
     assert json.loads(traces.get(named(1)).metadata["mlflow.trace.tokenUsage"]) == {
         "input_tokens": 15,
         "output_tokens": 2,
@@ -204,15 +204,15 @@ def test_usage_is_counted_once(traces: Traces, write: Write) -> None:
 
 def test_links(store: Store, traces: Traces, tracker: Tracker, write: Write) -> None:
     run = write(tracker.runs.create, Start("Default"))
-    write(traces.add_spans, "0", batch(span(1, 1), run=run))
-    write(traces.report, info(2, metadata={"mlflow.sourceRun": run}))
-    write(traces.report, info(3))
+    traces.take("0", [batch(span(1, 1), run=run)])
+    traces.report(info(2, metadata={"mlflow.sourceRun": run}))
+    traces.report(info(3))
     write(traces.link, [named(3), named(99)], "prompt", "greet/1")
     assert sorted(found(store, f"run_id = '{run}'")) == [1, 2]
     write(traces.link, [named(3)], "run", run)
     size = store.ledger.size()
     write(traces.link, [named(3)], "run", run)
-    write(traces.add_spans, "0", batch(span(1, 1), run=run))
+    traces.take("0", [batch(span(1, 1), run=run)])
     assert store.ledger.size() == size
     assert sorted(found(store, f"run_id = '{run}'")) == [1, 2, 3]
     assert found(store, "prompt = 'greet/1'") == [3]
@@ -224,8 +224,8 @@ def test_links(store: Store, traces: Traces, tracker: Tracker, write: Write) -> 
 
 def test_what_is_deleted_leaves_nothing_but_its_event(store: Store, traces: Traces, write: Write, kinds: Kinds) -> None:
     for number in range(1, 6):
-        write(traces.report, info(number, started_at=number * 1_000_000, tags={"a": "b"}, metadata={"c": "d"}))
-        write(traces.add_spans, "0", batch(span(number, 1)))
+        traces.report(info(number, started_at=number * 1_000_000, tags={"a": "b"}, metadata={"c": "d"}))
+        traces.take("0", [batch(span(number, 1))])
     assert traces.delete("other", [named(1)]) == 0
     assert traces.delete("0", [named(5), named(99)]) == 1
     assert traces.delete("0", [], until=3_000_000, most=1) == 1
@@ -239,7 +239,7 @@ def test_what_is_deleted_leaves_nothing_but_its_event(store: Store, traces: Trac
 
 
 def test_assessments(store: Store, traces: Traces, write: Write) -> None:
-    write(traces.report, info())
+    traces.report(info())
     made = Assessment(
         id="a-1", kind="feedback", name="good", value=0.5, created_at=1, updated_at=1, metadata={"a": "b"}
     )
@@ -280,12 +280,10 @@ def test_ids_of_assessments_are_made_of_what_they_say() -> None:
 @pytest.fixture
 def three(traces: Traces, write: Write) -> None:
     llm = {"mlflow.spanType": "LLM", "model": "gpt-5", "temperature": 0.5}
-    write(traces.add_spans, "0", batch(span(1, 1), span(1, 2, 1, "ask", **llm)))
-    write(
-        traces.add_spans, "0", batch(span(2, 1), span(2, 2, 1, "ask"), span(2, 3, 1, "tool", status=2, model="gpt-5"))
-    )
-    write(traces.add_spans, "0", batch(span(3, 1, name="alone", status=2, said="wörld")))
-    write(traces.report, info(4, state="IN_PROGRESS", duration=None, client_request_id="c", tags={"team": "blue"}))
+    traces.take("0", [batch(span(1, 1), span(1, 2, 1, "ask", **llm))])
+    traces.take("0", [batch(span(2, 1), span(2, 2, 1, "ask"), span(2, 3, 1, "tool", status=2, model="gpt-5"))])
+    traces.take("0", [batch(span(3, 1, name="alone", status=2, said="wörld"))])
+    traces.report(info(4, state="IN_PROGRESS", duration=None, client_request_id="c", tags={"team": "blue"}))
 
 
 @pytest.mark.usefixtures("three")
@@ -331,6 +329,6 @@ def test_pages_in_order(store: Store) -> None:
 
 @pytest.mark.parametrize("text", ["span.attributes.x IS NULL", "bogus = 1", "span.attributes.x RLIKE '('"])
 def test_what_cannot_be_searched_is_said(store: Store, traces: Traces, write: Write, text: str) -> None:
-    write(traces.add_spans, "0", batch(span(1, 1, x="y")))
+    traces.take("0", [batch(span(1, 1, x="y"))])
     with pytest.raises(Invalid):
         found(store, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import getpass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ def current_actor() -> str:
     return _actor.get() or f"user:{_login()}"
 
 
+@functools.cache  # nobody becomes another user while a process runs
 def _login() -> str:
     try:
         return getpass.getuser()

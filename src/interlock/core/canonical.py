@@ -7,10 +7,11 @@ the ledger's leaves and digests of records need.
 from __future__ import annotations
 
 import hashlib
-import json
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 
 def canonical(value: Any) -> bytes:
@@ -19,9 +20,9 @@ def canonical(value: Any) -> bytes:
     Raises:
         TypeError: a float is in it; write it as text.
     """
-    plain = msgspec.to_builtins(value)
+    plain = msgspec.to_builtins(value, str_keys=True)
     _refuse_floats(plain)
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _ENCODER.encode(plain)
 
 
 def digest(data: bytes) -> str:

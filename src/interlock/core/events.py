@@ -91,7 +91,9 @@ KINDS: Final = _table(
         "A model version was registered.",
     ),
     EventKind("model_version.moved", "model", ("origin", "stage", "reason"), "A version moved in its life cycle."),
-    EventKind("model_version.updated", "model", ("changes",), "Tags, texts, label or status of a version changed."),
+    EventKind(
+        "model_version.updated", "model", ("changes",), "A version's tags, texts, status or MLflow stage changed."
+    ),
     EventKind("model_version.signed", "model", ("signature", "key"), "A version's files were signed for others."),
     EventKind(
         "environment.prepared",
@@ -131,6 +133,11 @@ KINDS: Final = _table(
     ),
     EventKind("webhook.changed", "webhook", ("changes",), "A webhook got another address, events, status or secret."),
     EventKind("webhook.deleted", "webhook", ("waiting",), "A webhook was deleted, and what waited for it dropped."),
+    EventKind(
+        "webhook.tested", "webhook", ("event", "status", "error"), "A made-up event was sent to a webhook, once."
+    ),
+    EventKind("webhook.retried", "webhook", ("delivery", "event"), "A delivery that had ended was queued again."),
+    EventKind("webhook.skipped", "webhook", ("delivery", "event"), "A delivery that waited was dropped by hand."),
     EventKind("payload.erased", "event", ("reason",), "The payload of an event was erased; its leaf stays."),
 )
 

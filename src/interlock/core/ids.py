@@ -8,6 +8,7 @@ import time
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH = 26
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]  # two letters are ten bits
 _lock = threading.Lock()
 _last = (0, 0)
 
@@ -15,7 +16,7 @@ _last = (0, 0)
 def encode(milliseconds: int, randomness: int) -> str:
     """Return the 26 letters of a ULID made of 48 bits of time and 80 bits of chance."""
     value = (milliseconds << 80) | randomness
-    return "".join(ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def milliseconds(ulid: str) -> int:

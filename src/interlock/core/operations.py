@@ -48,6 +48,8 @@ class Permission(enum.StrEnum):
     LOOP_RUN = "loop.run"
     LEDGER_READ = "ledger.read"
     LEDGER_ERASE = "ledger.erase"
+    WEBHOOKS_READ = "webhooks.read"
+    WEBHOOKS_WRITE = "webhooks.write"
 
     @property
     def reads_only(self) -> bool:
@@ -108,15 +110,16 @@ def operation(permission: Permission, *, emits: tuple[str, ...] = ()) -> Callabl
 
 
 def operations(service: type) -> dict[str, Operation]:
-    """Return the operations of a service class by name, in the order of their definition.
+    """Return the operations of a service class by name, in the order of their definition, then those of its bases.
 
     Raises:
         TypeError: a parameter or result has no type, or the docstring misses an argument.
     """
     found = {}
-    for name, member in vars(service).items():
+    members = [pair for owner in service.__mro__ for pair in vars(owner).items()]
+    for name, member in members:
         mark = getattr(member, _MARK, None)
-        if mark is not None:
+        if mark is not None and name not in found:
             found[name] = _describe(service, name, member, mark)
     return found
 

@@ -6,11 +6,12 @@ block.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 T = TypeVar("T")
@@ -52,6 +53,10 @@ class Database(Reader, Protocol):
         """Return at once what will hold the result of `change`, for callers that must not wait."""
         ...
 
+    def snapshot(self) -> AbstractContextManager[Reader]:
+        """Give a reader that sees the database as it stands now, whatever is written while it reads."""
+        ...
+
     def close(self) -> None:
         """Finish what was begun and let go of the file."""
         ...
@@ -84,16 +89,23 @@ class ObjectStore(Protocol):
         """Return whether an object is here; if so, no collection removes it for a day, so that it can be named."""
         ...
 
-    def digests(self) -> Iterable[str]:
-        """Return the digests of all objects here."""
-        ...
+
+class Held(NamedTuple):
+    """What a store knows of an object; `touched_at` is when it was last put or held, in seconds since 1970."""
+
+    size_bytes: int
+    touched_at: float
 
 
 class Removable(Protocol):
     """An object store from which a collection may remove what nothing names."""
 
-    def age(self, digest: str) -> float | None:
-        """Return when an object was last put or held (seconds since 1970), or None when it is not here."""
+    def digests(self) -> Iterable[str]:
+        """Return the digests of all objects here."""
+        ...
+
+    def look(self, digest: str) -> Held | None:
+        """Return what is known of an object, or None when it is not here."""
         ...
 
     def remove(self, digest: str, before: float) -> bool:

@@ -6,7 +6,6 @@ Segments say which instants they span, so a page unpacks those it needs: the las
 from __future__ import annotations
 
 import operator
-from array import array
 from bisect import bisect_left, bisect_right
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from interlock.store import inbox
-from interlock.store.inbox import distinct
+from interlock.store.inbox import columns, distinct
 from interlock.store.segments import Points, concatenate, rank, unpack_stored
 
 if TYPE_CHECKING:
@@ -105,8 +104,8 @@ def _by_instant(parts: list[Points]) -> Points:
     if all(map(operator.lt, joined.ats, islice(joined.ats, 1, None))):
         return joined
     rows = distinct(list(zip(joined.ats, joined.steps, joined.values, strict=True)))
-    columns = list(zip(*rows, strict=True))
-    return Points(array("q", columns[1]), array("q", columns[0]), array("d", columns[2]))
+    turned = columns(rows)
+    return Points(turned.ats, turned.steps, turned.values)
 
 
 def _place_after(points: Points, after: Place) -> int:

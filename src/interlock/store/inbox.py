@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import operator
 from array import array
-from itertools import islice
+from collections import Counter
+from itertools import accumulate, islice, pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 from interlock.core.canonical import digest
 from interlock.core.errors import Corrupt
 from interlock.store.segments import Points, concatenate
+from interlock.store.settling import Stale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,15 +25,15 @@ if TYPE_CHECKING:
     from interlock.core.ports import Reader, Row, Transaction
 
 Point = tuple[int, int, float]
-_Columns = tuple["array[int]", "array[int]", "array[int]", "array[float]"]
+_FEW = 16  # points of a metric in a batch; as many are gathered by the column, fewer one by one
 _ADD = "INSERT INTO metric_inbox (run, digest, data) VALUES (:run, :digest, :data) ON CONFLICT (run, digest) DO NOTHING"
 
 
 class _Batch(msgspec.Struct, frozen=True, array_like=True):
-    """Points by column; `which` says for each point the place of its key in `keys`."""
+    """Points by column, those of one key beside each other; `counts` says how many each key has."""
 
     keys: tuple[str, ...]
-    which: bytes
+    counts: tuple[int, ...]
     steps: bytes
     ats: bytes
     values: bytes
@@ -52,12 +54,18 @@ def pack_batch(keys: Sequence[str], steps: Sequence[int], ats: Sequence[int], va
 
     Raises:
         OverflowError: a number needs more than 64 bits.
+
+    Cost: about 0.1 us a point where those of a key come together, and three times as much where they do not.
     """
-    places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-    which = array("I", [places[key] for key in keys])
+    counts = Counter(keys)
+    if any(map(operator.ne, keys, counts.elements())):
+        place = {key: number for number, key in enumerate(counts)}
+        order = sorted(range(len(keys)), key=[place[key] for key in keys].__getitem__)
+        steps, ats = ([column[number] for number in order] for column in (steps, ats))
+        values = [values[number] for number in order]
     batch = _Batch(
-        tuple(places),
-        which.tobytes(),
+        tuple(counts),
+        tuple(counts.values()),
         array("q", steps).tobytes(),
         array("q", ats).tobytes(),
         array("d", values).tobytes(),
@@ -70,17 +78,40 @@ def put(tx: Transaction, run: str, batch: bytes) -> None:
     tx.run(_ADD, {"run": run, "digest": digest(batch), "data": batch})
 
 
-def waiting(reader: Reader, run: str) -> dict[str, list[Point]]:
-    """Return the points of a run that wait to be packed, by metric: (step, instant, value), each once, in order.
+def waiting(reader: Reader, run: str) -> dict[str, Points]:
+    """Return the points of a run that wait to be packed, by metric: by step, instant and value, each once.
 
     Raises:
         Corrupt: stored bytes are not what was written.
     """
-    found: dict[str, list[Point]] = {}
-    for row in reader.all("SELECT data FROM metric_inbox WHERE run = :run", {"run": run}):
-        for key, point in _points(row, run):
-            found.setdefault(key, []).append(point)
-    return {key: distinct(points) for key, points in found.items()}
+    return batches(reader, run)[1]
+
+
+def batches(reader: Reader, run: str) -> tuple[list[str], dict[str, Points]]:
+    """Return the digests of a run's batches that wait to be packed, and their points as `waiting` does.
+
+    Raises:
+        Corrupt: stored bytes are not what was written.
+    """
+    rows = reader.all("SELECT digest, data FROM metric_inbox WHERE run = :run", {"run": run})
+    parts: dict[str, list[Points]] = {}
+    single: dict[str, list[Point]] = {}
+    for row in rows:
+        batch, points = _batch(row, run)
+        bounds = pairwise(accumulate(batch.counts, initial=0))
+        if len(points) < _FEW * len(batch.keys):
+            listed = list(points)
+            for key, (start, end) in zip(batch.keys, bounds, strict=True):
+                single.setdefault(key, []).extend(listed[start:end])
+        else:
+            for key, (start, end) in zip(batch.keys, bounds, strict=True):
+                parts.setdefault(key, []).append(points.part(start, end))
+    found = {key: in_order([*parts.get(key, []), *_alone(single.get(key))]) for key in {**parts, **single}}
+    return [row["digest"] for row in rows], found
+
+
+def _alone(points: list[Point] | None) -> list[Points]:
+    return [columns(points)] if points else []
 
 
 def waiting_of(reader: Reader, run: str, key: str) -> Points:
@@ -91,20 +122,47 @@ def waiting_of(reader: Reader, run: str, key: str) -> Points:
     """
     parts = []
     for row in reader.all("SELECT data FROM metric_inbox WHERE run = :run", {"run": run}):
-        batch, (which, steps, ats, values) = _columns(row, run)
-        if key in batch.keys and len(batch.keys) > 1:
+        batch, points = _batch(row, run)
+        if key in batch.keys:
             place = batch.keys.index(key)
-            mine = [number for number, found in enumerate(which) if found == place]
-            steps, ats = (array("q", [column[number] for number in mine]) for column in (steps, ats))
-            values = array("d", [values[number] for number in mine])
-        if key in batch.keys and steps:
-            parts.append(Points(steps, ats, values))
-    return concatenate(sorted(parts, key=lambda part: part.steps[0]))  # near their order: the sort after this is short
+            start = sum(batch.counts[:place])
+            parts.append(points.part(start, start + batch.counts[place]))
+    return concatenate(sorted(parts, key=_first_step))  # near their order: the sort after this is short
 
 
-def clear(tx: Transaction, run: str) -> None:
-    """Take a run's waiting points away, which are packed by then."""
-    tx.run("DELETE FROM metric_inbox WHERE run = :run", {"run": run})
+def clear(tx: Transaction, run: str, packed: Sequence[str]) -> None:
+    """Take batches of a run away, which are packed by then.
+
+    Raises:
+        Stale: one is not there.
+    """
+    held = {row["digest"] for row in tx.all("SELECT digest FROM metric_inbox WHERE run = :run", {"run": run})}
+    if not held.issuperset(packed):
+        raise Stale
+    if len(held) == len(packed):
+        tx.run("DELETE FROM metric_inbox WHERE run = :run", {"run": run})
+        return
+    gone = ({"run": run, "digest": name} for name in packed)
+    tx.run_many("DELETE FROM metric_inbox WHERE run = :run AND digest = :digest", gone)
+
+
+def columns(points: Sequence[Point]) -> Points:
+    """Return points by column."""
+    steps = array("q", [step for step, _, _ in points])
+    ats = array("q", [at for _, at, _ in points])
+    return Points(steps, ats, array("d", [value for _, _, value in points]))
+
+
+def in_order(parts: Sequence[Points]) -> Points:
+    """Return the points of some parts in order of step, instant and value, each once."""
+    joined = concatenate(sorted(parts, key=_first_step))
+    if all(map(operator.lt, joined.steps, islice(joined.steps, 1, None))):
+        return joined
+    return columns(distinct(list(joined)))
+
+
+def _first_step(part: Points) -> int:
+    return part.steps[0] if part.steps else 0
 
 
 def distinct(points: list[Point]) -> list[Point]:
@@ -117,22 +175,16 @@ def distinct(points: list[Point]) -> list[Point]:
     return [(step, at, seen[step, at, known, value]) for step, at, known, value in sorted(seen)]
 
 
-def _points(row: Row, run: str) -> list[tuple[str, Point]]:
-    batch, (which, steps, ats, values) = _columns(row, run)
-    keys = [batch.keys[place] for place in which]
-    return list(zip(keys, zip(steps, ats, values, strict=True), strict=True))
-
-
-def _columns(row: Row, run: str) -> tuple[_Batch, _Columns]:
-    """Return a batch and its columns: places of keys, steps, instants, values."""
+def _batch(row: Row, run: str) -> tuple[_Batch, Points]:
+    """Return a batch and its points."""
     try:
         batch = _DECODER.decode(row["data"])
-        which, steps, ats, values = array("I"), array("q"), array("q"), array("d")
-        which.frombytes(batch.which)
-        steps.frombytes(batch.steps)
-        ats.frombytes(batch.ats)
-        values.frombytes(batch.values)
-        if not len(which) == len(steps) == len(ats) == len(values) or max(which, default=-1) >= len(batch.keys):
+        points = Points(array("q"), array("q"), array("d"))
+        points.steps.frombytes(batch.steps)
+        points.ats.frombytes(batch.ats)
+        points.values.frombytes(batch.values)
+        lengths = {len(points.steps), len(points.ats), len(points.values), sum(batch.counts)}
+        if len(lengths) > 1 or len(batch.keys) != len(batch.counts) or min(batch.counts, default=0) < 0:
             raise ValueError("its columns do not go together")  # noqa: TRY301 - one sentence for all that is wrong
     except (msgspec.MsgspecError, ValueError) as error:
         raise Corrupt(
@@ -141,4 +193,4 @@ def _columns(row: Row, run: str) -> tuple[_Batch, _Columns]:
             hint="Restore the database from a backup.",
             run=run,
         ) from None
-    return batch, (which, steps, ats, values)
+    return batch, points

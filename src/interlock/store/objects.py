@@ -13,15 +13,18 @@ import io
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from interlock.core.errors import Corrupt, Error, Invalid, NotFound, StorageFull
 from interlock.core.files import is_digest
+from interlock.core.ports import Held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHUNK = 1 << 20
+_STRIDE = 4 << 20
+_REMOVED = "removed."
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -53,10 +56,8 @@ class FolderObjects:
             NotFound: it is not here.
             Corrupt: its bytes have changed.
         """
-        try:
-            data = self._path(digest).read_bytes()
-        except FileNotFoundError:
-            raise NotFound.named("object", digest) from None
+        with self.open(digest) as source:
+            data = source.read()
         if hashlib.sha256(data).hexdigest() != digest:
             raise changed(digest)
         return data
@@ -68,13 +69,8 @@ class FolderObjects:
             NotFound: it is not here.
             Corrupt: its bytes have changed.
         """
-        try:
-            with self._path(digest).open("rb") as source, target.open("wb") as sink:
-                found = copy_and_hash(source, sink)
-        except FileNotFoundError as error:
-            if error.filename == str(target):
-                raise
-            raise NotFound.named("object", digest) from None
+        with self.open(digest) as source, target.open("wb") as sink:
+            found = copy_and_hash(source, sink)
         if found != digest:
             target.unlink()
             raise changed(digest)
@@ -85,10 +81,11 @@ class FolderObjects:
         Raises:
             NotFound: it is not here.
         """
-        try:
-            return self._path(digest).open("rb")
-        except FileNotFoundError:
-            raise NotFound.named("object", digest) from None
+        path = self._path(digest)
+        for place in (path, self._aside(digest), path):  # a removal has it aside while it decides
+            with contextlib.suppress(FileNotFoundError):
+                return place.open("rb")
+        raise NotFound.named("object", digest)
 
     def size(self, digest: str) -> int | None:
         """Return how many bytes an object has, or None when it is not here."""
@@ -111,8 +108,10 @@ class FolderObjects:
         It is moved aside before its age is looked at: whoever holds it meanwhile either made it young, and it goes
         back, or finds it missing and writes it again.
         """
-        path = self._path(digest)
-        aside = self._incoming / f"removed.{digest}"
+        found = self.look(digest)
+        if found is None or found.touched_at >= before:
+            return False
+        path, aside = self._path(digest), self._aside(digest)
         try:
             path.replace(aside)
             if aside.stat().st_mtime >= before:
@@ -126,19 +125,22 @@ class FolderObjects:
     def sweep(self, before: float) -> None:
         """Clear away what broken-off calls left: half-written bytes, and a removal that was not decided."""
         for path in self._incoming.iterdir():
-            digest = path.name.removeprefix("removed.")
+            digest = path.name.removeprefix(_REMOVED)
             with contextlib.suppress(FileNotFoundError):
                 if digest != path.name:
-                    path.replace(self._path(digest))
+                    with contextlib.suppress(FileExistsError):  # put again since; that one is younger
+                        os.link(path, self._path(digest))
+                    path.unlink()
                 elif path.stat().st_mtime < before:
                     path.unlink()
 
-    def age(self, digest: str) -> float | None:
-        """Return when an object was last put or held (seconds since 1970), or None when it is not here."""
+    def look(self, digest: str) -> Held | None:
+        """Return how large an object is and when it was last put or held; None when it is not here."""
         try:
-            return self._path(digest).stat().st_mtime
+            found = self._path(digest).stat()
         except FileNotFoundError:
             return None
+        return Held(found.st_size, found.st_mtime)
 
     def digests(self) -> Iterator[str]:
         """Return the digests of all objects here, in order."""
@@ -151,12 +153,15 @@ class FolderObjects:
             raise Invalid(f"{digest!r} is no digest: 64 hexadecimal digits are wanted.", about="object")
         return self.root / digest[:2] / digest[2:]
 
+    def _aside(self, digest: str) -> Path:
+        return self._incoming / f"{_REMOVED}{digest}"
+
     def _write(self, source: BinaryIO) -> str:
         with making_room():
             handle, name = tempfile.mkstemp(dir=self._incoming)
             try:
                 with os.fdopen(handle, "wb") as sink:
-                    digest = copy_and_hash(source, sink)
+                    digest = copy_and_hash(source, _Settling(sink))
                     sink.flush()
                     os.fsync(sink.fileno())
                 target = self._path(digest)
@@ -172,13 +177,39 @@ class FolderObjects:
         return digest
 
 
-def copy_and_hash(source: BinaryIO, sink: BinaryIO) -> str:
+class Sink(Protocol):
+    """What takes bytes."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take some."""
+        ...
+
+
+def copy_and_hash(source: BinaryIO, sink: Sink) -> str:
     """Return the SHA-256 of a stream's bytes, which are copied to another."""
     checker = hashlib.sha256()
     while chunk := source.read(_CHUNK):
         checker.update(chunk)
         sink.write(chunk)
     return checker.hexdigest()
+
+
+class _Settling:
+    """A file that asks the system to write it to disk while it comes, so that the sync at its end waits for little."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+        self._written = self._asked = 0
+
+    def write(self, data: bytes) -> None:
+        """Write bytes."""
+        self._sink.write(data)
+        self._written += len(data)
+        if self._written - self._asked >= _STRIDE and hasattr(os, "posix_fadvise"):
+            self._sink.flush()
+            length = self._written - self._asked
+            os.posix_fadvise(self._sink.fileno(), self._asked, length, os.POSIX_FADV_DONTNEED)
+            self._asked = self._written
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Metric segments: many points of one metric as one small run of bytes.
 
-    header   magic, points, first and last step, the latest point's instant and value, low, high, flags, crc32
+    header   magic, points, first and last step, first and last instant, the latest point's instant and value,
+             low, high, flags, crc32
     payload  zstd( steps | instants | values ), each column as its eight byte planes
 
 Steps and instants are kept as differences, so equal strides all but vanish; planes bring bytes that look alike
@@ -9,6 +10,7 @@ together. The checksum covers header and payload, so that a store can take a seg
 
 from __future__ import annotations
 
+import math
 import operator
 import struct
 import sys
@@ -27,14 +29,14 @@ else:
     from backports import zstd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_POINTS: Final = 1 << 16
-_MAGIC: Final = b"ILS1"
-_HEAD: Final = struct.Struct("<4sIqqqdddI")
+_MAGIC: Final = b"ILS2"
+_HEAD: Final = struct.Struct("<4sIqqqqqdddI")
+_FORMS: Final = {_MAGIC: _HEAD, b"ILS1": struct.Struct("<4sIqqqdddI")}  # the older one has no first and last instant
 _CRC: Final = struct.Struct("<I")
-_START: Final = _HEAD.size + _CRC.size
-_LEVEL: Final = 1
+_COMPRESSOR: Final = zstd.ZstdCompressor(1)  # one for all: to make one costs more than to pack a few points
 _STEPS_ARE_DELTAS: Final = 1
 _ATS_ARE_DELTAS: Final = 2
 _POINT_BYTES: Final = 24
@@ -60,6 +62,10 @@ class Points(msgspec.Struct, frozen=True):
     def __iter__(self) -> Iterator[tuple[int, int, float]]:
         return zip(self.steps, self.ats, self.values, strict=True)
 
+    def part(self, start: int, end: int) -> Points:
+        """Return the points of some places."""
+        return Points(self.steps[start:end], self.ats[start:end], self.values[start:end])
+
 
 class Summary(msgspec.Struct, frozen=True):
     """What a segment's header says without unpacking it.
@@ -68,6 +74,8 @@ class Summary(msgspec.Struct, frozen=True):
         points: how many points it holds.
         first_step: the lowest step.
         last_step: the highest step.
+        first_at: the lowest instant, in microseconds since 1970 UTC; None where an older form does not say.
+        last_at: the highest instant, likewise.
         latest_at: the instant of its latest point (highest step, then instant, then value), in microseconds.
         latest_value: the value of that point.
         low: the smallest value, NaN when all are NaN.
@@ -77,6 +85,8 @@ class Summary(msgspec.Struct, frozen=True):
     points: int
     first_step: int
     last_step: int
+    first_at: int | None
+    last_at: int | None
     latest_at: int
     latest_value: float
     low: float
@@ -107,9 +117,10 @@ def pack(steps: Iterable[int], ats: Iterable[int], values: Iterable[float]) -> b
         raise _invalid(f"a segment holds 1 to {MAX_POINTS} points, not {count}")
     steps_kept, steps_flag = _deltas(points.steps, _STEPS_ARE_DELTAS)
     ats_kept, ats_flag = _deltas(points.ats, _ATS_ARE_DELTAS)
-    payload = zstd.compress(_planes(steps_kept) + _planes(ats_kept) + _planes(points.values), _LEVEL)
+    planes = _planes(steps_kept) + _planes(ats_kept) + _planes(points.values)
+    payload = _COMPRESSOR.compress(planes, zstd.ZstdCompressor.FLUSH_FRAME)
     seen = summarize(points)
-    head = _HEAD.pack(_MAGIC, *_fields(seen), steps_flag | ats_flag)
+    head = _HEAD.pack(_MAGIC, *msgspec.structs.astuple(seen), steps_flag | ats_flag)
     return head + _CRC.pack(zlib.crc32(payload, zlib.crc32(head))) + payload
 
 
@@ -119,12 +130,12 @@ def unpack(segment: bytes) -> Points:
     Raises:
         Corrupt: any byte differs from what was packed.
     """
-    count = read_summary(segment).points
-    flags = _head(segment)[8]
+    summary, flags, start = _head(segment)
+    count = summary.points
     size = count * _POINT_BYTES
     unpacker = zstd.ZstdDecompressor()
     try:
-        planes = unpacker.decompress(memoryview(segment)[_START:], max_length=size + 1)
+        planes = unpacker.decompress(memoryview(segment)[start:], max_length=size + 1)
     except zstd.ZstdError as error:
         raise _corrupt(f"its columns do not unpack: {error}") from None
     if len(planes) != size or not unpacker.eof or unpacker.unused_data:
@@ -152,15 +163,7 @@ def read_summary(segment: bytes) -> Summary:
 
     Cost: one crc32 over the bytes; nothing is unpacked.
     """
-    fields = _head(segment)
-    (crc,) = _CRC.unpack_from(segment, _HEAD.size)
-    view = memoryview(segment)
-    if zlib.crc32(view[_START:], zlib.crc32(view[: _HEAD.size])) != crc:
-        raise _corrupt("its checksum is not that of its bytes")
-    summary = Summary(*fields[1:8])
-    if not 1 <= summary.points <= MAX_POINTS or summary.first_step > summary.last_step:
-        raise _corrupt("its header contradicts itself")
-    return summary
+    return _head(segment)[0]
 
 
 def unpack_stored(segment: bytes, run: str, key: str) -> Points:
@@ -184,14 +187,15 @@ def unpack_stored(segment: bytes, run: str, key: str) -> Points:
 def summarize(points: Points) -> Summary:
     """Return the summary of points, of which there is at least one."""
     steps, ats, values = points.steps, points.ats, points.values
-    last = max(steps)
-    if steps.count(last) == 1:
-        place = steps.index(last)
+    first, last = min(steps), max(steps)
+    if steps[-1] == last and (len(steps) == 1 or steps.count(last) == 1):
+        place = len(steps) - 1
     else:
         place = max((i for i, step in enumerate(steps) if step == last), key=lambda i: rank(ats[i], values[i]))
-    real = [value for value in values if value == value]  # noqa: PLR0124 - false for NaN only
-    low, high = (min(real), max(real)) if real else (float("nan"), float("nan"))
-    return Summary(len(steps), min(steps), last, ats[place], values[place], low, high)
+    real: Sequence[float] = values
+    if math.isnan(sum(values)):  # where one is NaN, and where both infinities are
+        real = [value for value in values if value == value] or [math.nan]  # noqa: PLR0124 - false for NaN only
+    return Summary(len(steps), first, last, min(ats), max(ats), ats[place], values[place], min(real), max(real))
 
 
 def rank(at: int, value: float) -> tuple[int, bool, float]:
@@ -210,37 +214,27 @@ def concatenate(parts: Iterable[Points]) -> Points:
     return Points(steps, ats, values)
 
 
-def join(parts: Iterable[Points]) -> Points:
-    """Return the points of several segments, by step, then instant."""
-    joined = concatenate(parts)
-    steps, ats, values = joined.steps, joined.ats, joined.values
-    if all(map(operator.lt, steps, islice(steps, 1, None))):
-        return joined
-    order = sorted(range(len(steps)), key=lambda i: (steps[i], ats[i]))
-    return Points(
-        array("q", map(steps.__getitem__, order)),
-        array("q", map(ats.__getitem__, order)),
-        array("d", map(values.__getitem__, order)),
-    )
+def _head(segment: bytes) -> tuple[Summary, int, int]:
+    """Return what the header says, its flags, and where the payload begins.
 
-
-def _fields(summary: Summary) -> tuple[int, int, int, int, float, float, float]:
-    return (
-        summary.points,
-        summary.first_step,
-        summary.last_step,
-        summary.latest_at,
-        summary.latest_value,
-        summary.low,
-        summary.high,
-    )
-
-
-def _head(segment: bytes) -> tuple[bytes, int, int, int, int, float, float, float, int]:
-    if len(segment) <= _START or segment[:4] != _MAGIC:
+    Raises:
+        Corrupt: any byte differs from what was packed.
+    """
+    form = _FORMS.get(segment[:4])
+    if form is None or len(segment) <= form.size + _CRC.size:
         raise _corrupt("it does not begin as one")
-    fields: tuple[bytes, int, int, int, int, float, float, float, int] = _HEAD.unpack_from(segment)
-    return fields
+    start = form.size + _CRC.size
+    (crc,) = _CRC.unpack_from(segment, form.size)
+    view = memoryview(segment)
+    if zlib.crc32(view[start:], zlib.crc32(view[: form.size])) != crc:
+        raise _corrupt("its checksum is not that of its bytes")
+    _, count, first, last, *ats, latest_at, latest_value, low, high, flags = form.unpack_from(segment)
+    first_at, last_at = ats or (None, None)
+    summary = Summary(count, first, last, first_at, last_at, latest_at, latest_value, low, high)
+    backwards = first > last or (first_at is not None and last_at is not None and first_at > last_at)
+    if backwards or not 1 <= count <= MAX_POINTS:
+        raise _corrupt("its header contradicts itself")
+    return summary, flags, start
 
 
 def _deltas(column: array[int], flag: int) -> tuple[array[int], int]:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import operator
-from array import array
 from bisect import bisect_left, bisect_right
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from interlock.core.canonical import digest
-from interlock.core.errors import Corrupt, Invalid
 from interlock.store import inbox
 from interlock.store.histories import Page, Place, read_page
-from interlock.store.inbox import distinct
-from interlock.store.segments import MAX_POINTS, Points, join, pack, rank, read_summary, unpack, unpack_stored
+from interlock.store.packing import SMALL
+from interlock.store.segments import Points, rank, unpack_stored
+from interlock.store.settling import Stale
 
 if TYPE_CHECKING:
     from interlock.core.ports import Database, Transaction
+    from interlock.store.packing import Packing, Segment
 
 _BIGGEST = (1 << 63) - 1
-_SMALL = 4096  # points; segments of more are about as small a point as they get
 _MANY = 500  # values in one IN list
 _ADD = (
     "INSERT INTO metric_segments"
@@ -38,6 +34,8 @@ _LATEST = (
     " AND (excluded.at > metric_latest.at OR (excluded.at = metric_latest.at AND excluded.value IS NOT NULL"
     " AND (metric_latest.value IS NULL OR excluded.value > metric_latest.value))))"
 )
+_SMALL_ONES = "SELECT first_step, digest FROM metric_segments WHERE run = :run AND key = :key AND points < :small"
+_REMOVE = "DELETE FROM metric_segments WHERE run = :run AND key = :key AND first_step = :step AND digest = :digest"
 _OVERLAPPING = (
     "SELECT data FROM metric_segments"
     " WHERE run = :run AND key = :key AND first_step <= :last AND last_step >= :first ORDER BY first_step, digest"
@@ -68,70 +66,55 @@ class Series:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def append(self, tx: Transaction, run: str, key: str, segment: bytes, experiment: str = "") -> str:
-        """Return the digest of a segment, which belongs to the run's metric `key` when `tx` commits.
+    def append(self, tx: Transaction, run: str, segment: Segment, experiment: str = "") -> str:
+        """Return the digest of a segment, which belongs to its metric of the run when `tx` commits.
 
         The same bytes may come again: they are kept once.
 
         Args:
             tx: the transaction in which they are written, and with them the event that says so.
             run: the run's id.
-            key: the metric's name.
-            segment: what `segments.pack` returned.
+            segment: what `packing.seal` returned.
             experiment: the id of the run's experiment, among whose runs searches compare.
 
-        Raises:
-            Invalid: the bytes are no segment, or were changed on the way.
-
-        Cost: two rows and a SHA-256 a segment; about 0.2 us a point to see that it unpacks.
+        Cost: two rows a segment, however many points it holds.
         """
-        try:
-            points = unpack(segment)
-        except Corrupt as error:
-            raise Invalid(error.message, about="segment", hint=error.hint, run=run, key=key) from None
-        return self._add(tx, run, key, segment, (min(points.ats), max(points.ats)), experiment)
+        seen = segment.summary
+        row: dict[str, Any] = {"run": run, "key": segment.key, "digest": segment.digest, "data": segment.data}
+        row |= {"first_step": seen.first_step, "last_step": seen.last_step, "points": seen.points}
+        row |= {"first_at": seen.first_at, "last_at": seen.last_at}
+        tx.run(_ADD, row | {"low": _known(seen.low), "high": _known(seen.high)})
+        latest = {"step": seen.last_step, "at": seen.latest_at, "value": _known(seen.latest_value)}
+        tx.run(_LATEST, {"run": run, "key": segment.key, "experiment": experiment} | latest)
+        return segment.digest
 
     def put(self, tx: Transaction, run: str, batch: bytes) -> None:
-        """Keep points of several metrics (`inbox.pack_batch`) until `fold` packs them; reads see them at once.
+        """Keep points of several metrics (`inbox.pack_batch`) until they are packed; reads see them at once.
 
         Cost: one row, however many points and metrics.
         """
         inbox.put(tx, run, batch)
 
-    def fold(self, tx: Transaction, run: str, experiment: str) -> list[str]:
-        """Pack what waits of a run; return the digests of the segments it became.
+    def settle(self, tx: Transaction, packing: Packing, experiment: str) -> list[str]:
+        """Write what `packing.plan` worked out; return the digests of the new segments.
 
-        Cost: two rows a metric; what `append` costs for each.
+        Raises:
+            Stale: some of what it was worked out from is packed already.
+
+        Cost: two rows for each new segment, and a look at those that give way.
         """
-        digests = []
-        for key, points in inbox.waiting(tx, run).items():
-            digests += self._pack(tx, run, key, points, experiment)
-        if digests:
-            inbox.clear(tx, run)
-        return digests
-
-    def merge(self, tx: Transaction, run: str, experiment: str) -> list[str]:
-        """Make the many small segments of a run few; return the digests of the new ones.
-
-        Cost: reads and writes the segments of fewer than 4,096 points of each metric that has more than one of them;
-        larger ones would hardly get smaller, and hold up other writers.
-        """
-        rows = tx.all(
-            "SELECT key FROM metric_segments WHERE run = :run AND points < :small"
-            " GROUP BY key HAVING count(*) > 1 ORDER BY key",
-            {"run": run, "small": _SMALL},
-        )
-        merged = []
-        for row in rows:
-            at = {"run": run, "key": row["key"], "small": _SMALL}
-            where = "run = :run AND key = :key AND points < :small"
-            held = tx.all(f"SELECT data FROM metric_segments WHERE {where}", at)  # noqa: S608 - ours
-            points = distinct([point for part in held for point in unpack_stored(part["data"], run, row["key"])])
-            if len(held) <= -(-len(points) // MAX_POINTS):
-                continue
-            tx.run(f"DELETE FROM metric_segments WHERE {where}", at)  # noqa: S608 - ours
-            merged += self._pack(tx, run, row["key"], points, experiment)
-        return merged
+        at = {"run": packing.run}
+        if packing.batches:
+            inbox.clear(tx, packing.run, packing.batches)
+        if packing.replaced:
+            held = set()
+            for key in dict.fromkeys(key for key, _, _ in packing.replaced):
+                rows = tx.all(_SMALL_ONES, at | {"key": key, "small": SMALL})
+                held |= {(key, row["first_step"], row["digest"]) for row in rows}
+            if not held.issuperset(packing.replaced):
+                raise Stale
+            tx.run_many(_REMOVE, ({**at, "key": k, "step": s, "digest": d} for k, s, d in packing.replaced))
+        return [self.append(tx, packing.run, segment, experiment) for segment in packing.segments]
 
     def points(self, run: str, key: str, first_step: int | None = None, last_step: int | None = None) -> Points:
         """Return the points of one metric by step, instant and value, each once; none when there are none.
@@ -151,7 +134,7 @@ class Series:
         last = _BIGGEST if last_step is None else last_step
         rows = self._database.all(_OVERLAPPING, {"run": run, "key": key, "first": first, "last": last})
         parts = [unpack_stored(row["data"], run, key) for row in rows]
-        return _within(_once(join([*parts, fresh])), first_step, last_step)
+        return _within(inbox.in_order([*parts, fresh]), first_step, last_step)
 
     def page(self, run: str, key: str, after: Place | None = None, most: int | None = None) -> Page:
         """Return points of one metric by instant, then step, then value: at most `most` of those after a place.
@@ -186,51 +169,15 @@ class Series:
                 self._overlay(waiting, found.setdefault(run, {}))
         return found
 
-    def _overlay(self, waiting: dict[str, list[inbox.Point]], found: dict[str, LatestValue]) -> None:
+    def _overlay(self, waiting: dict[str, Points], found: dict[str, LatestValue]) -> None:
         """Add what waits of a run to its latest values."""
         for key, points in waiting.items():
-            newest, held = LatestValue(*points[-1]), found.get(key)
+            newest, held = LatestValue(points.steps[-1], points.ats[-1], points.values[-1]), found.get(key)
             if held is None or _rank(newest) > _rank(held):
                 found[key] = newest
         ordered = sorted(found.items())
         found.clear()
         found.update(ordered)
-
-    def keys(self, run: str) -> list[str]:
-        """Return the names of a run's metrics, sorted."""
-        return list(self.latest(run))
-
-    def _pack(self, tx: Transaction, run: str, key: str, points: list[inbox.Point], experiment: str) -> list[str]:
-        """Write points, in order, as segments; return their digests."""
-        digests = []
-        for start in range(0, len(points), MAX_POINTS):
-            part = _columns(points[start : start + MAX_POINTS])
-            segment = pack(part.steps, part.ats, part.values)
-            digests.append(self._add(tx, run, key, segment, (min(part.ats), max(part.ats)), experiment))
-        return digests
-
-    def _add(self, tx: Transaction, run: str, key: str, segment: bytes, ats: tuple[int, int], experiment: str) -> str:
-        seen, name = read_summary(segment), digest(segment)
-        row: dict[str, Any] = {"run": run, "key": key, "digest": name, "data": segment}
-        row |= {"first_step": seen.first_step, "last_step": seen.last_step, "points": seen.points}
-        row |= {"first_at": ats[0], "last_at": ats[1], "low": _known(seen.low), "high": _known(seen.high)}
-        tx.run(_ADD, row)
-        latest = {"step": seen.last_step, "at": seen.latest_at, "value": _known(seen.latest_value)}
-        tx.run(_LATEST, {"run": run, "key": key, "experiment": experiment} | latest)
-        return name
-
-
-def _columns(points: list[inbox.Point]) -> Points:
-    steps = array("q", [step for step, _, _ in points])
-    ats = array("q", [at for _, at, _ in points])
-    return Points(steps, ats, array("d", [value for _, _, value in points]))
-
-
-def _once(points: Points) -> Points:
-    """Return joined points without those that came twice."""
-    if all(map(operator.lt, points.steps, islice(points.steps, 1, None))):
-        return points
-    return _columns(distinct(list(points)))
 
 
 def _rank(point: LatestValue) -> tuple[int, tuple[int, bool, float]]:

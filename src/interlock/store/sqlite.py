@@ -22,18 +22,17 @@ from interlock.core.errors import Corrupt, Error, StorageFull, Unavailable
 from interlock.store.migrations import migrate
 from interlock.store.objects import NO_ROOM
 from interlock.store.search.patterns import regexp
-from interlock.store.span_tests import span_match
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from interlock.core.ports import Row, Transaction
+    from interlock.core.ports import Reader, Row, Transaction
 
 T = TypeVar("T")
 _GROUP = 256
 _BUSY_MS = 60_000
-_FUNCTIONS: dict[str, Callable[..., Any]] = {"regexp": regexp, "span_match": span_match}  # what SQL of ours calls
+_REGEXP: Callable[..., Any] = regexp  # what SQL of ours calls
 
 
 class _Connection:
@@ -138,6 +137,24 @@ class SqliteDatabase:
         except apsw.Error as error:
             raise _translate(error, self.path) from error
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Reader]:
+        """Give a reader that sees the database as it stands now, whatever is written while it reads.
+
+        Cost: a connection of its own; the WAL grows until it ends.
+        """
+        try:
+            raw = self._open(apsw.SQLITE_OPEN_READWRITE)
+            try:
+                raw.execute("PRAGMA query_only=ON")
+                raw.execute("BEGIN")
+                raw.execute("SELECT version FROM schema_migrations LIMIT 1").fetchall()  # the first read takes it
+                yield _Connection(raw)
+            finally:
+                raw.close()
+        except apsw.Error as error:
+            raise _translate(error, self.path) from error
+
     def close(self) -> None:
         """Finish the changes handed in so far, then close every connection."""
         if self._closed:
@@ -166,8 +183,7 @@ class SqliteDatabase:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
-        for name, function in _FUNCTIONS.items():
-            connection.create_scalar_function(name, function, 2, deterministic=True)
+        connection.create_scalar_function("regexp", _REGEXP, 2, deterministic=True)
         return connection
 
     def _reader(self) -> _Connection:
@@ -210,20 +226,27 @@ class SqliteDatabase:
         writer.execute("BEGIN IMMEDIATE")
         try:
             for item in group:
-                writer.execute("SAVEPOINT change")
-                try:
-                    item.result = item.context.run(item.function, transaction)
-                except Exception as error:
-                    item.error = self._told(error)
-                    if not writer.in_transaction:  # SQLite gives all of it up where the disk is full in its middle
-                        raise item.error from error
-                    writer.execute("ROLLBACK TO change")
-                writer.execute("RELEASE change")
+                self._change(item, transaction, alone=len(group) == 1)
             writer.execute("COMMIT")
         except BaseException:
             if writer.in_transaction:
                 writer.execute("ROLLBACK")
             raise
+
+    def _change(self, item: _Change, transaction: _Connection, *, alone: bool) -> None:
+        """Run a change; what it wrote is taken back if it fails, and nothing of the others in its group."""
+        writer = self._writer
+        if not alone:
+            writer.execute("SAVEPOINT change")
+        try:
+            item.result = item.context.run(item.function, transaction)
+        except Exception as error:
+            if alone or not writer.in_transaction:  # SQLite gives all of it up where the disk is full in its middle
+                raise
+            item.error = self._told(error)
+            writer.execute("ROLLBACK TO change")
+        if not alone:
+            writer.execute("RELEASE change")
 
     def _told(self, error: Exception) -> Exception:
         """Return what an error of the writer's is in our words."""

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from interlock.core.errors import Invalid, NotFound
+from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.core.ids import is_ulid
 from interlock.store.objects import copy_and_hash, making_room
 
@@ -48,20 +48,20 @@ class Uploads:
 
         Raises:
             Invalid: the call's id is no ULID.
+            Conflict: the call ended meanwhile.
             StorageFull: the disk is full.
         """
         if not is_ulid(call):  # it becomes a name on disk
             raise Invalid(f"{call!r} is no id of a call: a ULID is wanted.", about="upload")
         self._expire()
-        folder = self.root / call
         with making_room():
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=folder, prefix=".")
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.root, prefix=".")
             try:
                 with os.fdopen(handle, "wb") as sink:
                     digest = copy_and_hash(source, sink)
                     size = sink.tell()
-                Path(name).replace(folder / digest)
+                self._give(Path(name), call, digest)
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise
@@ -107,16 +107,27 @@ class Uploads:
         if is_ulid(call):
             shutil.rmtree(self.root / call, ignore_errors=True)
 
+    def _give(self, file: Path, call: str, digest: str) -> None:
+        """Put a file that has come whole into the folder of its call, which is there only now."""
+        folder = self.root / call
+        folder.mkdir(exist_ok=True)
+        try:
+            file.replace(folder / digest)
+        except FileNotFoundError:  # released meanwhile
+            raise Conflict(f"Call {call} ended before its file had come.", about="upload", hint="Call again.") from None
+
     def _find(self, digest: str) -> Path | None:
         return next(self.root.glob(f"*/{digest}"), None)
 
     def _expire(self) -> None:
         """Throw away what nobody came for."""
         oldest = time.time() - _WAIT_S
-        for folder in self.root.glob("*"):
+        for path in self.root.glob("*"):
             try:
-                forgotten = folder.stat().st_mtime < oldest
+                forgotten = path.stat().st_mtime < oldest
             except FileNotFoundError:  # released meanwhile
                 continue
-            if forgotten:
-                shutil.rmtree(folder, ignore_errors=True)
+            if forgotten and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif forgotten:  # a file whose sender, or whose server, went away
+                path.unlink(missing_ok=True)

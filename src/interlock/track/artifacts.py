@@ -27,6 +27,11 @@ _DELETED: Final[dict[Kind, str]] = {
     "logged_model": "logged_model.artifact_deleted",
     "trace": "trace.artifact_deleted",
 }
+_ALL: Final = "SELECT path, digest, size_bytes FROM artifacts WHERE owner = :owner ORDER BY path"
+_BELOW: Final = (
+    "SELECT path, digest, size_bytes FROM artifacts WHERE owner = :owner"
+    " AND (path = :path OR (path > :low AND path < :high)) ORDER BY path"
+)
 _LONGEST: Final = 2000
 _AFTER_SLASH: Final = "0"  # the character after "/": paths below a folder are those between "folder/" and "folder0"
 
@@ -59,18 +64,7 @@ class Artifacts:
         held = _row(tx, owner, file.name)
         if held is not None and (held["digest"], held["size_bytes"]) == (file.digest, file.size_bytes):
             return
-        clash = tx.one(
-            "SELECT path FROM artifacts WHERE owner = :owner AND path > :low AND path < :high LIMIT 1",
-            {"owner": owner, "low": f"{file.name}/", "high": f"{file.name}{_AFTER_SLASH}"},
-        )
-        parents = [file.name[:place] for place, letter in enumerate(file.name) if letter == "/"]
-        clash = clash or next(filter(None, (_row(tx, owner, parent) for parent in parents)), None)
-        if clash is not None:
-            raise Invalid(
-                f"{file.name!r} cannot be a file beside {clash['path']!r}.",
-                about="artifact",
-                hint="A path is a file or a folder, not both.",
-            )
+        check_place(tx, owner, file.name)
         tx.run(
             "INSERT INTO artifacts (owner, path, digest, size_bytes) VALUES (:owner, :path, :digest, :size)"
             " ON CONFLICT (owner, path) DO UPDATE SET digest = excluded.digest, size_bytes = excluded.size_bytes",
@@ -134,6 +128,27 @@ def check_path(path: str) -> None:
         raise Invalid(f"{path[:200]!r} is no path inside a run.", about="artifact", hint="Use plain relative parts.")
 
 
+def check_place(reader: Reader, owner: str, path: str) -> None:
+    """Accept a path at which an owner may have a file; worth a look before the bytes are taken.
+
+    Raises:
+        Invalid: it leaves its owner, or is a folder here, or a part of it is a file.
+    """
+    check_path(path)
+    clash = reader.one(
+        "SELECT path FROM artifacts WHERE owner = :owner AND path > :low AND path < :high LIMIT 1",
+        {"owner": owner, "low": f"{path}/", "high": f"{path}{_AFTER_SLASH}"},
+    )
+    parents = [path[:place] for place, letter in enumerate(path) if letter == "/"]
+    clash = clash or next(filter(None, (_row(reader, owner, parent) for parent in parents)), None)
+    if clash is not None:
+        raise Invalid(
+            f"{path!r} cannot be a file beside {clash['path']!r}.",
+            about="artifact",
+            hint="A path is a file or a folder, not both.",
+        )
+
+
 def _some(reader: Reader, owner: str) -> list[str]:
     """Return names of an owner's files among which a near one may be."""
     rows = reader.all("SELECT path FROM artifacts WHERE owner = :owner ORDER BY path LIMIT 200", {"owner": owner})
@@ -149,9 +164,5 @@ def _row(reader: Reader, owner: str, path: str) -> Row | None:
 
 def _below(reader: Reader, owner: str, folder: str) -> list[StoredFile]:
     values = {"owner": owner, "path": folder, "low": f"{folder}/", "high": f"{folder}{_AFTER_SLASH}"}
-    within = " AND (path = :path OR (path > :low AND path < :high))" if folder else ""
-    rows = reader.all(
-        f"SELECT path, digest, size_bytes FROM artifacts WHERE owner = :owner{within} ORDER BY path",  # noqa: S608 - ours
-        values if folder else {"owner": owner},
-    )
+    rows = reader.all(_BELOW, values) if folder else reader.all(_ALL, {"owner": owner})
     return [StoredFile(row["path"], row["digest"], row["size_bytes"]) for row in rows]

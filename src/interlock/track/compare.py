@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
@@ -87,5 +88,5 @@ def _facts(run: Run) -> dict[tuple[Part, str], Value]:
 
 
 def _alike(one: Value, other: Value) -> bool:
-    both_nan = one != one and other != other  # noqa: PLR0124 - true for NaN only
+    both_nan = isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other)
     return both_nan or one == other

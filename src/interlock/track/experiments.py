@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from interlock.core.clock import to_micros
+from interlock.core.clock import from_micros, to_micros
 from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.core.ids import new_id
+from interlock.track.records import Experiment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from interlock.core.ports import Reader, Row, Transaction
     from interlock.store import Store
@@ -160,6 +162,53 @@ class Experiments:
         (found,) = self.load([row])
         return found
 
+    def find(self, text: str) -> ExperimentFacts:
+        """Return the experiment of this id, which may be written experiment:ID, else that of this name.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with contextlib.suppress(NotFound):
+            return self.get(text.removeprefix("experiment:"))
+        return self.named(text)
+
+    def idents(self, names: Sequence[str] | None) -> list[str]:
+        """Return the ids of experiments that are named (see `find`); without any, those of all active ones.
+
+        Raises:
+            NotFound: there is no such experiment.
+        """
+        if names:
+            return [self.find(name).id for name in names]
+        return [row["id"] for row in self._store.database.all("SELECT id FROM experiments WHERE lifecycle = 'active'")]
+
+    def names(self) -> dict[str, str]:
+        """Return the names of all experiments, by id."""
+        return {row["id"]: row["name"] for row in self._store.database.all("SELECT id, name FROM experiments")}
+
+    def shown(self, idents: list[str]) -> list[Experiment]:
+        """Return experiments by their ids as people see them, in the order given."""
+        database = self._store.database
+        rows = {row["id"]: row for row in among(database, "SELECT * FROM experiments WHERE id IN", idents)}
+        counted = among(
+            database,
+            "SELECT experiment, count(*) AS runs FROM runs WHERE lifecycle = 'active' AND experiment IN",
+            idents,
+            "GROUP BY experiment",
+        )
+        runs = {row["experiment"]: row["runs"] for row in counted}
+        return [
+            Experiment(
+                id=facts.id,
+                name=facts.name,
+                runs=runs.get(facts.id, 0),
+                created_at=from_micros(facts.created_at),
+                lifecycle=facts.lifecycle,
+                tags=facts.tags,
+            )
+            for facts in self.load([rows[ident] for ident in idents])
+        ]
+
     def load(self, rows: list[Row]) -> list[ExperimentFacts]:
         """Return rows of the table as experiments, their tags with them, in the same order."""
         tags = pairs(self._store.database, "experiment_tags", "experiment", [row["id"] for row in rows])
@@ -227,18 +276,24 @@ def pairs(reader: Reader, table: str, owner: str, idents: list[str]) -> dict[str
     return found
 
 
-def among(reader: Reader, query: str, idents: list[str], tail: str = "") -> list[Row]:
-    """Return the rows of a query that ends in `IN`, for these values."""
+def held_pairs(reader: Reader, table: str, owner: str, ident: str, names: list[str]) -> dict[str, str]:
+    """Return the values that an owner has of some names. Cost: does not grow with the names it has beside them."""
+    query = f"SELECT name, value FROM {table} WHERE {owner} = :owner AND name IN"  # noqa: S608 - the table is ours
+    return {row["name"]: row["value"] for row in among(reader, query, names, owner=ident)}
+
+
+def among(reader: Reader, query: str, idents: list[str], tail: str = "", **further: str) -> list[Row]:
+    """Return the rows of a query that ends in `IN`, for these values; `further` values are what else it names."""
     rows: list[Row] = []
     for start in range(0, len(idents), _MANY):
         values = {f"i{number}": ident for number, ident in enumerate(idents[start : start + _MANY])}
-        rows += reader.all(f"{query} ({', '.join(f':{name}' for name in values)}) {tail}", values)
+        rows += reader.all(f"{query} ({', '.join(f':{name}' for name in values)}) {tail}", values | further)
     return rows
 
 
 def set_pairs(tx: Transaction, table: str, owner: str, ident: str, values: Mapping[str, str]) -> dict[str, str]:
     """Write names and values of an owner; a name that is there takes the new value. Returns what was not there so."""
-    held = pairs(tx, table, owner, [ident]).get(ident, {}) if values else {}
+    held = held_pairs(tx, table, owner, ident, list(values))
     fresh = {name: value for name, value in values.items() if held.get(name) != value}
     tx.run_many(
         f"INSERT INTO {table} ({owner}, name, value) VALUES (:owner, :name, :value)"  # noqa: S608 - the table is ours

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from interlock.store import Store
 
 CONTEXT: Final = "mlflow.data.context"
+_DIGEST_LENGTH: Final = 36  # of MLflow's protocol
 LinkKind = Literal["dataset", "model", "output"]
 
 
@@ -50,6 +51,23 @@ class Link(msgspec.Struct, frozen=True):
     dataset: Dataset | None = None
 
 
+def of_input(ref: str) -> Link | None:
+    """Return the link of one of a run's own inputs, as protocols show it; None of one that is no data.
+
+    Args:
+        ref: such as `data:people@3` or `file:data/people.csv@sha256=...`.
+    """
+    kind, _, rest = ref.partition(":")
+    name, _, version = rest.rpartition("@")
+    if kind not in {"data", "file"} or not name:
+        return None
+    digest = version.removeprefix("sha256=")[:_DIGEST_LENGTH]
+    source = canonical({"uri": ref if kind == "data" else name}).decode()
+    return Link(
+        "dataset", name, digest, dataset=Dataset(name, digest, "interlock" if kind == "data" else "local", source)
+    )
+
+
 class Links:
     """The links of a workspace's runs.
 
@@ -62,6 +80,17 @@ class Links:
 
     def add(self, tx: Transaction, run: str, experiment: str, links: Sequence[Link]) -> None:
         """Add links to a run; one that is there already keeps its place and takes the new tags."""
+        fresh = self.keep(tx, run, experiment, links)
+        if fresh:
+            data = {
+                "datasets": [f"{link.name}@{link.digest}" for link in fresh if link.kind == "dataset"],
+                "models": [link.name for link in fresh if link.kind == "model"],
+                "outputs": [link.name for link in fresh if link.kind == "output"],
+            }
+            self._store.ledger.append(tx, "run.linked", f"run:{run}", data)
+
+    def keep(self, tx: Transaction, run: str, experiment: str, links: Sequence[Link]) -> list[Link]:
+        """Add links as `add` does, for a caller who tells the ledger of them; return those that were not there so."""
         held = {_identity(row): row for row in tx.all("SELECT * FROM run_links WHERE run = :run", {"run": run})}
         fresh = [link for link in links if not _is_held(link, held.get((link.kind, link.name, link.digest)))]
         for link in fresh:
@@ -90,13 +119,7 @@ class Links:
                     "tags": canonical(link.tags).decode(),
                 },
             )
-        if fresh:
-            data = {
-                "datasets": [f"{link.name}@{link.digest}" for link in fresh if link.kind == "dataset"],
-                "models": [link.name for link in fresh if link.kind == "model"],
-                "outputs": [link.name for link in fresh if link.kind == "output"],
-            }
-            self._store.ledger.append(tx, "run.linked", f"run:{run}", data)
+        return fresh
 
     def of(self, runs: list[str]) -> dict[str, list[Link]]:
         """Return the links of runs; runs without any are left out."""

@@ -17,6 +17,7 @@ from interlock.track.experiments import (
     check_active,
     drop_pair,
     experiment_row,
+    held_pairs,
     pairs,
     set_pairs,
 )
@@ -221,7 +222,7 @@ class LoggedModels:
         ]
 
     def _add_params(self, tx: Transaction, ident: str, params: Mapping[str, str]) -> dict[str, str]:
-        held = pairs(tx, "logged_model_params", "model", [ident]).get(ident, {})
+        held = held_pairs(tx, "logged_model_params", "model", ident, list(params))
         for name, value in params.items():
             if held.get(name, value) != value:
                 raise Conflict(f"Param {name!r} of logged model {ident} is {held[name]!r} already.", about="param")

@@ -9,19 +9,25 @@ from typing import TYPE_CHECKING, Final
 
 from interlock.core.errors import StorageFull
 from interlock.store.inbox import pack_batch
+from interlock.store.packing import AT_ONCE, SMALL, plan, seal
+from interlock.store.settling import Stale, settled
 from interlock.track.experiments import among, check_active
 from interlock.track.runs import check_names, run_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from interlock.core.ports import Row, Transaction
+    from interlock.core.ports import Reader, Row, Transaction
     from interlock.store import Store
+    from interlock.store.packing import Packing, Segment
 
 _BATCHES: Final = 64  # so many wait at most before they are packed
 _POINTS: Final = 16_384
+_A_METRIC: Final = 64  # points of each, where a batch has many metrics: segments of fewer cost more than they hold
+_MOST_POINTS: Final = 65_536
 _RUNS: Final = 64  # packed in one transaction
 _PACKER: Final = "interlock:tracking"  # packing is nobody's deed: a search may happen to start it
+_SMALL_ONES: Final = "SELECT COUNT(*) AS n FROM metric_segments WHERE run = :run AND points < :small"
 Columns = tuple["Sequence[str]", "Sequence[int]", "Sequence[int]", "Sequence[float]"]
 
 
@@ -54,19 +60,32 @@ class Metrics:
         self._store.series.put(tx, run, pack_batch(*points))
         self._waiting[run] += len(points[0])
         self._batches[run] += 1
-        if self._batches[run] >= _BATCHES or self._waiting[run] >= _POINTS:
+        enough = min(max(_POINTS, _A_METRIC * len(set(points[0]))), _MOST_POINTS)
+        if self._batches[run] >= _BATCHES or self._waiting[run] >= enough:
             self.fold(tx, row)
 
     def fold(self, tx: Transaction, row: Row) -> None:
         """Pack what waits of a run."""
+        (packing,) = plan(tx, row["id"])
+        self.settle(tx, row, packing)
+
+    def settle(self, tx: Transaction, row: Row, packing: Packing) -> None:
+        """Write what was worked out of a run (`packing.plan`).
+
+        Raises:
+            Stale: some of what it was worked out from is packed already.
+        """
         run = row["id"]
-        self._note(tx, run, self._store.series.fold(tx, run, row["experiment"]), _PACKER)
+        self._note(tx, run, self._store.series.settle(tx, packing, row["experiment"]), _PACKER)
         del self._waiting[run], self._batches[run]
 
-    def merge(self, tx: Transaction, row: Row) -> None:
-        """Pack what waits of a run, and make its small segments few."""
-        self.fold(tx, row)
-        self._note(tx, row["id"], self._store.series.merge(tx, row["id"], row["experiment"]), _PACKER)
+    def merge(self, row: Row) -> None:
+        """Make the small segments of a run few where they are very many: more than one transaction should replace."""
+        database = self._store.database
+        small = database.one(_SMALL_ONES, {"run": row["id"], "small": SMALL})
+        for packing in plan(database, row["id"], merge=True)[1:] if small and small["n"] > AT_ONCE else ():
+            with contextlib.suppress(Stale):  # somebody else has made them few
+                database.write(functools.partial(self.settle, row=row, packing=packing))
 
     def fold_all(self, experiments: Sequence[str] | None = None) -> None:
         """Pack what waits of all runs, or of those of some experiments, so that searches see it.
@@ -81,21 +100,17 @@ class Metrics:
         rows = [row for row in rows if experiments is None or row["experiment"] in experiments]
         with contextlib.suppress(StorageFull):
             for start in range(0, len(rows), _RUNS):
-                database.write(functools.partial(self._fold_each, rows[start : start + _RUNS]))
+                some = rows[start : start + _RUNS]
+                settled(database, functools.partial(_plans, some), functools.partial(self._settle_each, some))
 
-    def _fold_each(self, rows: Sequence[Row], tx: Transaction) -> None:
-        for row in rows:
-            self.fold(tx, row)
+    def _settle_each(self, rows: Sequence[Row], tx: Transaction, packings: Sequence[Packing]) -> None:
+        for row, packing in zip(rows, packings, strict=True):
+            self.settle(tx, row, packing)
 
-    def append(self, tx: Transaction, row: Row, segments: Mapping[str, bytes]) -> None:
-        """Add packed points to a run in the caller's transaction.
-
-        Raises:
-            Invalid: a segment is not whole, or a metric's name is blank.
-        """
-        check_names(segments, "metric")
+    def append(self, tx: Transaction, row: Row, segments: Sequence[Segment]) -> None:
+        """Add packed points (`sealed`) to a run in the caller's transaction."""
         series = self._store.series
-        self._note(tx, row["id"], [series.append(tx, row["id"], k, s, row["experiment"]) for k, s in segments.items()])
+        self._note(tx, row["id"], [series.append(tx, row["id"], one, row["experiment"]) for one in segments])
 
     def active_row(self, tx: Transaction, run: str) -> Row:
         """Return the row of a run that may be logged to.
@@ -112,3 +127,17 @@ class Metrics:
         if digests:
             data = {"params": {}, "tags": {}, "segments": digests}
             self._store.ledger.append(tx, "run.logged", f"run:{run}", data, actor)
+
+
+def sealed(run: str, segments: Mapping[str, bytes]) -> list[Segment]:
+    """Return segments that somebody sent, by metric, once they are seen to be whole.
+
+    Raises:
+        Invalid: a segment is not whole, or a metric's name is blank.
+    """
+    check_names(segments, "metric")
+    return [seal(run, name, data) for name, data in segments.items()]
+
+
+def _plans(rows: Sequence[Row], reader: Reader) -> list[Packing]:
+    return [plan(reader, row["id"])[0] for row in rows]

@@ -31,6 +31,13 @@ class Experiment(msgspec.Struct, frozen=True):
     tags: dict[str, str] = {}
 
 
+class ExperimentPage(msgspec.Struct, frozen=True):
+    """Experiments that a search found, and the token of the next page; "" after the last."""
+
+    experiments: tuple[Experiment, ...]
+    next_page_token: str
+
+
 class Run(msgspec.Struct, frozen=True):
     """One execution, and all that is needed to understand or repeat it.
 

@@ -18,6 +18,7 @@ from interlock.track.experiments import (
     check_active,
     drop_pair,
     experiment_row,
+    held_pairs,
     pairs,
     set_pairs,
 )
@@ -131,7 +132,7 @@ class Runs:
         """
         check_names(params, "param")
         check_names(tags, "tag")
-        held = pairs(tx, "run_params", "run", [run]).get(run, {}) if params else {}
+        held = held_pairs(tx, "run_params", "run", run, list(params))
         for name, value in params.items():
             if held.get(name, value) != value:
                 raise Conflict(
@@ -139,7 +140,7 @@ class Runs:
                     about="param",
                     hint="Params never change; log a tag, or start another run.",
                 )
-        new_params = set_pairs(tx, "run_params", "run", run, params)
+        new_params = set_pairs(tx, "run_params", "run", run, {n: v for n, v in params.items() if n not in held})
         new_tags = set_pairs(tx, "run_tags", "run", run, tags)
         if name := new_tags.get(NAME_TAG, ""):
             tx.run("UPDATE runs SET name = :name WHERE id = :id", {"name": name, "id": run})
@@ -156,13 +157,8 @@ class Runs:
             Conflict: it has ended in another way already.
             Invalid: it goes on in this status.
         """
-        if status not in ENDED:
-            raise Invalid(f"A run does not end as {status}.", about="run", hint=f"Say {', '.join(sorted(ENDED))}.")
-        row = run_row(tx, run)
-        if row["status"] == status and row["ended_at"] is not None:
+        if not may_end(run_row(tx, run), status):
             return
-        if row["status"] in ENDED:
-            raise Conflict(f"The run has ended already: {row['status']}.", about="run")
         tx.run(
             "UPDATE runs SET status = :status, reason = :reason, ended_at = :at WHERE id = :id",
             {"status": status, "reason": reason, "at": ended_at, "id": run},
@@ -251,6 +247,22 @@ class Runs:
         if held["experiment"] != experiment:
             raise Conflict(f"There is a run {start.id} in another experiment.", about="run")
         return None
+
+
+def may_end(row: Row, status: Status) -> bool:
+    """Return whether a run is still to end in a status, rather than has so already.
+
+    Raises:
+        Conflict: it has ended in another way already.
+        Invalid: it goes on in this status.
+    """
+    if status not in ENDED:
+        raise Invalid(f"A run does not end as {status}.", about="run", hint=f"Say {', '.join(sorted(ENDED))}.")
+    if row["status"] == status and row["ended_at"] is not None:
+        return False
+    if row["status"] in ENDED:
+        raise Conflict(f"The run has ended already: {row['status']}.", about="run")
+    return True
 
 
 def check_names(names: Iterable[str], what: str) -> None:

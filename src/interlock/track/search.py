@@ -108,8 +108,8 @@ def search_logged_models(
     Args:
         tracker: the workspace's tracking.
         experiments: whose models are searched.
-        query: the search; its `order_by` is not read.
-        order: the order.
+        query: the search.
+        order: terms of an order that come first.
         datasets: names and digests: metrics in the filter count on these only, where there are any.
 
     Raises:
@@ -122,7 +122,7 @@ def search_logged_models(
         partition="logged_models.experiment",
         partitions=tuple(dict.fromkeys(experiments)),
     )
-    terms = tuple(_model_term(term) for term in order)
+    terms = (*(_model_term(term) for term in order), *parse_order(query.order_by, LOGGED_MODELS))
     named = {(term.dataset_name, term.dataset_digest) for term in order if term.dataset_name or term.dataset_digest}
     if len(named) > 1:
         raise Invalid("An order of logged models names at most one dataset.", about="search")

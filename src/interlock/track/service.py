@@ -1,8 +1,8 @@
-"""The tracking service: experiments, runs, and what they leave behind."""
+"""The tracking service: runs, and what they leave behind."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,20 +13,19 @@ from interlock.core.files import StoredFile
 from interlock.core.operations import Permission, operation
 from interlock.core.refs import parse
 from interlock.store.segments import pack
+from interlock.track.artifacts import check_place
 from interlock.track.compare import Comparison, compare
-from interlock.track.experiments import pairs
-from interlock.track.records import Delivery, Experiment, Metric, Run, RunPage, Start, Status
-from interlock.track.runs import rows_of, run_row
-from interlock.track.search import Query, View, search_runs
+from interlock.track.instants import instant
+from interlock.track.metrics import sealed
+from interlock.track.records import Delivery, Metric, Run, RunPage, Start, Status
+from interlock.track.runs import may_end, rows_of, run_row
+from interlock.track.search import Query, search_runs
 from interlock.track.tracker import Tracker
 
 if TYPE_CHECKING:
-    from interlock.core.ports import Reader, Row, Transaction
+    from interlock.core.ports import Row, Transaction
     from interlock.store import Store
 
-_FIRST = to_micros(datetime(1, 1, 1, tzinfo=UTC))
-_LAST = to_micros(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))  # of a calendar
-Experiments = list[Experiment]
 Runs = list[Run]
 
 
@@ -97,7 +96,7 @@ class TrackService:
             Conflict: a param is there already with another value.
         """
         ident = self._ident(run)
-        self._store.database.write(lambda tx: self._tracker.deliver(tx, ident, delivery))
+        self._tracker.deliver(ident, delivery)
         return delivery.number
 
     @operation(Permission.TRACK_WRITE, emits=("run.artifact_logged",))
@@ -114,6 +113,7 @@ class TrackService:
             Invalid: the path leaves the run's folder, or is a folder there.
         """
         ident = self.run(run).id
+        check_place(self._store.database, ident, path)
         kept = self._tracker.keep(path, file)
 
         def change(tx: Transaction) -> None:
@@ -135,9 +135,11 @@ class TrackService:
 
         Raises:
             Conflict: it has ended in another way already.
+            Invalid: it goes on in this status.
         """
         ident, at = self._ident(run), to_micros(ended_at or self._store.clock.now())
-        self._store.database.write(lambda tx: self._tracker.finish(tx, ident, status, reason, at))
+        may_end(run_row(self._store.database, ident), status)
+        self._tracker.end(ident, lambda tx, ending: self._tracker.finish(tx, ident, ending, status, reason, at))
         return self.run(ident)
 
     @operation(Permission.TRACK_WRITE, emits=("run.changed",))
@@ -226,7 +228,7 @@ class TrackService:
 
         Args:
             filter: such as "metrics.auc > 0.8 and (params.depth > 3 or tags.kind = 'tree')".
-            experiments: names of experiments; without any, all active ones.
+            experiments: their names or ids; without any, all active ones.
             order_by: such as "metrics.auc DESC"; newest first without it.
             limit: how many a page has at most.
             page_token: where the page begins: what the last page came with.
@@ -237,12 +239,9 @@ class TrackService:
             Invalid: the filter, the order or the token is not sound; the message points at the place.
         """
         database = self._store.database
-        if experiments:
-            idents = [self._tracker.experiments.named(name).id for name in experiments]
-        else:
-            idents = [row["id"] for row in database.all("SELECT id FROM experiments WHERE lifecycle = 'active'")]
-        view: View = "deleted" if deleted else "active"
-        page = search_runs(self._tracker, idents, Query(filter, tuple(order_by or ()), view, limit, page_token))
+        idents = self._tracker.experiments.idents(experiments)
+        query = Query(filter, tuple(order_by or ()), "deleted" if deleted else "active", limit, page_token)
+        page = search_runs(self._tracker, idents, query)
         rows = rows_of(database, [row["id"] for row in page.rows])
         return RunPage(tuple(self._records(rows)), page.next_token)
 
@@ -263,22 +262,6 @@ class TrackService:
         return compare([self.run(run) for run in runs], everything=everything)
 
     @operation(Permission.TRACK_READ)
-    def experiments(self) -> Experiments:
-        """List all experiments."""
-        database = self._store.database
-        rows = database.all(
-            "SELECT e.*, (SELECT count(*) FROM runs r WHERE r.experiment = e.id AND r.lifecycle = 'active') AS runs"
-            " FROM experiments e ORDER BY name"
-        )
-        tags = pairs(database, "experiment_tags", "experiment", [row["id"] for row in rows])
-        return [
-            Experiment(
-                r["id"], r["name"], r["runs"], from_micros(r["created_at"]), r["lifecycle"], tags.get(r["id"], {})
-            )
-            for r in rows
-        ]
-
-    @operation(Permission.TRACK_READ)
     def metric(self, run: str, name: str) -> Metric:
         """Show all points of one metric of a run.
 
@@ -293,7 +276,7 @@ class TrackService:
         if name not in found.metrics:
             raise NotFound.named("metric", name, found.metrics)
         points = self._store.series.points(found.id, name)
-        return Metric(name, tuple(points.steps), tuple(map(_instant, points.ats)), tuple(points.values))
+        return Metric(name, tuple(points.steps), tuple(map(instant, points.ats)), tuple(points.values))
 
     @operation(Permission.TRACK_READ)
     def logs(self, run: str, contains: str = "") -> str:
@@ -322,7 +305,8 @@ class TrackService:
             Invalid: a segment is not whole.
         """
         ident, metrics = self._ident(run), self._tracker.metrics
-        self._store.database.write(lambda tx: metrics.append(tx, metrics.active_row(tx, ident), segments))
+        ready = sealed(ident, segments)
+        self._store.database.write(lambda tx: metrics.append(tx, metrics.active_row(tx, ident), ready))
 
     def set_log(self, run: str, text: bytes) -> None:
         """Keep what a run printed; the ledger has its digest, as of any file that a run leaves."""
@@ -334,8 +318,7 @@ class TrackService:
 
     def _records(self, rows: list[Row]) -> Runs:
         """Return rows of the table as records, in the same order."""
-        database: Reader = self._store.database
-        names = {row["id"]: row["name"] for row in database.all("SELECT id, name FROM experiments")}
+        names = self._tracker.experiments.names()
         details = {row["id"]: row for row in rows}
         return [
             Run(
@@ -360,8 +343,3 @@ class TrackService:
             )
             for facts in self._tracker.runs.load(rows)
         ]
-
-
-def _instant(at: int) -> datetime:
-    """Return the instant of a point, or the nearest that a calendar has: clients may send any number."""
-    return from_micros(min(max(at, _FIRST), _LAST))

@@ -1,14 +1,22 @@
-"""Where the spans of traces rest: a few packed parts while they come, one when the trace is over."""
+"""Where the spans of traces rest: a few packed parts while they come, one when the trace is over.
+
+Reading, merging and packing spans is long work, so it is done in front of the transaction (`plan_parts`); that looks
+whether the parts are still those (`write_parts`).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from interlock.core.canonical import digest
 from interlock.core.errors import Corrupt, Invalid
-from interlock.store.span_tests import span_status, span_type
+from interlock.store.settling import Stale
 from interlock.store.spans import Packed, Span, merge_spans, pack_spans, unpack_spans
 from interlock.track.experiments import among
+from interlock.track.trace_index import Index, index_of, write_index
+from interlock.track.trace_rollup import usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +25,36 @@ if TYPE_CHECKING:
 
 MOST_SPANS: Final = 100_000
 MOST_BYTES: Final = 128 << 20
+_COUNT: Final = (
+    "UPDATE traces SET spans = (SELECT SUM(p.spans) FROM trace_spans p WHERE p.trace = traces.id),"
+    " span_bytes = (SELECT SUM(p.size_bytes) FROM trace_spans p WHERE p.trace = traces.id), indexed = :indexed"
+    " WHERE id = :t"
+)
+_HEADS: Final = "SELECT position, spans, size_bytes, digest FROM trace_spans WHERE trace = :t ORDER BY position"
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What the spans of a trace become.
+
+    Attributes:
+        trace: its id.
+        seen: positions and digests of the parts that it was worked out from.
+        first: the position from which parts give way to the new one.
+        part: the new one; None where nothing changes.
+        digest: its SHA-256.
+        whole: whether it is all of a trace that is over.
+        index: by what searches find the trace.
+        usage: tokens and costs of all spans, as metadata, where it is whole.
+    """
+
+    trace: str
+    seen: tuple[tuple[int, str], ...]
+    first: int
+    part: Packed | None
+    digest: str
+    whole: bool
+    index: Index
+    usage: dict[str, str]
 
 
 def read_spans(reader: Reader, traces: Sequence[str]) -> dict[str, tuple[Span, ...]]:
@@ -32,51 +70,71 @@ def read_spans(reader: Reader, traces: Sequence[str]) -> dict[str, tuple[Span, .
     return {trace: merge_spans(found) for trace, found in parts.items()}
 
 
-def add_part(tx: Transaction, trace: str, part: Packed) -> None:
-    """Add spans to a trace that is not over.
+def plan_parts(reader: Reader, trace: str, spans: Sequence[Span], *, over: bool, before: bool = False) -> Parts:
+    """Return what the spans of a trace become when some are added.
 
-    Parts of like sizes are joined, so that there are few and each span is packed again a few times only. A span that
-    comes again is one with the first when their parts are joined or read; until then it is counted twice.
-    """
-    rows = tx.all("SELECT position, spans FROM trace_spans WHERE trace = :t ORDER BY position", {"t": trace})
-    position = rows[-1]["position"] + 1 if rows else 0
-    joined = part
-    while rows and rows[-1]["spans"] <= joined.spans:
-        last = rows.pop()
-        held = tx.one("SELECT * FROM trace_spans WHERE trace = :t AND position = :p", _at(trace, last["position"]))
-        if held is not None:
-            joined = pack_spans(merge_spans([_unpacked(held), unpack_spans(joined.data)]))
-        tx.run("DELETE FROM trace_spans WHERE trace = :t AND position = :p", _at(trace, last["position"]))
-        position = last["position"]
-    _insert(tx, trace, position, joined)
-    _count(tx, trace)
+    While a trace goes on, parts of like sizes are joined, so that there are few and each span is packed again a few
+    times only. A span that comes again is one with the first when their parts are joined or read; until then it is
+    counted twice.
 
-
-def replace_parts(tx: Transaction, trace: str, spans: Sequence[Span]) -> str:
-    """Let spans be all that a trace has, in one part; return its digest.
+    Args:
+        reader: the database.
+        trace: the trace's id.
+        spans: the new ones; maybe none where the trace is over.
+        over: whether the trace is over, by these at the latest.
+        before: whether it was over before.
 
     Raises:
-        Invalid: they are more than a trace may have.
+        Invalid: there would be more than a trace may have.
+        Corrupt: the spans that are here are not what was written.
+        Stale: somebody else packed them meanwhile.
     """
-    part = pack_spans(spans)
-    check_size(trace, part.spans, part.size)
-    tx.run("DELETE FROM trace_spans WHERE trace = :t", {"t": trace})
-    _insert(tx, trace, 0, part)
-    _set_kinds(tx, trace, spans)
-    _count(tx, trace)
-    return digest(part.data)
+    heads = reader.all(_HEADS, {"t": trace})
+    seen = tuple((head["position"], head["digest"]) for head in heads)
+    fresh = pack_spans(spans)
+    if not over:
+        sizes = [sum(head[name] for head in heads) for name in ("spans", "size_bytes")]
+        _check_size(trace, fresh.spans + sizes[0], fresh.size + sizes[1])
+        giving = len(heads)
+        while giving and heads[giving - 1]["spans"] <= fresh.spans + sum(head["spans"] for head in heads[giving:]):
+            giving -= 1
+        joined = spans if giving == len(heads) else merge_spans([*_some(reader, trace, heads[giving:]), spans])
+        first = heads[giving]["position"] if giving < len(heads) else (heads[-1]["position"] + 1 if heads else 0)
+        part = fresh if joined is spans else pack_spans(joined)
+        return Parts(trace, seen, first, part, digest(part.data), False, index_of(spans, whole=False), {})
+    held = merge_spans(_some(reader, trace, heads))
+    merged = merge_spans([held, spans])
+    if before and merged == held:
+        return Parts(trace, seen, 0, None, "", True, index_of((), whole=True), {})
+    part = fresh if merged == spans else pack_spans(merged)
+    _check_size(trace, part.spans, part.size)
+    return Parts(trace, seen, 0, part, digest(part.data), True, index_of(merged, whole=True), usage(merged))
 
 
-def add_kinds(tx: Transaction, trace: str, spans: Sequence[Span]) -> None:
-    """Let searches find a trace by the names, types and states of spans."""
-    tx.run_many(
-        "INSERT INTO trace_span_kinds (trace, name, type, status) VALUES (:trace, :name, :type, :status)"
-        " ON CONFLICT (trace, name, type, status) DO NOTHING",
-        ({"trace": trace, "name": n, "type": t, "status": s} for n, t, s in sorted(_kinds(spans))),
+def write_parts(tx: Transaction, parts: Parts) -> None:
+    """Write what the spans of a trace become; its row is there.
+
+    Raises:
+        Stale: the parts that it was worked out from are not those that are here.
+    """
+    trace, part = parts.trace, parts.part
+    held = tx.all("SELECT position, digest FROM trace_spans WHERE trace = :t ORDER BY position", {"t": trace})
+    if tuple((row["position"], row["digest"]) for row in held) != parts.seen:
+        raise Stale
+    if part is None:
+        return
+    at = {"t": trace, "p": parts.first}
+    tx.run("DELETE FROM trace_spans WHERE trace = :t AND position >= :p", at)
+    tx.run(
+        "INSERT INTO trace_spans (trace, position, spans, size_bytes, digest, data)"
+        " VALUES (:t, :p, :spans, :size, :digest, :data)",
+        {**at, "spans": part.spans, "size": part.size, "digest": parts.digest, "data": part.data},
     )
+    write_index(tx, trace, parts.index)
+    tx.run(_COUNT, {"t": trace, "indexed": int(parts.index.listed)})
 
 
-def check_size(trace: str, spans: int, size: int) -> None:
+def _check_size(trace: str, spans: int, size: int) -> None:
     """Accept how much a trace holds.
 
     Raises:
@@ -92,45 +150,17 @@ def check_size(trace: str, spans: int, size: int) -> None:
         )
 
 
-def _set_kinds(tx: Transaction, trace: str, spans: Sequence[Span]) -> None:
-    held = tx.all("SELECT name, type, status FROM trace_span_kinds WHERE trace = :trace", {"trace": trace})
-    stale = {(row["name"], row["type"], row["status"]) for row in held} - _kinds(spans)
-    tx.run_many(
-        "DELETE FROM trace_span_kinds WHERE trace = :trace AND name = :name AND type = :type AND status = :status",
-        ({"trace": trace, "name": n, "type": t, "status": s} for n, t, s in stale),
+def _some(reader: Reader, trace: str, heads: Sequence[Row]) -> list[tuple[Span, ...]]:
+    """Return the spans of the last parts of a trace."""
+    if not heads:
+        return []
+    rows = reader.all(
+        "SELECT * FROM trace_spans WHERE trace = :t AND position >= :p ORDER BY position",
+        {"t": trace, "p": heads[0]["position"]},
     )
-    add_kinds(tx, trace, spans)
-
-
-def _kinds(spans: Sequence[Span]) -> set[tuple[str, str, str]]:
-    return {(span.name, span_type(span), span_status(span)) for span in spans}
-
-
-def _count(tx: Transaction, trace: str) -> None:
-    held = "FROM trace_spans p WHERE p.trace = traces.id"
-    tx.run(
-        f"UPDATE traces SET spans = (SELECT COALESCE(SUM(p.spans), 0) {held}),"  # noqa: S608 - ours
-        f" span_bytes = (SELECT COALESCE(SUM(p.size_bytes), 0) {held}) WHERE id = :t",
-        {"t": trace},
-    )
-
-
-def _insert(tx: Transaction, trace: str, position: int, part: Packed) -> None:
-    tx.run(
-        "INSERT INTO trace_spans (trace, position, spans, size_bytes, digest, data)"
-        " VALUES (:t, :p, :spans, :size, :digest, :data)",
-        {
-            **_at(trace, position),
-            "spans": part.spans,
-            "size": part.size,
-            "digest": digest(part.data),
-            "data": part.data,
-        },
-    )
-
-
-def _at(trace: str, position: int) -> dict[str, str | int]:
-    return {"t": trace, "p": position}
+    if [(row["position"], row["digest"]) for row in rows] != [(head["position"], head["digest"]) for head in heads]:
+        raise Stale
+    return [_unpacked(row) for row in rows]
 
 
 def _unpacked(row: Row) -> tuple[Span, ...]:

@@ -16,13 +16,26 @@ if TYPE_CHECKING:
 
 SAID: Final = ("state", "started_at", "duration", "client_request_id", "request_preview", "response_preview")
 _COLUMNS: Final = ("experiment", "name", *SAID, "reported", "ended")
-_OWNED: Final = (
-    "trace_tags",
-    "trace_metadata",
-    "trace_spans",
-    "trace_span_kinds",
-    "trace_links",
-    "trace_assessments",
+_INSERT: Final = (
+    "INSERT INTO traces (id, experiment, name, state, started_at, duration, client_request_id, request_preview,"
+    " response_preview, reported, ended, spans, span_bytes) VALUES (:id, :experiment, :name, :state, :started_at,"
+    " :duration, :client_request_id, :request_preview, :response_preview, :reported, :ended, 0, 0)"
+)
+_UPDATE: Final = (
+    "UPDATE traces SET experiment = :experiment, name = :name, state = :state, started_at = :started_at,"
+    " duration = :duration, client_request_id = :client_request_id, request_preview = :request_preview,"
+    " response_preview = :response_preview, reported = :reported, ended = :ended WHERE id = :id"
+)
+_DELETE: Final = (
+    "DELETE FROM trace_tags WHERE trace = :id",
+    "DELETE FROM trace_metadata WHERE trace = :id",
+    "DELETE FROM trace_spans WHERE trace = :id",
+    "DELETE FROM trace_span_kinds WHERE trace = :id",
+    "DELETE FROM trace_span_values WHERE trace = :id",
+    "DELETE FROM trace_links WHERE trace = :id",
+    "DELETE FROM trace_assessments WHERE trace = :id",
+    "DELETE FROM artifacts WHERE owner = :id",
+    "DELETE FROM traces WHERE id = :id",
 )
 
 
@@ -46,17 +59,12 @@ def find_row(reader: Reader, trace: str) -> Row | None:
 def write_row(tx: Transaction, trace: str, held: Row | None, row: Mapping[str, Any]) -> bool:
     """Return whether a trace's row was made, or changed from the one that is held."""
     if held is None:
-        names, marks = ", ".join(_COLUMNS), ", ".join(f":{name}" for name in _COLUMNS)
-        tx.run(
-            f"INSERT INTO traces (id, {names}, spans, span_bytes) VALUES (:id, {marks}, 0, 0)",  # noqa: S608 - ours
-            {**dict.fromkeys(_COLUMNS), **row, "id": trace},
-        )
+        tx.run(_INSERT, {**dict.fromkeys(_COLUMNS), **row, "id": trace})
         return True
-    changed = {name: value for name, value in row.items() if held[name] != value}
+    changed = any(held[name] != value for name, value in row.items())
     if changed:
-        terms = ", ".join(f"{name} = :{name}" for name in changed)
-        tx.run(f"UPDATE traces SET {terms} WHERE id = :id", {**changed, "id": trace})  # noqa: S608 - ours
-    return bool(changed)
+        tx.run(_UPDATE, {**{name: held[name] for name in _COLUMNS}, **row, "id": trace})
+    return changed
 
 
 def rolled(held: Row | None, said: Rollup, experiment: str) -> dict[str, Any]:
@@ -117,7 +125,5 @@ def chosen(tx: Transaction, experiment: str, traces: Sequence[str], until: int |
 
 def delete_row(tx: Transaction, trace: str) -> None:
     """Take a trace away with all that belongs to it; the bytes of its artifacts stay while something names them."""
-    for table in _OWNED:
-        tx.run(f"DELETE FROM {table} WHERE trace = :id", {"id": trace})  # noqa: S608 - the table is ours
-    tx.run("DELETE FROM artifacts WHERE owner = :id", {"id": trace})
-    tx.run("DELETE FROM traces WHERE id = :id", {"id": trace})
+    for statement in _DELETE:
+        tx.run(statement, {"id": trace})

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from interlock.core.errors import Invalid
-from interlock.store.spans import Span, merge_spans, pack_spans
+from interlock.store.settling import Stale, settled
+from interlock.store.spans import Span
 from interlock.track.assessments import Assessments, digests
 from interlock.track.experiments import among, check_active, drop_pair, experiment_row, pairs
 from interlock.track.runs import run_row
-from interlock.track.trace_parts import add_kinds, add_part, check_size, read_spans, replace_parts
+from interlock.track.trace_parts import Parts, plan_parts, read_spans, write_parts
 from interlock.track.trace_records import NAME_TAG, OPEN, RUN_METADATA, TraceFacts, TraceInfo
-from interlock.track.trace_rollup import Rollup, roll_up, usage
+from interlock.track.trace_rollup import Rollup, roll_up
 from interlock.track.trace_rows import (
     SAID,
     add_link,
@@ -52,6 +53,22 @@ class SpanBatch(msgspec.Struct, frozen=True):
     run: str = ""
 
 
+class _Arrival(msgspec.Struct, frozen=True):
+    """Spans of a trace, worked out in front of the transaction that keeps them.
+
+    Attributes:
+        said: what they say of the trace.
+        run: the id of the run that it is linked to, or "".
+        before: whether the trace was over before.
+        parts: what its spans become.
+    """
+
+    said: Rollup
+    run: str
+    before: bool
+    parts: Parts
+
+
 class Traces:
     """The traces of a workspace.
 
@@ -66,13 +83,22 @@ class Traces:
         self._store = store
         self.assessments = Assessments(store)
 
-    def report(self, tx: Transaction, info: TraceInfo) -> None:
+    def report(self, info: TraceInfo) -> None:
         """Take a trace as its client reports it; what spans said of it gives way. The same again changes nothing.
 
         Raises:
             NotFound: there is no such experiment, or no such assessment as one of these replaces.
             Conflict: the experiment is deleted.
         """
+
+        def prepare(reader: Reader) -> Parts | None:
+            held = find_row(reader, info.id)
+            ends = held is not None and not held["ended"] and held["spans"] and info.state not in OPEN
+            return plan_parts(reader, info.id, (), over=True) if ends else None
+
+        settled(self._store.database, prepare, lambda tx, parts: self._report(tx, info, parts))
+
+    def _report(self, tx: Transaction, info: TraceInfo, parts: Parts | None) -> None:
         check_active(experiment_row(tx, info.experiment), "experiment", info.experiment)
         held = find_row(tx, info.id)
         ended = info.state not in OPEN or bool(held and held["ended"])
@@ -93,35 +119,50 @@ class Traces:
             self._created(tx, info, "")
         elif changed:
             changes |= {"info": info.digest, "state": info.state}
-            if ended and not held["ended"] and (spans := read_spans(tx, [info.id]).get(info.id)):
-                changes["spans"] = replace_parts(tx, info.id, spans)
+            if ended and not held["ended"] and held["spans"]:
+                if parts is None:
+                    raise Stale
+                write_parts(tx, parts)
+                changes["spans"] = parts.digest
         if changes:
             self._note(tx, info.id, changes)
 
-    def add_spans(self, tx: Transaction, experiment: str, batch: SpanBatch) -> None:
-        """Add spans to their trace, which is made when there is none; the same spans again change nothing.
+    def take(self, experiment: str, batches: Sequence[SpanBatch]) -> None:
+        """Add spans to their traces, which are made where there are none; the same spans again change nothing.
+
+        All of them are added, or none.
 
         Args:
-            tx: the transaction.
             experiment: where a new trace belongs; one that is there stays where it is.
-            batch: the spans.
+            batches: the spans.
 
         Raises:
             NotFound: there is no such experiment or run.
             Conflict: the experiment is deleted.
-            Invalid: the trace has too many spans.
+            Invalid: a trace has too many spans.
         """
-        trace = trace_id(batch.spans[0].trace)
+        grouped: dict[bytes, list[SpanBatch]] = {}
+        for batch in batches:
+            grouped.setdefault(batch.spans[0].trace, []).append(batch)
+        joined = [_joined(found) for found in grouped.values()]
+
+        def add(tx: Transaction, arrivals: list[_Arrival]) -> None:
+            for arrival in arrivals:
+                self._add(tx, experiment, arrival)
+
+        settled(self._store.database, lambda reader: [_arrival(reader, batch) for batch in joined], add)
+
+    def _add(self, tx: Transaction, experiment: str, arrival: _Arrival) -> None:
+        trace, run = arrival.parts.trace, arrival.run
         check_active(experiment_row(tx, experiment), "experiment", experiment)
         held = find_row(tx, trace)
-        if batch.run:
-            run_row(tx, batch.run)
-        linked = bool(batch.run) and add_link(tx, trace, "run", batch.run)
-        changes: dict[str, Any] = {"run": batch.run} if linked else {}
-        before = read_spans(tx, [trace]).get(trace, ()) if held and held["ended"] else ()
-        told: dict[str, Any] = {}
-        if not before or merge_spans([before, batch.spans]) != before:
-            told = _take(tx, experiment, held, before, batch)
+        if bool(held and held["ended"]) != arrival.before:
+            raise Stale
+        if run:
+            run_row(tx, run)
+        linked = bool(run) and add_link(tx, trace, "run", run)
+        changes: dict[str, Any] = {"run": run} if linked else {}
+        told = _take(tx, experiment, held, arrival)
         if held is None:
             self._created(tx, self.load(tx, [trace_row(tx, trace)])[0], told.get("spans", ""))
         else:
@@ -185,11 +226,7 @@ class Traces:
         """
 
         def change(tx: Transaction) -> int:
-            idents = chosen(tx, experiment, some, until, limit)
-            for ident in idents:
-                delete_row(tx, ident)
-                self._store.ledger.append(tx, "trace.deleted", f"trace:{ident}", {"experiment": experiment})
-            return len(idents)
+            return self.delete_some(tx, chosen(tx, experiment, some, until, limit))
 
         count, waiting = 0, list(dict.fromkeys(traces))
         while most is None or count < most:
@@ -202,6 +239,18 @@ class Traces:
             if not traces and not deleted:
                 break
         return count
+
+    def delete_some(self, tx: Transaction, traces: Sequence[str]) -> int:
+        """Delete traces for good in the caller's transaction; return how many.
+
+        Raises:
+            NotFound: one is not there.
+        """
+        for trace in traces:
+            row = trace_row(tx, trace)
+            delete_row(tx, trace)
+            self._store.ledger.append(tx, "trace.deleted", f"trace:{trace}", {"experiment": row["experiment"]})
+        return len(traces)
 
     def get(self, trace: str) -> TraceFacts:
         """Return a trace without its spans.
@@ -260,34 +309,43 @@ def trace_id(raw: bytes) -> str:
     return f"tr-{raw.hex()}"
 
 
-def _take(
-    tx: Transaction, experiment: str, held: Row | None, before: tuple[Span, ...], batch: SpanBatch
-) -> dict[str, Any]:
+def _joined(batches: Sequence[SpanBatch]) -> SpanBatch:
+    """Return batches of one trace as one; of equal attributes of what made them, those that came first count."""
+    if len(batches) == 1:
+        return batches[0]
+    resource = {key: value for batch in reversed(batches) for key, value in batch.resource.items()}
+    return SpanBatch(tuple(span for batch in batches for span in batch.spans), resource, batches[0].run)
+
+
+def _arrival(reader: Reader, batch: SpanBatch) -> _Arrival:
+    trace, said = trace_id(batch.spans[0].trace), roll_up(batch.spans, batch.resource)
+    held = find_row(reader, trace)
+    before = bool(held and held["ended"])
+    parts = plan_parts(reader, trace, batch.spans, over=before or said.state is not None, before=before)
+    return _Arrival(said, batch.run, before, parts)
+
+
+def _take(tx: Transaction, experiment: str, held: Row | None, arrival: _Arrival) -> dict[str, Any]:
     """Keep spans of a trace, and what they say of it; return what the ledger is told, which is nothing until it ends.
 
     Args:
         tx: the transaction.
         experiment: where a new trace belongs.
         held: the trace's row, or None.
-        before: the spans of a trace that was over before.
-        batch: the spans.
+        arrival: the spans.
     """
-    trace, spans = trace_id(batch.spans[0].trace), batch.spans
-    said, part = roll_up(spans, batch.resource), pack_spans(spans)
-    if held is not None:
-        check_size(trace, part.spans + held["spans"], part.size + held["span_bytes"])
-    row = rolled(held, said, experiment)
-    write_row(tx, trace, held, row)
-    _set_facts(tx, trace, row, said)
-    if not row["ended"]:
-        check_size(trace, part.spans, part.size)
-        add_part(tx, trace, part)
-        add_kinds(tx, trace, spans)
+    parts, trace = arrival.parts, arrival.parts.trace
+    if parts.part is None:
+        write_parts(tx, parts)
         return {}
-    whole = merge_spans([before or read_spans(tx, [trace]).get(trace, ()), spans])
-    digest = replace_parts(tx, trace, whole)
-    set_some(tx, "trace_metadata", trace, usage(whole), replace=not row["reported"])
-    return {"state": row["state"], "spans": digest}
+    row = rolled(held, arrival.said, experiment)
+    write_row(tx, trace, held, row)
+    _set_facts(tx, trace, row, arrival.said)
+    write_parts(tx, parts)
+    if not row["ended"]:
+        return {}
+    set_some(tx, "trace_metadata", trace, parts.usage, replace=not row["reported"])
+    return {"state": row["state"], "spans": parts.digest}
 
 
 def _set_facts(tx: Transaction, trace: str, row: Mapping[str, Any], said: Rollup) -> None:

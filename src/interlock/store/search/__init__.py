@@ -25,7 +25,7 @@ from interlock.store.search.filters import compile_filter
 from interlock.store.search.parse import complete_order, order_term, parse_filter, parse_order
 from interlock.store.search.plan import Plan, Search, Target, plan_page
 from interlock.store.search.printing import format_filter, format_order
-from interlock.store.search.reading import Page, read_page
+from interlock.store.search.reading import Page, read_checked, read_page
 from interlock.store.search.sources import Column, Pairs, Rows, Sources, Sql, Within
 from interlock.store.search.syntax import (
     EVERYTHING,
@@ -82,5 +82,6 @@ __all__ = [
     "parse_filter",
     "parse_order",
     "plan_page",
+    "read_checked",
     "read_page",
 ]

@@ -3,7 +3,8 @@
 Six entities: runs, experiments, registered models, model versions, logged models and traces. Nothing here says how
 anything is stored (see `sources`). Names, aliases, operators and orders are those of MLflow 3.17, measured by giving
 its parsers some 250 texts. Ours beyond them: params compare with numbers, assessments equal numbers, and tags, params,
-metadata and assessments of all entities know IS NULL. OR, NOT and parentheses are in the grammar itself.
+metadata and assessments of all entities know IS NULL. Registered models and their versions have more fields: what they
+rest on and where they stand; their instants compare, with dates too. OR, NOT and parentheses are in the grammar itself.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Attribute(msgspec.Struct, frozen=True):
         aliases: other names that users type.
         ordered: whether it can be ordered by.
         quoted: whether a number may stand in quotes.
+        instant: whether the number is an instant in milliseconds, which a date in quotes may stand for.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Attribute(msgspec.Struct, frozen=True):
     aliases: tuple[str, ...] = ()
     ordered: bool = True
     quoted: bool = False
+    instant: bool = False
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -105,8 +108,8 @@ def _numbers(*names: str) -> tuple[Attribute, ...]:
     return tuple(Attribute(name, "number", NUMERIC) for name in names)
 
 
-def _only_ordered(*names: str, **aliases: str) -> tuple[Attribute, ...]:
-    return tuple(Attribute(name, "number", NONE, aliases=(aliases[name],) if name in aliases else ()) for name in names)
+def _instants(**aliases: tuple[str, ...]) -> tuple[Attribute, ...]:
+    return tuple(Attribute(name, "number", NUMERIC, more, instant=True) for name, more in aliases.items())
 
 
 _PARAMS: Final = Family(
@@ -161,6 +164,23 @@ EXPERIMENTS: Final = Entity(
     ties=(_attribute("experiment_id", descending=True),),
 )
 
+# A thing has many of these, so there is no `!=`: it would match whatever has another one, too.
+_ANY: Final = frozenset({"=", "LIKE", "ILIKE", "IN"})
+_OF_VERSIONS: Final = (
+    *(Attribute(name, operators=TEXT | LISTS, ordered=False) for name in ("stage", "format", "mlflow_stage")),
+    Attribute("alias", operators=_ANY, ordered=False),
+    Attribute("feature", operators=_ANY, ordered=False),
+)
+_TEXTS: Final = tuple(Attribute(name, ordered=False) for name in ("owner", "description"))
+_DATASETS: Final = Family(
+    "dataset",
+    ("dataset", "datasets"),
+    (
+        Attribute("name", operators=_ANY, ordered=False),
+        Attribute("version", "number", NUMERIC, ordered=False),
+    ),
+)
+
 REGISTERED_MODELS: Final = Entity(
     "registered_model",
     families=(
@@ -169,10 +189,15 @@ REGISTERED_MODELS: Final = Entity(
             ("attribute",),
             (
                 Attribute("name", operators=TEXT | LISTS),
-                *_only_ordered("creation_timestamp", "last_updated_timestamp", last_updated_timestamp="timestamp"),
+                *_instants(creation_timestamp=("created",), last_updated_timestamp=("timestamp", "updated")),
+                *_TEXTS,
+                *_OF_VERSIONS,
             ),
         ),
         _TAGS,
+        msgspec.structs.replace(_METRICS, ordered=False),
+        msgspec.structs.replace(_PARAMS, ordered=False),
+        _DATASETS,
     ),
     ties=(_attribute("name"),),
 )
@@ -185,13 +210,19 @@ MODEL_VERSIONS: Final = Entity(
             ("attribute",),
             (
                 Attribute("name", operators=TEXT | LISTS),
-                Attribute("version_number", "number", NUMERIC, quoted=True),
+                Attribute("version_number", "number", NUMERIC, ("version",), quoted=True),
                 Attribute("run_id", operators=TEXT | LISTS, ordered=False),
                 Attribute("source_path", ordered=False),
-                *_only_ordered("creation_timestamp", "last_updated_timestamp"),
+                Attribute("status", operators=TEXT | LISTS, ordered=False),
+                *_instants(creation_timestamp=("created",), last_updated_timestamp=("updated",)),
+                *_TEXTS,
+                *_OF_VERSIONS,
             ),
         ),
         _TAGS,
+        _METRICS,
+        _PARAMS,
+        _DATASETS,
     ),
     order=(_attribute("last_updated_timestamp", descending=True),),
     ties=(_attribute("name"), _attribute("version_number", descending=True)),

@@ -101,13 +101,23 @@ class Compiler:
 
     def any_row(self, rows: Rows, parts: Sequence[Comparison]) -> str:
         """Return the condition that one row matches all of these."""
-        conditions = []
-        for part in parts:
+        conditions: list[str] = []
+        inner: dict[str, tuple[Rows, list[str]]] = {}
+        for place, part in enumerate(parts):
             source = source_of(part.field, self.sources)
-            if isinstance(source, Within):
-                conditions.append(self.on_pairs(source.pairs, part))
-            elif isinstance(source, Rows):
+            if isinstance(source, Rows):
                 conditions.append(self.on_column(source.columns[part.field.key], part))
+            elif isinstance(source, Within) and isinstance(source.inner, Rows):
+                held = source.inner
+                shared = f"{held.table} {held.where}" if held.together else str(place)
+                compared = self.on_column(held.columns[part.field.key], part)
+                inner.setdefault(shared, (held, []))[1].append(compared)
+            elif isinstance(source, Within) and isinstance(source.inner, Pairs):
+                conditions.append(self.on_pairs(source.inner, part))
+        return self.exists(rows, [*conditions, *(self.exists(held, found) for held, found in inner.values())])
+
+    def exists(self, rows: Rows, conditions: Sequence[str]) -> str:
+        """Return the condition that a row of the thing meets all of these."""
         self.binder.values.update(rows.values)
         found = " AND ".join([belonging(rows), *conditions])
         return f"EXISTS (SELECT 1 FROM {rows.table} WHERE {found})"  # noqa: S608 - the room's names and placeholders

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from interlock.core.clock import to_micros
 from interlock.core.errors import Invalid
 from interlock.store.search.entities import NUMERIC
 from interlock.store.search.lexer import fault, near, number
@@ -25,6 +27,7 @@ class Named(NamedTuple):
         operators: those it can be compared by.
         ordered: whether it can be ordered by.
         quoted: whether a number may stand in quotes.
+        instant: whether a date may stand for a number of milliseconds.
     """
 
     field: Field
@@ -33,6 +36,7 @@ class Named(NamedTuple):
     operators: frozenset[str]
     ordered: bool
     quoted: bool = False
+    instant: bool = False
 
 
 def find_field(text: str, token: Token, entity: Entity) -> Named:
@@ -64,6 +68,8 @@ def operand(text: str, token: Token, named: Named, op: str) -> str | int | float
     """
     if token.kind == "number" and (named.kind == "number" or (named.kind == "either" and op in NUMERIC)):
         return token.number
+    if token.kind == "text" and named.instant:
+        return _instant(text, token, named, op)
     if token.kind == "text" and named.quoted:
         try:
             return number(token.parts[0].text)
@@ -74,6 +80,20 @@ def operand(text: str, token: Token, named: Named, op: str) -> str | int | float
             _check_pattern(text, token)
         return token.parts[0].text
     raise _wrong_value(text, token, named, op)
+
+
+def _instant(text: str, token: Token, named: Named, op: str) -> int | float:
+    """Return the milliseconds of a date, or of a date and time; without a zone it is UTC."""
+    if op in {"=", "!="}:
+        hint = f"Write {named.shown} >= DAY AND {named.shown} < NEXT DAY."
+        raise fault(text, token.at, f"{named.shown} {op} a date would mean its first instant.", hint)
+    try:
+        found = datetime.fromisoformat(token.parts[0].text)
+        micros = to_micros(found if found.tzinfo else found.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        hint = "Write it like '2026-01-31' or '2026-01-31T12:00:00Z', or as milliseconds since 1970."
+        raise fault(text, token.at, f"A date must follow {named.shown} {op}.", hint) from None
+    return micros / 1000 if micros % 1000 else micros // 1000
 
 
 def _check_pattern(text: str, token: Token) -> None:
@@ -121,7 +141,8 @@ def _known(entity: Entity, family: Family) -> list[str]:
 
 def _attribute(token: Token, family: Family, found: Attribute) -> Named:
     field = Field(family.name, found.name)
-    return Named(field, token.raw[:100], found.kind, found.operators, found.ordered, found.quoted)
+    more = (found.ordered, found.quoted, found.instant)
+    return Named(field, token.raw[:100], found.kind, found.operators, *more)
 
 
 def _free(token: Token, at: int, family: Family) -> Named:

@@ -2,10 +2,11 @@
 
 `Sources` maps each family of an entity to one of these:
 
-- a mapping from names to `Column`, for fixed fields of the thing's own row (a name may also have `Rows` of its own);
+- a mapping from names to `Column`, for fixed fields of the thing's own row (a name may also have `Rows`, or a `Within`,
+  of its own);
 - `Pairs`, for key-value rows that belong to it: params, tags, metrics;
 - `Rows`, for several rows that belong to it: datasets, spans; a comparison matches when any row does;
-- `Within`, for key-value rows that belong to such a row: attributes of spans.
+- `Within`, for rows that belong to such a row: attributes of spans, params of a model's versions.
 
 All SQL in them is the room's own and never a caller's; placeholders are `:name`, their values in `values`. The
 planner takes the names `rows` and `s0`, `s1` ... for itself.
@@ -102,14 +103,14 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Within(msgspec.Struct, frozen=True):
-    """Key-value rows that belong to one of the rows of a thing."""
+    """Rows that belong to one of the rows of a thing."""
 
     rows: Rows
-    pairs: Pairs
+    inner: Pairs | Rows
 
 
 Source = Column | Pairs | Rows | Within
-Sources = Mapping[str, Mapping[str, Column | Rows] | Pairs | Rows | Within]
+Sources = Mapping[str, Mapping[str, Column | Rows | Within] | Pairs | Rows | Within]
 
 
 class Sql(msgspec.Struct, frozen=True):
@@ -145,7 +146,8 @@ def source_of(field: Field, sources: Sources) -> Source:
     """
     family = sources.get(field.family)
     found = family.get(field.key) if isinstance(family, Mapping) else family
-    if found is None or (isinstance(found, Rows) and field.key not in found.columns):
+    inner = found.inner if isinstance(found, Within) else found
+    if found is None or (isinstance(inner, Rows) and field.key not in inner.columns):
         raise Invalid(f"{field.family}.{field.key} cannot be searched here.", about="search", field=field.key)
     return found
 
