@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import apsw
 
+from interlock.store.packing import seal
 from interlock.store.segments import pack, zstd
 from interlock.store.series import Series
 from interlock.store.sqlite import SqliteDatabase
@@ -118,7 +119,9 @@ def segments(data: list[Flush], total: int) -> Cost:
         start = time.process_time()
         for run, parts in packed:
             database.write(
-                lambda tx, run=run, parts=parts: [series.append(tx, run, key, part) for key, part in parts.items()]
+                lambda tx, run=run, parts=parts: [
+                    series.append(tx, run, seal(run, key, part)) for key, part in parts.items()
+                ]
             )
         stored = time.process_time() - start
         start = time.process_time()

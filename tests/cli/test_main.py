@@ -22,8 +22,15 @@ def test_help_lists_every_verb_and_service(command: Command) -> None:
     done = command("--help", services=SERVICES)
     assert done.code == 0
     for name, row in {**VERBS, **SERVICES}.items():
-        assert f"  {name} " in done.out
+        assert f"  {name.replace('_', '-')} " in done.out
         assert row.help.split(maxsplit=1)[0] in done.out
+
+
+@pytest.mark.parametrize("name", ["logged-models", "logged_models"])
+def test_a_service_of_two_words_is_a_command(command: Command, name: str) -> None:
+    done = command(name, "--help", services=SERVICES)
+    assert done.code == 0
+    assert "interlock logged-models [OPTIONS] COMMAND" in done.out
 
 
 def test_version(command: Command) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,8 @@ import pytest
 
 from interlock.registry.service import RegistryService
 from interlock.sdk.services import SERVICES
-from interlock.store import create_store
-from interlock.store.manifests import fetch_folder, put_folder
+from interlock.store import create_store, open_store
+from interlock.store.manifests import fetch_folder, put_folder, read_manifest
 from interlock.track.records import Start
 from interlock.track.service import TrackService
 
@@ -45,6 +47,34 @@ def test_what_is_signed_is_checked_without_a_workspace(models, folder: Path) -> 
     assert "There is no folder" in models("check", "cpoy", "--key", "key.pem", "--signature", "copy/deep/own.sig").err
 
 
+def test_what_a_workspace_signed_is_checked_without_it(models, folder: Path) -> None:
+    """The proof of a version's registration and the ledger's key are enough; a link is no file of a model."""
+    assert models("prove", "m@1", "-o", "copy/model.proof.json", "--public-key", "trusted.vkey").code == 0
+    (folder / ".interlock").rename(folder / "away")
+    assert models("check", "copy", "--key", "trusted.vkey").code == 0
+    (folder / "copy/extra").write_text("x")
+    done = models("check", "copy", "--key", "trusted.vkey")
+    assert (done.code, "extra" in done.out) == (1, True)
+    (folder / "copy/extra").unlink()
+    text = (folder / "trusted.vkey").read_text()
+    (folder / "other.vkey").write_text(text.replace("+", "-", 1))
+    assert models("check", "copy", "--key", "other.vkey").code != 0
+    (folder / "copy/link").symlink_to(folder / "away")
+    done = models("check", "copy", "--key", "trusted.vkey")
+    assert (done.code != 0, "no plain file" in done.err or "not a plain file" in done.err) == (True, True)
+
+
+def test_models_and_versions_are_listed_and_found(models, folder: Path) -> None:
+    assert "m " in models("ls").out
+    assert "model:m@1" in models("ls", "--versions").out
+    assert "model:m@1" in models("ls", "--versions", "--filter", "created > '2026-01-01' and stage = 'registered'").out
+    assert models("ls", "--filter", "feature = 'AGEP'").out.strip() == "none"
+    done = models("ls", "--filter", "metrics.auc > 'x'")
+    assert (done.code != 0, "column 15" in done.err) == (True, True)
+    page = json.loads(models("ls", "--versions", "--order-by", "name", "--limit", "1", "--json").out)
+    assert [version["ref"] for version in page["versions"]] == ["model:m@1"]
+
+
 def test_verify_looks_here_or_at_a_copy(models, folder: Path) -> None:
     assert models("verify", "m@1").code == 0
     assert models("verify", "m@1", "--folder", "copy").code == 0
@@ -58,3 +88,56 @@ def test_a_place_that_cannot_be_written_is_an_error(models, folder: Path) -> Non
     pytest.importorskip("cryptography", reason="the extra `signing` is not installed")
     done = models("sign", "m@1", "-o", "nowhere/model.sig")
     assert (done.code != 0, "cannot be written" in done.err) == (True, True)
+
+
+def blob(layout: Path, descriptor: Any) -> bytes:
+    """Return the bytes that a descriptor names, which have its digest and size."""
+    data = (layout / "blobs" / descriptor["digest"].replace(":", "/")).read_bytes()
+    assert f"sha256:{hashlib.sha256(data).hexdigest()}" == descriptor["digest"]
+    assert len(data) == descriptor["size"]
+    return data
+
+
+def test_a_version_is_an_oci_artifact_whose_digests_are_ours(models, folder: Path) -> None:
+    done = models("export", "m@1", "layout", "--json")
+    assert done.code == 0, done.err
+    layout = folder / "layout"
+    assert json.loads((layout / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
+    (listed,) = json.loads((layout / "index.json").read_text())["manifests"]
+    assert listed["digest"] == json.loads(done.out)["digest"]
+    assert listed["annotations"] == {"org.opencontainers.image.ref.name": "1"}
+    manifest = json.loads(blob(layout, listed))
+    assert (manifest["schemaVersion"], manifest["mediaType"]) == (2, listed["mediaType"])
+    store = open_store(folder / ".interlock")
+    version = RegistryService(store).version("m@1")
+    files = {entry.path: entry.digest for entry in read_manifest(store.objects, version.bundle).files}
+    assert json.loads(blob(layout, manifest["config"]))["bundle"] == version.bundle
+    layers = {layer["annotations"]["org.opencontainers.image.title"]: layer for layer in manifest["layers"]}
+    assert {path: f"sha256:{digest}" for path, digest in files.items()}.items() <= {
+        path: layer["digest"] for path, layer in layers.items()
+    }.items()
+    assert blob(layout, layers["deep/model.bin"]) == b"bytes"
+    signed = json.loads(blob(layout, layers["model.proof.json"]))
+    assert signed["note"] == RegistryService(store).signature("m@1").note
+    assert manifest["annotations"]["dev.interlock.reference"] == "model:m@1"
+    named = {listed["digest"], manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
+    assert {f"sha256:{path.name}" for path in (layout / "blobs/sha256").iterdir()} == named
+    store.close()
+    assert models("export", "m@1", "again").code == 0
+    assert (folder / "again/index.json").read_bytes() == (layout / "index.json").read_bytes()
+
+
+def test_an_export_comes_whole_or_not_at_all(models, folder: Path) -> None:
+    assert "is there already" in models("export", "m@1", "copy").err
+    store = open_store(folder / ".interlock")
+    (digest,) = [d for d in store.objects.digests() if store.objects.get(d) == b"bytes"]
+    path = folder / ".interlock/objects" / digest[:2] / digest[2:]
+    path.chmod(0o644)
+    path.write_bytes(b"other")
+    store.close()
+    before = sorted(folder.iterdir())
+    done = models("export", "m@1", "layout")
+    assert (done.code != 0, digest in done.err) == (True, True)
+    assert sorted(folder.iterdir()) == before
+    path.write_bytes(b"bytes")
+    assert "cannot be written" in models("export", "m@1", "nowhere/layout").err

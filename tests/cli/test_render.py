@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from hypothesis import given
@@ -69,6 +69,40 @@ def test_records_of_different_members_share_a_table() -> None:
 def test_cells_are_cut_where_that_is_asked_for() -> None:
     assert to_text([Inner(1, "y" * 50)], 10).splitlines()[2] == "1  yyyyyyy..."
     assert "y" * 50 in to_text([Inner(1, "y" * 50)])
+
+
+class Part(msgspec.Struct):
+    TABLE: ClassVar = ("name", "took")
+    TREE: ClassVar = ("id", "parent")
+
+    name: str
+    id: str
+    parent: str
+    took: int = 1
+
+
+def drawn(*parts: Part) -> list[str]:
+    return [line.removesuffix("1").rstrip() for line in to_text(parts).splitlines()[2:]]
+
+
+def test_what_is_part_of_another_hangs_below_it() -> None:
+    parts = [Part("root", "r", ""), Part("b", "b", "r"), Part("c", "c", "b"), Part("d", "d", "r"), Part("e", "e", "d")]
+    assert drawn(*parts) == ["root", "|- b", "|  `- c", "`- d", "   `- e"]
+    assert drawn(*reversed(parts)) == ["root", "|- d", "|  `- e", "`- b", "   `- c"]
+    assert to_text(parts, 6).splitlines()[4] == "|  ...     1"
+
+
+def test_what_hangs_on_nothing_or_on_itself_is_shown_all_the_same() -> None:
+    assert drawn(Part("a", "a", "gone"), Part("b", "b", "a")) == ["a", "`- b"]
+    assert drawn(Part("a", "a", "b"), Part("b", "b", "a"), Part("c", "c", "c")) == ["a", "`- b", "c"]
+    assert drawn(Part("a", "x", ""), Part("b", "x", "x"), Part("c", "y", "x")) == ["a", "|- b", "`- c"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12))
+def test_every_part_of_a_tree_is_shown_once(pairs: list[tuple[int, int]]) -> None:
+    parts = [Part(f"p{place}", str(one), str(above)) for place, (one, above) in enumerate(pairs)]
+    shown = [line.split()[-1] for line in drawn(*parts)] if parts else []
+    assert sorted(shown) == sorted(part.name for part in parts)
 
 
 def test_plain_values() -> None:

@@ -377,7 +377,7 @@ def test_versions_are_ordered_and_have_pages(client, family) -> None:
 
 
 @pytest.mark.route("GET registered-models/search", "GET model-versions/search")
-@pytest.mark.parametrize("text", ["nonsense", "size = 'x'", "name > 'a'", "name = unquoted", "params.x = '1'"])
+@pytest.mark.parametrize("text", ["nonsense", "size = 'x'", "name > 'a'", "name = unquoted", "params.x IN ('1')"])
 def test_a_filter_that_cannot_be_read_is_refused(client, text) -> None:
     for search in (client.search_registered_models, client.search_model_versions):
         with raises("INVALID_PARAMETER_VALUE"):

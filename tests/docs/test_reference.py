@@ -272,10 +272,11 @@ def words(command: click.Command | None) -> list[str]:
     return found
 
 
-def test_every_command_of_a_verb_has_a_row_with_its_words() -> None:
-    rows = sections("commands.md")["Runs"]
+@pytest.mark.parametrize(("title", "verbs"), [("Runs", ("runs", "import", "export")), ("Models", ("models",))])
+def test_every_command_of_a_verb_has_a_row_with_its_words(title: str, verbs: tuple[str, ...]) -> None:
+    rows = sections("commands.md")[title]
     root, wanted = Root(SERVICES), []
-    for verb in ("runs", "import", "export"):
+    for verb in verbs:
         group = root.get_command(click.Context(root), verb)
         assert isinstance(group, click.Group)
         wanted += [(f"{verb} {name}", words(command)) for name, command in group.commands.items()]

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # for the parts of the fuzzing
+
 
 class Serving(NamedTuple):
     """A server process and where it answers."""

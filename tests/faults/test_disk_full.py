@@ -16,7 +16,7 @@ import pytest
 
 from interlock.store import open_store
 
-SIZE = 24 << 20
+SIZE = 32 << 20
 MLFLOW = "/api/2.0/mlflow/"
 
 

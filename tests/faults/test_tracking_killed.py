@@ -129,7 +129,7 @@ class Singles(Logging):
     def check(self, store: Store, tracker: Tracker) -> None:
         (found,) = tracker.runs.load([run_row(store.database, self.run)])
         steps: Counter[int] = Counter()
-        for key in store.series.keys(self.run):
+        for key in store.series.latest(self.run):
             steps.update(store.series.points(self.run, key).steps)
         assert not steps or max(steps.values()) == 1
         there = {*steps, *(int(name[1:]) for name in found.params)}

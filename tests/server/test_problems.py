@@ -67,3 +67,25 @@ def test_refusals_bring_their_own_status_and_headers() -> None:
     response = respond(Refusal(418, errors.Invalid("no"), {"X-Why": "tea"}), "ID")
     assert response.status_code == 418
     assert response.headers["X-Why"] == "tea"
+
+
+def test_what_a_caller_sent_is_not_sent_back_at_length() -> None:
+    findings = [
+        errors.Finding("unknown", f"there is no {n}" + "x" * 9000, "c" * 9000, (n,) * 500, 7) for n in range(900)
+    ]
+    error = errors.Invalid("x" * 10**6, about="name", hint="y" * 10**6, findings=findings, name="z" * 10**6, size=3)
+    response = respond(error, "ID")
+    assert len(response.body) < 100_000
+    document = msgspec.json.decode(response.body)
+    assert (document["code"], document["request_id"], document["facts"]) == ("name.invalid", "ID", {"size": 3})
+    assert document["title"].startswith("xxx")
+    back = errors.Error.from_problem(document)
+    assert type(back) is errors.Invalid
+    assert 0 < len(back.findings) < 900
+    assert back.findings[0].count == 7
+
+
+def test_what_is_not_too_long_is_sent_whole() -> None:
+    findings = [errors.Finding("range", "x" * 100, "age", (3,), 1) for _ in range(50)]
+    document = msgspec.json.decode(respond(errors.Invalid("x" * 3000, findings=findings), "ID").body)
+    assert (len(document["title"]), len(document["findings"])) == (3000, 50)

@@ -11,11 +11,12 @@ import pytest
 from interlock.core.plugins import load
 from interlock.store.objects import FolderObjects
 from interlock.store.sqlite import SqliteDatabase
-from interlock.testing import check_data_format, check_database, check_object_store
+from interlock.testing import check_data_format, check_database, check_object_store, check_removable
 
 
 def test_the_folder_keeps_the_promises_of_an_object_store(tmp_path: Path) -> None:
-    check_object_store(FolderObjects(tmp_path))
+    check_object_store(FolderObjects(tmp_path / "plain"))
+    check_removable(FolderObjects(tmp_path / "collected"))
 
 
 def test_sqlite_keeps_the_promises_of_a_database(tmp_path: Path) -> None:

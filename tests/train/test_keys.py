@@ -529,6 +529,7 @@ def test_registrations_with_other_packages_belong_to_every_key(project) -> None:
         ("shuffle([1])", "random numbers (random.shuffle)"),
         ("EXPRESSION", "pipeline.EXPRESSION cannot be digested"),
         ('subprocess.run(["true"])', "another process or machine (subprocess.run)"),
+        ('interlock.data.load("people@latest")', "another process or machine (interlock.data.load)"),
         ("lock.locked()", "pipeline.lock cannot be digested"),
         ("helper()", "cannot be followed (builtins.eval)"),
         ("Hidden().go()", "cannot be followed (builtins.eval)"),
@@ -542,6 +543,7 @@ def test_what_cannot_be_followed_is_not_cached_and_says_why(project, body: str, 
         helpers="RATE = 1\ndef plain(value): return value\n",
         pipeline=f"""
             import builtins, datetime as dt, importlib, os, subprocess, sys, threading, time
+            import interlock
             from builtins import eval as e
             from datetime import datetime
             from importlib import import_module as load

@@ -37,7 +37,7 @@ def service_group(name: str, services: Mapping[str, Service]) -> click.Group:
     found = catalog.operations(name)
     default = _DEFAULT_OPERATION.get(name, "")
     group = Near(
-        name,
+        name.replace("_", "-"),
         help=_until_sections(catalog.service(name).__doc__ or ""),
         commands=[_command(operation, services) for operation in found.values()],
         params=common(),

@@ -81,23 +81,24 @@ class Root(Near):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of verbs and services."""
-        return [*VERBS, *self._services]
+        return [*VERBS, *map(_spoken, self._services)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Return a command, which is imported or derived now."""
         if cmd_name in VERBS:
             return self._verb(cmd_name, VERBS[cmd_name])
-        if cmd_name in self._services:
+        found = next((name for name in self._services if _spoken(name) == cmd_name), None)
+        if found is not None:
             from interlock.cli.derive import service_group
 
-            return service_group(cmd_name, self._services)
+            return service_group(found, self._services)
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         """Write both tables, from their rows alone."""
         for title, rows in (("Verbs", VERBS), ("Services", self._services)):
             with formatter.section(title):
-                formatter.write_dl([(name, row.help) for name, row in rows.items()])
+                formatter.write_dl([(_spoken(name), row.help) for name, row in rows.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -137,7 +138,8 @@ def run(args: Sequence[str] | None = None, services: Mapping[str, Service] = SER
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to fail
         code = Root(services).main(args, prog_name="interlock", standalone_mode=False, obj=said)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (BrokenPipeError, _ReaderGone):
         # The reader has seen enough. What is left in the buffer goes nowhere, without a word at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -159,6 +161,11 @@ def run(args: Sequence[str] | None = None, services: Mapping[str, Service] = SER
             raise
         return exit_code
     return code if isinstance(code, int) else 0
+
+
+def _spoken(name: str) -> str:
+    """Return the command of a service."""
+    return name.replace("_", "-")
 
 
 def _wants_json(args: Sequence[str] | None) -> bool:

@@ -1,8 +1,8 @@
 r"""Results as plain text: records as names and values, lists of records as tables.
 
 Values come from data, and data may hold terminal escapes; so what is not printable is shown as `\x1b` and the like.
-A record may name the columns that a table of it shows (`TABLE`), and tell itself in one line (`__str__`);
-`--json` has all.
+A record may name the columns that a table of it shows (`TABLE`), its id and that of the record that it is part of
+(`TREE`: the table's first column is a tree then), and tell itself in one line (`__str__`); `--json` has all.
 """
 
 from __future__ import annotations
@@ -85,14 +85,41 @@ def _rows(rows: Sequence[Any], widest: int | None) -> str:
     names = list(getattr(type(rows[0]), "TABLE", ())) or list(
         dict.fromkeys(name for record in records for name in record)
     )
+    limbs: list[str] = []
+    if tree := getattr(type(rows[0]), "TREE", ()):
+        records, limbs = _grown(records, *tree)
     columns = [[record.get(name) for record in records] for name in names]
     names = [clean(str(name)) for name in names]
     texts = [[_table_cell(value, widest) for value in column] for column in columns]
+    if limbs:
+        texts[0] = [_cut(limb + text, widest) for limb, text in zip(limbs, texts[0], strict=True)]
     widths = [max(len(name), *map(len, column)) for name, column in zip(names, texts, strict=True)]
     right = [all(_is_number(value) for value in column) for column in columns]
     lines = [_line(names, widths, right), _line(["-" * width for width in widths], widths, right)]
     lines += [_line(list(row), widths, right) for row in zip(*texts, strict=True)]
     return "\n".join(lines)
+
+
+def _grown(records: Sequence[Mapping[str, Any]], ident: str, parent: str) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """Return records in the order of a tree, and the limbs that each hangs on; what has no parent here is a root."""
+    known = {record[ident] for record in records}
+    below: dict[Any, list[Mapping[str, Any]]] = {}
+    for record in records:
+        below.setdefault(record[parent] if record[parent] in known else None, []).append(record)
+    ordered: list[Mapping[str, Any]] = []
+    limbs: list[str] = []
+    waiting = [(record, "", "") for record in reversed(below.pop(None, []))]
+    while waiting or any(below.values()):
+        if not waiting:  # what is part of itself, in a circle, begins where it is met first
+            waiting = [(next(filter(None, below.values())).pop(0), "", "")]
+        record, limb, trunk = waiting.pop()
+        ordered.append(record)
+        limbs.append(limb)
+        parts = below.pop(record[ident], [])
+        for part in reversed(parts):
+            last = part is parts[-1]
+            waiting.append((part, f"{trunk}{'`- ' if last else '|- '}", f"{trunk}{'   ' if last else '|  '}"))
+    return ordered, limbs
 
 
 def _table_cell(value: Any, widest: int | None) -> str:

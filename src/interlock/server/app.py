@@ -10,10 +10,12 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
+from interlock.bridges import webhooks
 from interlock.core.errors import Error, Invalid, NotFound
 from interlock.core.operations import Permission
 from interlock.server.guard import Access, Guard
 from interlock.server.mlflow.app import MlflowApp
+from interlock.server.mlflow.webhooks import reach_of
 from interlock.server.problems import Refusal, request_id, respond
 from interlock.server.routes import Api, Limits, guarded
 
@@ -57,12 +59,13 @@ def create_app(
     access = access or Access()
     for name in workspace.catalog.names:
         workspace.catalog.operations(name)  # an operation that cannot be derived stops the start, not a request
+    webhooks.serve(workspace.store, reach_of(workspace.store, access))
     api = Api(workspace, access, limits or Limits())
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
-        await asyncio.to_thread(api.close)  # not in the event loop, from which running uploads still receive
+        await asyncio.to_thread(api.resources.close)  # not in the event loop, from which running uploads still receive
 
     async def refuse(request: Request, error: Exception) -> Response:
         return respond(_routing_error(request, error), request_id(request))
@@ -81,7 +84,7 @@ def create_app(
         exception_handlers={HTTPException: refuse, Exception: refuse},
     )
     app.router.redirect_slashes = False
-    return Guard(MlflowApp(workspace, access, (api.pool, api.uploads), app), access)
+    return Guard(MlflowApp(workspace, access, api.resources, app), access)
 
 
 def _routing_error(request: Request, error: Exception) -> Exception:

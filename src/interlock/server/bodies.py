@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from interlock.core.errors import Invalid, Unavailable
 from interlock.server.problems import Refusal
+from interlock.server.resources import Share
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -17,29 +19,55 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from interlock.server.resources import Resources
+
 JSON: Final = "application/json"
 MSGPACK: Final = "application/msgpack"
+SMALL: Final = 64 << 10  # bytes of a body, that need no room of their own
 _PIECE: Final = 1 << 20
+_CRUMB: Final = 4 << 10
 _SILENCE_S: Final = 60.0
+_IMPATIENCE_S: Final = 5.0  # with who is silent while others wait for a thread
+_LOOK_S: Final = 1.0
 
 
-async def read(request: Request, most: int) -> bytes:
+async def read(request: Request, most: int, share: Share) -> bytes:
     """Return a request's body.
 
     Args:
         request: whose body it is.
         most: the largest size that is taken, in bytes.
+        share: where room for it is made, until the request is answered.
 
     Raises:
         Refusal: it is larger.
+        Unavailable: there is no room for it now.
     """
     check_length(request, most)
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > most:
+    return await gather(request.stream(), most, share)
+
+
+async def gather(pieces: AsyncIterator[bytes], most: int, share: Share) -> bytes:
+    """Return pieces in one.
+
+    Raises:
+        Refusal: they are larger than `most`.
+        Unavailable: there is no room for them now.
+    """
+    body = b""
+    more = bytearray()  # not a list: a client may send byte by byte, and each would be an object
+    async for piece in pieces:
+        if not body:
+            body = piece
+        else:
+            more = more or bytearray(body)
+            more += piece
+        size = len(more or body)
+        if size > most:
             raise too_large(most)
-    return bytes(body)
+        if size > SMALL:  # as much lies in the buffers of any connection
+            share.hold(size)
+    return bytes(more) if more else body
 
 
 def form(request: Request) -> str:
@@ -94,59 +122,93 @@ def too_large(most: int) -> Refusal:
     return Refusal(413, error, {"Connection": "close"})
 
 
-class Streaming(Protocol):
-    """A request whose body comes in pieces."""
-
-    def stream(self) -> AsyncIterator[bytes]:
-        """Yield the pieces."""
-        ...
-
-
 class BodyStream(io.RawIOBase):
     """A request's body as a file that a worker thread reads while the event loop receives it.
 
     Args:
-        request: whose body it is.
+        pieces: the body.
         most: the largest size that is taken, in bytes.
-        loop: where it is received; None for the loop that runs here.
+        resources: where room for its beginning is made, and who else sends files.
     """
 
-    def __init__(self, request: Streaming, most: int, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self._pieces = request.stream()
-        self._loop = loop or asyncio.get_running_loop()
-        self._most = most
+    def __init__(self, pieces: AsyncIterator[bytes], most: int, resources: Resources) -> None:
+        self.most = most
+        self._pieces = pieces
+        self._loop = asyncio.get_running_loop()
+        self._crowd = resources.crowd
+        self._share = Share(resources.room)
+        self._here: deque[bytes | bytearray] = deque()
         self._taken = 0
-        self._ahead: Future[bytes] | None = None
+        self._ended = False  # in the event loop, which may be ahead
+        self._more = True  # for who reads
+        self._heard = self._loop.time()
+        self._ahead: Future[list[bytes | bytearray]] | None = None
+
+    async def begin(self) -> None:
+        """Receive about the first megabyte, or all, before any thread is asked to do something with it.
+
+        Raises:
+            Unavailable: there is no room for it now.
+        """
+        self._here.extend(await self._gather(self._share))
+        self._more = not self._ended
 
     def readable(self) -> bool:
         """Return True."""
         return True
 
     def read(self, _: int = -1) -> bytes:
-        """Return the next piece of about one megabyte, or nothing at the end.
+        """Return the next piece, as it came, or nothing at the end.
 
         Raises:
             Refusal: the body is too large.
-            Unavailable: nothing came for a minute.
+            Unavailable: nothing came for a minute, or for some seconds in which others waited for the thread.
         """
-        waiting = self._ahead or asyncio.run_coroutine_threadsafe(self._gather(), self._loop)
-        try:
-            piece = waiting.result(_SILENCE_S)
-        except TimeoutError:
-            waiting.cancel()
-            raise Unavailable(f"Nothing came for {_SILENCE_S:g} seconds.", about="request") from None
-        # The next piece is received while this one is hashed and written.
-        self._ahead = asyncio.run_coroutine_threadsafe(self._gather(), self._loop) if piece else None
+        if not self._here and self._more:
+            self._wait()
+        piece = self._here.popleft() if self._here else b""
         self._taken += len(piece)
-        if self._taken > self._most:
-            raise too_large(self._most)
-        return piece
+        if self._taken > self.most:
+            raise too_large(self.most)
+        return piece  # type: ignore[return-value]
 
-    async def _gather(self) -> bytes:
-        """Return several pieces at once: each trip between the threads costs more than the copy."""
-        gathered = bytearray()
-        async for piece in self._pieces:
-            gathered += piece
-            if len(gathered) >= _PIECE:
+    def close(self) -> None:
+        """Give back the room of what nobody read."""
+        self._share.close()
+        super().close()
+
+    def _wait(self) -> None:
+        """Take the next pieces, and let those after them be received while these are hashed and written."""
+        self._share.close()
+        waiting = self._ahead or asyncio.run_coroutine_threadsafe(self._gather(), self._loop)
+        while True:
+            try:
+                self._here.extend(waiting.result(_LOOK_S))
                 break
-        return bytes(gathered)
+            except TimeoutError:
+                silent_s = self._loop.time() - self._heard
+                if silent_s > _SILENCE_S or (silent_s > _IMPATIENCE_S and self._crowd.waits):
+                    waiting.cancel()
+                    raise Unavailable(f"Nothing came for {silent_s:.0f} seconds.", about="request") from None
+        self._more = not self._ended  # nothing is received now, so that this is about what was taken
+        self._ahead = asyncio.run_coroutine_threadsafe(self._gather(), self._loop) if self._more else None
+
+    async def _gather(self, share: Share | None = None) -> list[bytes | bytearray]:
+        """Return several pieces at once, about a megabyte: each trip between the threads costs more than a piece."""
+        gathered: list[bytes | bytearray] = []
+        size, self._heard = 0, self._loop.time()  # before it was asked, nobody was silent
+        async for piece in self._pieces:
+            self._heard = self._loop.time()
+            size += len(piece)
+            if share is not None and size > SMALL:
+                share.hold(size)
+            if len(piece) >= _CRUMB:
+                gathered.append(piece)
+            elif gathered and isinstance(gathered[-1], bytearray):
+                gathered[-1] += piece  # a client may send byte by byte, and each would be an object
+            elif piece:
+                gathered.append(bytearray(piece))
+            if size >= _PIECE:
+                return gathered
+        self._ended = True
+        return gathered

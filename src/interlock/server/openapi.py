@@ -160,6 +160,24 @@ _OTHER_PATHS: Final[dict[str, Any]] = {
             },
         }
     },
+    "/api/v1/openapi.json": {
+        "get": {
+            "operationId": "openapi",
+            "summary": "Return this description.",
+            "responses": {"200": {"description": "It.", "content": {_JSON: {"schema": {"type": "object"}}}}},
+        }
+    },
+    "/": {
+        "get": {
+            "operationId": "page",
+            "summary": "Return the page, where it is installed.",
+            "x-interlock-permission": "ledger.read",
+            "responses": {
+                "200": {"description": "The page.", "content": {"text/html": {}}},
+                **_errors({"NotFound": "this server has no pages."}),
+            },
+        }
+    },
     "/health": {
         "get": {
             "operationId": "health",

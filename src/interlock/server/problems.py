@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from starlette.responses import Response
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger("interlock.server")
 MEDIA_TYPE: Final = "application/problem+json"
+_LARGEST: Final = 32 << 10  # of a document; those that are larger repeat what the caller sent
+_LONGEST: Final = 2000
+_FINDINGS: Final = 20
 STATUS: Final[Mapping[type[errors.Error], int]] = {
     errors.Error: 500,
     errors.NotFound: 404,
@@ -72,13 +75,37 @@ def respond(error: Exception, request_id: str) -> Response:
     if status == STATUS[errors.Unavailable]:
         headers.setdefault("Retry-After", "1")
     body = {"status": status, **shown.to_problem(), "request_id": request_id}
-    return Response(msgspec.json.encode(body), status, headers, MEDIA_TYPE)
+    encoded = msgspec.json.encode(body)
+    if len(encoded) > _LARGEST:
+        encoded = msgspec.json.encode(_shortened(body))
+    return Response(encoded, status, headers, MEDIA_TYPE)
 
 
 def request_id(request: Request) -> str:
     """Return the id that the guard gave to a request."""
     found: str = request.scope["interlock.request_id"]
     return found
+
+
+def _shortened(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a problem document without the length that a caller's own words gave it."""
+    findings = [
+        {name: _cut(value) if isinstance(value, str) else value for name, value in finding.items() if name != "rows"}
+        for finding in document["findings"][:_FINDINGS]
+    ]
+    facts = {name: fact for name, fact in document["facts"].items() if len(msgspec.json.encode(fact)) <= _LONGEST}
+    few = dict(list(facts.items())[:_FINDINGS])
+    return {
+        **document,
+        "title": _cut(document["title"]),
+        "hint": _cut(document["hint"]),
+        "findings": findings,
+        "facts": few,
+    }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _fault(request_id: str) -> errors.Error:

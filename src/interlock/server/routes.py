@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar, cast
 
@@ -17,6 +17,7 @@ from interlock.core.errors import NotFound
 from interlock.core.ids import new_id
 from interlock.server import bodies, openapi
 from interlock.server.problems import request_id, respond
+from interlock.server.resources import Resources, Share
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,17 +30,17 @@ if TYPE_CHECKING:
     from interlock.server.guard import Access
 
 T = TypeVar("T")
-_WORKERS: Final = 32
 _IN_MEMORY: Final = 8 << 20
 _CHUNK: Final = 1 << 20
 _CLOSED_REQUEST: Final = 499
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The largest bodies that are taken, in bytes: arguments, and files."""
+    """The largest bodies that are taken, in bytes: arguments, and files; and how much of arguments is held at once."""
 
     arguments: int = 32 << 20
     file: int = 64 << 30
+    held: int = 128 << 20
 
 
 class Api:
@@ -56,38 +57,37 @@ class Api:
         self._backend = workspace.local
         self._access = access
         self._limits = limits
-        # Threads that stay: the database keeps a connection for each.
-        self.pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="interlock-operation")
-        # Whoever sends a file slowly holds a thread all the while: theirs, so that nobody else waits for it.
-        self.uploads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="interlock-upload")
-
-    def close(self) -> None:
-        """Let the operations that run finish, and take no more."""
-        for pool in (self.pool, self.uploads):
-            pool.shutdown(wait=True, cancel_futures=True)
+        self.resources = Resources(limits.held)
 
     async def operation(self, request: Request) -> Response:
         """Run an operation: `POST /api/v1/<service>/<operation>`."""
         found = self.workspace.catalog.operation(request.path_params["service"], request.path_params["operation"])
         form = bodies.form(request)
-        body = await bodies.read(request, self._limits.arguments)
         wants_msgpack = request.headers.get("accept") == bodies.MSGPACK
         call = request.headers.get("interlock-call", "")
+        with contextlib.closing(Share(self.resources.room)) as share:
+            body = await bodies.read(request, self._limits.arguments, share)
 
-        def run() -> bytes:
-            result = self._backend.run(found, bodies.decode(body, form), call)
-            return msgspec.msgpack.encode(result) if wants_msgpack else msgspec.json.encode(result)
+            def run() -> bytes:
+                result = self._backend.run(found, bodies.decode(body, form), call)
+                return msgspec.msgpack.encode(result) if wants_msgpack else msgspec.json.encode(result)
 
-        answer = await self._as_actor(request, run)
+            answer = await self._as_actor(request, run)
         return Response(answer, media_type=bodies.MSGPACK if wants_msgpack else bodies.JSON)
 
     async def put_upload(self, request: Request) -> Response:
         """Take a file for an operation: `PUT /api/v1/uploads?name=NAME`, its bytes being the body."""
         bodies.check_length(request, self._limits.file)
-        stream = cast("BinaryIO", bodies.BodyStream(request, self._limits.file))
         name = request.query_params.get("name", "file")
         call = request.headers.get("interlock-call") or new_id()
-        stored = await self._as_actor(request, lambda: self._backend.put_stream(name, stream, call), self.uploads)
+        resources = self.resources
+        with bodies.BodyStream(request.stream(), self._limits.file, resources) as stream:
+            await stream.begin()
+            source = cast("BinaryIO", stream)
+            with resources.crowd.joined():
+                stored = await self._as_actor(
+                    request, lambda: self._backend.put_stream(name, source, call), resources.uploads
+                )
         return Response(msgspec.json.encode(stored), media_type=bodies.JSON)
 
     async def get_object(self, request: Request) -> Response:
@@ -134,7 +134,7 @@ class Api:
         return await self._in_thread(run, pool)
 
     async def _in_thread(self, work: Callable[[], T], pool: Executor | None = None) -> T:
-        return await asyncio.get_running_loop().run_in_executor(pool or self.pool, work)
+        return await asyncio.get_running_loop().run_in_executor(pool or self.resources.pool, work)
 
     @functools.cached_property
     def _description(self) -> bytes:

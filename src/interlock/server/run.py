@@ -14,6 +14,7 @@ import uvicorn
 from interlock.bridges.webhooks import Sender
 from interlock.core.errors import Denied, Invalid, Unavailable
 from interlock.server.app import create_app
+from interlock.server.connections import BoundedProtocol
 from interlock.server.guard import Access
 from interlock.server.mlflow.webhooks import reach_of
 from interlock.store.holder import ServerLock
@@ -116,6 +117,7 @@ def _configured(app: ASGIApp) -> _Uvicorn:
     return _Uvicorn(
         uvicorn.Config(
             app,
+            http=BoundedProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

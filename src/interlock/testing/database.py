@@ -28,6 +28,7 @@ def check_database(database: Database) -> None:
     try:
         _check_writes(database)
         _check_rollback(database)
+        _check_snapshot(database)
         _check_threads(database)
     finally:
         database.write(lambda tx: tx.run("DROP TABLE conformance"))
@@ -50,6 +51,16 @@ def _check_rollback(database: Database) -> None:
     raises(Conflict, lambda: database.write(bad))
     raises(Error, lambda: database.write(lambda tx: tx.run(_ADD, {"k": 1, "v": None})))
     assert len(database.all("SELECT k FROM conformance")) == 2, "a change that raises changes nothing"
+
+
+def _check_snapshot(database: Database) -> None:
+    with database.snapshot() as snapshot:
+        database.write(lambda tx: tx.run("DELETE FROM conformance WHERE k = 2"))
+        database.write(lambda tx: tx.run("INSERT INTO conformance (k, v) VALUES (2, NULL), (4, NULL)"))
+        rows = snapshot.all("SELECT k FROM conformance ORDER BY k")
+        assert [row["k"] for row in rows] == [1, 2], "a snapshot shows nothing that is written after it was taken"
+    assert database.one("SELECT max(k) AS k FROM conformance") == {"k": 4}, "and nobody waits for it"
+    database.write(lambda tx: tx.run("DELETE FROM conformance WHERE k = 4"))
 
 
 def _add(key: int, tx: Transaction) -> None:

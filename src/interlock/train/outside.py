@@ -36,6 +36,7 @@ _KNOWN: Final = {
     "pickle.load pickle.loads pickle.Unpickler marshal.loads joblib.load dill.loads cloudpickle.loads ctypes.CDLL "
     "inspect.stack inspect.currentframe inspect.getsource gc.get_objects",
     SEEDED: "random.seed numpy.random.seed",
+    ELSEWHERE: "interlock.data.load interlock.data.loading.load",
 }
 _TABLE: Final = {name: kind for kind, names in _KNOWN.items() for name in names.split()}
 _WHOLE: Final = frozenset(

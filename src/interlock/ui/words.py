@@ -75,6 +75,9 @@ _TOLD: Final = {
     "webhook.created": "{name} to {host}: {events}",
     "webhook.changed": "{changes}",
     "webhook.deleted": "{waiting} deliveries dropped",
+    "webhook.tested": "{event}: {status} {error}",
+    "webhook.retried": "event {event}, delivery {delivery}",
+    "webhook.skipped": "event {event}, delivery {delivery}",
     "payload.erased": "{reason}",
 }
 

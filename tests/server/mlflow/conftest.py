@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextvars
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -16,9 +18,41 @@ from protocol_api import Api  # found on the path added above
 
 from interlock.sdk.workspace import Workspace
 from interlock.server.app import create_app
+from interlock.server.mlflow.app import MlflowApp
+from interlock.server.mlflow.routing import Route
 from interlock.store import open_store
+from interlock.store.ledger import Ledger
 
 BASE = "http://127.0.0.1:8230"
+PACKER = "interlock:tracking"  # packing changes nothing that anybody said
+READING: contextvars.ContextVar[str] = contextvars.ContextVar("reading", default="")
+
+
+@pytest.fixture(autouse=True)
+def reading_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hold every route that asks for no more than a permission to read to that, whatever a test does with it."""
+    told: list[tuple[str, str]] = []
+    run, append = MlflowApp._run, Ledger.append
+
+    def watched(self: MlflowApp, route: Route, call: Any, body: bytes) -> Any:
+        if route.permission is not None:
+            self.adapter.prepare()
+        reads = route.permission is not None and route.permission.reads_only
+        token = READING.set(f"{route.method} {route.path}" if reads else "")
+        try:
+            return run(self, route, call, body)
+        finally:
+            READING.reset(token)
+
+    def noted(self: Ledger, tx: Any, kind: str, subject: str, data: Any, actor: str = "") -> Any:
+        if READING.get() and actor != PACKER:
+            told.append((READING.get(), kind))
+        return append(self, tx, kind, subject, data, actor)
+
+    monkeypatch.setattr(MlflowApp, "_run", watched)
+    monkeypatch.setattr(Ledger, "append", noted)
+    yield
+    assert told == [], "a route under a permission to read wrote events"
 
 
 @pytest.fixture

@@ -72,15 +72,20 @@ def test_bodies_of_more_than_a_megabyte_are_taken(api: Any) -> None:
     assert {len(param["value"]) for param in api.run(run)["data"]["params"]} == {6000}
 
 
-def test_a_request_that_breaks_off_changes_nothing(workspace: Workspace, client: TestClient) -> None:
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_a_request_that_breaks_off_changes_nothing(
+    api: Any, workspace: Workspace, client: TestClient, method: str
+) -> None:
     import asyncio
 
+    file = f"/api/2.0/mlflow-artifacts/artifacts/0/{api.new_run()}/artifacts/x"
+    assert client.put(file, content=b"x").status_code == 200
     sent: list[Any] = []
     messages = [{"type": "http.request", "body": b'{"experiment_id"', "more_body": True}, {"type": "http.disconnect"}]
     scope = {
         "type": "http",
-        "method": "POST",
-        "path": CREATE,
+        "method": method,
+        "path": CREATE if method == "POST" else file,
         "query_string": b"",
         "headers": [(b"host", b"127.0.0.1:8230")],
         "server": ("127.0.0.1", 8230),

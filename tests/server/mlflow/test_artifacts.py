@@ -88,12 +88,13 @@ def test_paths_that_are_about_nobody(api: Api, path: str) -> None:
         assert response.json()["error_code"] in {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}
 
 
-def test_a_path_is_a_file_or_a_folder(api: Api, at: Any) -> None:
+def test_a_path_is_a_file_or_a_folder(api: Api, at: Any, workspace: Workspace) -> None:
     api.client.put(at("a/b"), content=DATA)
     for path in ("a", "a/b/c"):
         response = api.client.put(at(path), content=b"x")
         assert response.status_code == 400
         assert "cannot be a file beside" in response.json()["message"]
+    assert len(list(workspace.store.objects.digests())) == 1  # what is refused is not kept
     assert api.client.get(at("a")).status_code == 404  # a folder has no bytes
     assert api.client.get(at("a/b/c")).status_code == 404
 

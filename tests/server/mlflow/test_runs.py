@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ from protocol_api import Api
 from starlette.testclient import TestClient
 
 from interlock.sdk.workspace import Workspace
+from interlock.store import packing
+from interlock.store.inbox import pack_batch
 
 
 def tags(run: Any) -> dict[str, str]:
@@ -184,3 +187,30 @@ def test_old_clients_name_runs_otherwise(api: Api) -> None:
         "INVALID_PARAMETER_VALUE: Missing value for required parameter 'run_id'.",
     )
     assert api.refused("runs/get", "GET", run_id="nope")[0] == 404
+
+
+@pytest.mark.parametrize("batches", [1, 30])
+def test_the_end_of_a_long_run_does_not_hold_the_writer(
+    api: Api, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, batches: int
+) -> None:
+    """What little there is, is packed where the run ends; what is more, in front."""
+    run, store = api.new_run(), workspace.store
+    for number in range(batches):
+        batch = pack_batch(["m"] * 300, range(number * 300, number * 300 + 300), [0] * 300, [0.5] * 300)
+        store.database.write(lambda tx, batch=batch: store.series.put(tx, run, batch))  # type: ignore[misc]
+    threads: set[str] = set()
+    plain = packing.pack
+
+    def watched(*words: Any) -> bytes:
+        threads.add(threading.current_thread().name)
+        return plain(*words)
+
+    monkeypatch.setattr(packing, "pack", watched)
+    api.post("runs/update", run_id=run, status="FINISHED", end_time=9, run_name="over")
+    assert (threads == {"interlock-writer"}) == (batches == 1)
+    info = api.run(run)["info"]
+    assert (info["status"], info["end_time"], info["run_name"]) == ("FINISHED", 9, "over")
+    assert store.database.all("SELECT * FROM metric_inbox") == []
+    assert len(store.series.points(run, "m")) == 300 * batches
+    kinds = [event.kind for event in store.ledger.events(subject=f"run:{run}")]
+    assert kinds == ["run.started", "run.changed", "run.logged", "run.finished"]

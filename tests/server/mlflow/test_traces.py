@@ -44,7 +44,7 @@ def add_spans(workspace: Workspace, number: int, *spans: Span) -> None:
     store = workspace.store
     Experiments(store).ensure_default()
     given = spans or (span(number, 1), span(number, 2, parent=1))
-    store.database.write(lambda tx: Traces(store).add_spans(tx, "0", SpanBatch(given, {})))
+    Traces(store).take("0", [SpanBatch(given, {})])
 
 
 def span(trace: int, ident: int, parent: int = 0, **said: Any) -> Span:
@@ -159,7 +159,7 @@ def test_spans_are_protobuf_in_json(client: TestClient, workspace: Workspace) ->
 
 
 def test_many_at_once(client: TestClient, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("interlock.server.mlflow.traces._WAITS", (0.0,))
+    monkeypatch.setattr("interlock.server.mlflow.arrivals._LONGEST_S", 0.0)
     start(client, 1)
     start(client, 2, trace_metadata={"mlflow.trace.sizeStats": '{"num_spans": 3}'})
     start(client, 3)

@@ -165,3 +165,13 @@ def test_stages_that_are_none(api: Api, run: str) -> None:
     create(api, f"runs:/{run}/model")
     for stage in ("", "Live"):
         assert api.refused("model-versions/transition-stage", name="m", version="1", stage=stage)[0] == 400
+
+
+@pytest.mark.parametrize("wrong", [{"run_id": "nobody"}, {"tags": [{"key": "a", "value": "x" * 100_001}]}])
+def test_a_version_that_is_refused_keeps_no_manifest(
+    api: Api, run: str, workspace: Workspace, wrong: dict[str, Any]
+) -> None:
+    before = set(workspace.store.objects.digests())
+    status, _ = api.refused("model-versions/create", name="m", source=f"runs:/{run}/model", **wrong)
+    assert status in {400, 404}
+    assert set(workspace.store.objects.digests()) == before

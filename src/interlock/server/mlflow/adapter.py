@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from interlock.bridges.webhooks import Reach, WebhookBook
+from interlock.core.errors import NotFound
 from interlock.registry.catalogue import Catalogue
+from interlock.server.mlflow.arrivals import Arrivals
 from interlock.track.tracker import Tracker
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
+    from interlock.server.bodies import BodyStream
+    from interlock.server.resources import Share
     from interlock.store import Store
 
 ROOT: Final = "mlflow-artifacts:"
@@ -36,6 +40,7 @@ class Adapter:
         self.tracker = Tracker(store)
         self.registry = Catalogue(store)
         self.webhooks = WebhookBook(store, reach)
+        self.arrivals = Arrivals()
         self._ready = False
 
     def prepare(self) -> None:
@@ -52,13 +57,19 @@ class Call:
         scope: the ASGI scope.
         receive: gives its body.
         parts: what the path's parts are.
+        share: where room for its body is made, if that is held whole.
+
+    Attributes:
+        file: the body, for functions that read it themselves.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, parts: dict[str, str]) -> None:
+    file: BodyStream
+
+    def __init__(self, scope: Scope, receive: Receive, parts: dict[str, str], share: Share) -> None:
         self.scope = scope
         self.receive = receive
         self.parts = parts
-        self.loop: asyncio.AbstractEventLoop | None = None
+        self.share = share
 
     @property
     def query(self) -> bytes:
@@ -74,6 +85,25 @@ class Call:
         """Return the value of a header, or ""."""
         wanted = name.encode()
         return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == wanted), "")
+
+    def body(self, most: int) -> BodyStream:
+        """Return the body as a file of at most so many bytes."""
+        self.file.most = most
+        return self.file
+
+    async def stream(self, first: Message | None = None) -> AsyncIterator[bytes]:
+        """Yield the pieces of the body, that of a message that was received already before the others.
+
+        Raises:
+            NotFound: the client went away.
+        """
+        more = True
+        while more:
+            message, first = first or await self.receive(), None
+            if message["type"] == "http.disconnect":
+                raise NotFound("The client went away.", about="request")
+            more = message.get("more_body", False)
+            yield message.get("body", b"")
 
 
 class Answer:
@@ -97,8 +127,8 @@ class Answer:
         self.status = status
         self.headers = {"content-type": media_type, **(headers or {})}
 
-    async def send(self, send: Send, *, with_body: bool, pool: Executor) -> None:
-        """Send it."""
+    async def send(self, receive: Receive, send: Send, *, with_body: bool, pool: Executor) -> None:
+        """Send it; pieces are made only while the client is there."""
         if isinstance(self.body, bytes) and self.status != _NOT_MODIFIED:
             self.headers["content-length"] = str(len(self.body))
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
@@ -106,10 +136,32 @@ class Answer:
         if isinstance(self.body, bytes):
             await send({"type": "http.response.body", "body": self.body if with_body else b""})
             return
-        loop, pieces = asyncio.get_running_loop(), self.body
-        while with_body and (piece := await loop.run_in_executor(pool, next, pieces, b"")):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if with_body and not await _sent(self.body, receive, send, pool):
+            return
         await send({"type": "http.response.body", "body": b""})
+
+
+async def _sent(pieces: Iterator[bytes], receive: Receive, send: Send, pool: Executor) -> bool:
+    """Return whether all pieces were sent, rather than left where the client went away."""
+    loop, gone = asyncio.get_running_loop(), asyncio.ensure_future(_gone(receive))
+    try:
+        while not gone.done() and (piece := await loop.run_in_executor(pool, next, pieces, b"")):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        return not gone.done()
+    finally:
+        gone.cancel()
+        if isinstance(pieces, Generator):
+            await loop.run_in_executor(pool, pieces.close)
+
+
+async def _gone(receive: Receive) -> None:
+    """Return when the client has gone; what is left of its request comes before."""
+    message = await receive()
+    while message["type"] == "http.request" and message.get("more_body", False):
+        message = await receive()
+    while message["type"] != "http.disconnect":
+        message = await receive()
+        await asyncio.sleep(0)  # where a server repeats itself rather than waits
 
 
 def present(**values: Any) -> dict[str, Any]:

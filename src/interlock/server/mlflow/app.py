@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from interlock.core.actor import acting_as
+from interlock.core.errors import NotFound
+from interlock.server.bodies import SMALL, BodyStream, gather
 from interlock.server.mlflow import (  # noqa: F401 - each says its routes when it is imported
     artifacts,
     assessments,
@@ -28,22 +30,28 @@ from interlock.server.mlflow import (  # noqa: F401 - each says its routes when 
     webhooks,
 )
 from interlock.server.mlflow.adapter import Adapter, Answer, Call
-from interlock.server.mlflow.routing import Table
+from interlock.server.mlflow.arrivals import Later
+from interlock.server.mlflow.routing import Pending, Table
 from interlock.server.mlflow.wire import Refused, error_answer, read_body, read_pairs, read_query
+from interlock.server.problems import Refusal
+from interlock.server.resources import Share
+from interlock.store.settling import Stale
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from concurrent.futures import Executor
+    from collections.abc import Callable
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from interlock.sdk.workspace import Workspace
     from interlock.server.guard import Access
-    from interlock.server.mlflow.routing import Route
+    from interlock.server.mlflow.routing import Change, Route
+    from interlock.server.resources import Resources
 
 _LARGEST: Final = 64 << 20  # of a body that is read whole: traces and profiles of datasets are the large ones
 _AT_ONCE: Final = 256 << 10  # of a body that is read where requests arrive; larger ones would hold up others
 _OURS: Final = ("/api/2.0", "/api/3.0", "/ajax-api/", "/get-artifact", "/model-versions/get-artifact", "/v1/traces")
+_LATER: Final = {"retry-after": "1"}
+_UNAVAILABLE: Final = 503
 _EXACT: Final = ("/health", "/version", "/graphql")
 
 
@@ -53,15 +61,15 @@ class MlflowApp:
     Args:
         workspace: a workspace on this machine.
         access: who reaches the server.
-        pools: where handlers run, and where those that take files do.
+        resources: threads, and room for bodies.
         others: what answers the other paths.
     """
 
-    def __init__(self, workspace: Workspace, access: Access, pools: tuple[Executor, Executor], others: ASGIApp) -> None:
+    def __init__(self, workspace: Workspace, access: Access, resources: Resources, others: ASGIApp) -> None:
         self.adapter = Adapter(workspace.store, webhooks.reach_of(workspace.store, access))
         self._table = Table()
         self._access = access
-        self._pool, self._uploads = pools
+        self._resources = resources
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,38 +78,57 @@ class MlflowApp:
         if scope["type"] != "http" or not (path.startswith(_OURS) or path in _EXACT):
             await self._others(scope, receive, send)
             return
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        share = Share(self._resources.room)
         try:
-            answer = await self._answer(scope, receive, method, path)
+            answer = await self._answer(scope, receive, share, path)
         except Exception as error:  # noqa: BLE001 - the border of the request
             status, body = error_answer(error, scope.get("interlock.request_id", ""))
-            answer = Answer(body, status)
-        await answer.send(send, with_body=scope["method"] != "HEAD", pool=self._pool)
+            answer = Answer(body, status, _LATER if status == _UNAVAILABLE else None)
+        finally:
+            share.close()
+        await answer.send(receive, send, with_body=scope["method"] != "HEAD", pool=self._resources.pool)
 
-    async def _answer(self, scope: Scope, receive: Receive, method: str, path: str) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive, share: Share, path: str) -> Answer:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
         found = self._table.find(method, path)
         if found is None:
             raise self._unknown(path)
         route, parts = found
-        call = Call(scope, receive, parts)
+        call = Call(scope, receive, parts, share)
         actor = self._access.actor(call.header("interlock-actor"), (scope.get("client") or ("unknown",))[0])
-        body = await _body(receive) if route.request is not None and method != "GET" else b""
+        takes_file = route.request is None and method in {"PUT", "POST"}
+        body = b"" if takes_file or method == "GET" else await _body(call)  # half a request changes nothing
         if route.direct and len(body) <= _AT_ONCE:
             with acting_as(actor):
                 self.adapter.prepare()
-                change = route.function(self.adapter, _request(route, call, body))
-                written = self.adapter.database.submit(change)
-            await asyncio.wrap_future(written)
-            return Answer(b"{}")
+                pending = _pending(route.function(self.adapter, _request(route, call, body)))
+                written = self.adapter.database.submit(pending.change)
+            try:
+                return _answered(pending.answer(await asyncio.wrap_future(written)))
+            except Stale:
+                pass  # it is long work: a thread does it
         loop = asyncio.get_running_loop()
 
-        def work() -> Any:
+        def work() -> Answer:
             with acting_as(actor):
                 return self._run(route, call, body)
 
-        call.loop = loop
-        takes_file = route.request is None and route.method in {"PUT", "POST"}
-        return await loop.run_in_executor(self._uploads if takes_file else self._pool, work)
+        if takes_file:
+            return await self._taking(call, work)
+        began = loop.time()
+        while True:
+            try:
+                return await loop.run_in_executor(self._resources.pool, work)
+            except Later as later:
+                await self.adapter.arrivals.wait(later, began)
+
+    async def _taking(self, call: Call, work: Callable[[], Answer]) -> Answer:
+        """Return the answer of work that reads a body itself; it begins when that has begun to come."""
+        resources = self._resources
+        with BodyStream(call.stream(), 0, resources) as call.file:
+            await call.file.begin()
+            with resources.crowd.joined():
+                return await asyncio.get_running_loop().run_in_executor(resources.uploads, work)
 
     def _run(self, route: Route, call: Call, body: bytes) -> Answer:
         if route.permission is not None:  # not for those who only ask whether we are well
@@ -111,10 +138,10 @@ class MlflowApp:
         else:
             result = route.function(self.adapter, _request(route, call, body))
         if route.direct:
-            result = self.adapter.database.write(result)
-        if isinstance(result, Answer):
-            return result
-        return Answer(msgspec.json.encode(result if result is not None else {}))
+            pending = _pending(result)
+            longer = pending.longer or (lambda: self.adapter.database.write(pending.change))
+            result = pending.answer(longer())
+        return result if isinstance(result, Answer) else _answered(result)
 
     def _unknown(self, path: str) -> Refused:
         if verbs := self._table.methods(path):
@@ -124,6 +151,18 @@ class MlflowApp:
                 "NOT_IMPLEMENTED", f"{path} belongs to a part of the protocol that Interlock does not speak."
             )
         return Refused("ENDPOINT_NOT_FOUND", f"There is nothing at {path}.")
+
+
+def _pending(found: Pending | Change) -> Pending:
+    return found if isinstance(found, Pending) else Pending(found, _nothing)
+
+
+def _nothing(_: None) -> None:
+    """Answer with nothing."""
+
+
+def _answered(result: Any) -> Answer:
+    return Answer(msgspec.json.encode(result if result is not None else {}))
 
 
 def _request(route: Route, call: Call, body: bytes) -> Any:
@@ -138,16 +177,15 @@ def _request(route: Route, call: Call, body: bytes) -> Any:
     return read_body(body, kind)
 
 
-async def _body(receive: Callable[[], Awaitable[Any]]) -> bytes:
-    parts: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Refused("BAD_REQUEST", "The request broke off.")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > _LARGEST:
-            raise Refused("BAD_REQUEST", f"The body is larger than {_LARGEST} bytes.")
-        more = message.get("more_body", False)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+async def _body(call: Call) -> bytes:
+    first = await call.receive()
+    if first["type"] == "http.request" and not first.get("more_body", False):
+        body: bytes = first.get("body", b"")
+        if len(body) <= min(SMALL, _LARGEST):
+            return body
+    try:
+        return await gather(call.stream(first), _LARGEST, call.share)
+    except Refusal as refusal:
+        raise Refused("BAD_REQUEST", refusal.error.message) from None
+    except NotFound:
+        raise Refused("BAD_REQUEST", "The request broke off.") from None

@@ -19,7 +19,6 @@ import msgspec
 from interlock.core.errors import NotFound
 from interlock.core.files import StoredFile
 from interlock.core.operations import Permission
-from interlock.server.bodies import BodyStream
 from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import Adapter, Answer, Call, present
 from interlock.server.mlflow.routing import PREFIXES, route
@@ -27,7 +26,7 @@ from interlock.server.mlflow.runs import RunId, artifact_uri
 from interlock.server.mlflow.wire import Refused, invalid
 from interlock.store.manifests import read_manifest
 from interlock.store.objects import changed
-from interlock.track.artifacts import Kind, Listed, list_files
+from interlock.track.artifacts import Kind, Listed, check_place, list_files
 from interlock.track.experiments import check_active
 from interlock.track.logged_models import model_row
 from interlock.track.runs import run_row
@@ -75,16 +74,16 @@ class Owner(msgspec.Struct, frozen=True):
 def list_run(adapter: Adapter, ask: ListOfRun) -> dict[str, Any]:
     """List a folder of a run; paths begin at the run."""
     row = run_row(adapter.database, ask.run)
-    path = _clean(ask.path)
+    path = clean_path(ask.path)
     listed = adapter.tracker.artifacts.list(ask.run, path)
-    return present(root_uri=artifact_uri(row["experiment"], ask.run), files=[_shown(file, "") for file in listed])
+    return present(root_uri=artifact_uri(row["experiment"], ask.run), files=[shown_file(file, "") for file in listed])
 
 
 def list_folder(adapter: Adapter, ask: ListFolder) -> dict[str, Any]:
     """List a folder of the proxy; paths begin at the folder."""
     owner = find_owner(adapter, ask.path)
     listed = list_files(all_files(adapter, owner), owner.path)
-    return {"files": [_shown(file, owner.path) for file in listed]}
+    return {"files": [shown_file(file, owner.path) for file in listed]}
 
 
 def put_file(adapter: Adapter, call: Call) -> dict[str, Any]:
@@ -133,13 +132,13 @@ def get_run_file(adapter: Adapter, call: Call) -> Answer:
     asked = dict(call.pairs())
     run = asked.get("run_id") or asked.get("run_uuid") or ""
     run_row(adapter.database, run)
-    return answer_file(adapter, call, adapter.tracker.artifacts.find(run, _clean(asked.get("path", ""))))
+    return answer_file(adapter, call, adapter.tracker.artifacts.find(run, clean_path(asked.get("path", ""))))
 
 
 def put_run_file(adapter: Adapter, call: Call) -> dict[str, Any]:
     """Take a file of a run, as browsers send it."""
     asked = dict(call.pairs())
-    run, path = asked.get("run_uuid") or asked.get("run_id") or "", _clean(asked.get("path", ""))
+    run, path = asked.get("run_uuid") or asked.get("run_id") or "", clean_path(asked.get("path", ""))
     if not run or not path:
         raise invalid("Request must specify run_uuid and path.")
     owner = Owner("run", run, path)
@@ -158,7 +157,7 @@ def find_owner(adapter: Adapter, path: str) -> Owner:
         Refused: it is about nobody's.
         NotFound: there is no such run, model or trace.
     """
-    parts = _clean(path).split("/")
+    parts = clean_path(path).split("/")
     if len(parts) >= 3 and parts[0] == "registry":
         version = adapter.registry.versions.get(adapter.database, parts[1], checks.version_number(parts[2]))
         return Owner("version", version.bundle, "/".join(parts[3:]))
@@ -198,6 +197,7 @@ def check_owner(reader: Reader, owner: Owner) -> None:
         Refused: it is a version, which never changes.
         NotFound: it is not there.
         Conflict: it is deleted.
+        Invalid: it cannot have a file at this path.
     """
     if owner.kind == "version":
         raise invalid("The files of a model version never change.")
@@ -207,6 +207,8 @@ def check_owner(reader: Reader, owner: Owner) -> None:
         trace_row(reader, owner.id)
     else:
         check_active(model_row(reader, owner.id), "logged model", owner.id)
+    if owner.path:
+        check_place(reader, owner.id, owner.path)
 
 
 def store_body(adapter: Adapter, call: Call, path: str) -> StoredFile:
@@ -214,7 +216,7 @@ def store_body(adapter: Adapter, call: Call, path: str) -> StoredFile:
 
     Cost: constant memory; one pass over the bytes.
     """
-    stream = BodyStream(_Request(call), _LARGEST, call.loop)
+    stream = call.body(_LARGEST)
     digest = adapter.store.objects.put(cast("BinaryIO", stream))
     size = adapter.store.objects.size(digest)
     return StoredFile(path, digest, size or 0)
@@ -307,7 +309,7 @@ def _span(header: str, size: int) -> tuple[int, int] | None:
     return None if last < start and found[2] else (start, min(last + 1, size))
 
 
-def _clean(path: str) -> str:
+def clean_path(path: str) -> str:
     """Return a path without slashes at its ends.
 
     Raises:
@@ -319,7 +321,8 @@ def _clean(path: str) -> str:
     return path
 
 
-def _shown(file: Listed, below: str) -> dict[str, Any]:
+def shown_file(file: Listed, below: str) -> dict[str, Any]:
+    """Return a file or folder of a list as the protocol has it; its path begins below another."""
     path = file.path.removeprefix(f"{below}/") if below else file.path
     return (
         {"path": path, "is_dir": True}
@@ -330,20 +333,3 @@ def _shown(file: Listed, below: str) -> dict[str, Any]:
             "file_size": file.size_bytes,
         }
     )
-
-
-class _Request:
-    """What `BodyStream` reads a body through."""
-
-    def __init__(self, call: Call) -> None:
-        self._receive = call.receive
-
-    async def stream(self) -> Any:
-        """Yield the pieces of the body."""
-        more = True
-        while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise NotFound("The client went away.", about="request")
-            more = message.get("more_body", False)
-            yield message.get("body", b"")

@@ -10,7 +10,7 @@ from interlock.core.errors import NotFound
 from interlock.core.operations import Permission
 from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import Adapter, Answer, Call, millis, present, tag_list
-from interlock.server.mlflow.artifacts import _clean, _shown, answer_file
+from interlock.server.mlflow.artifacts import answer_file, clean_path, shown_file
 from interlock.server.mlflow.experiments import Tag
 from interlock.server.mlflow.routing import route
 from interlock.server.mlflow.runs import artifact_uri, shown_metric
@@ -140,9 +140,9 @@ def log_params(adapter: Adapter, ask: LogParams) -> None:
 def list_files(adapter: Adapter, ask: ListFiles) -> dict[str, Any]:
     """List a folder of a logged model."""
     row = model_row(adapter.database, ask.model_id)
-    listed = adapter.tracker.artifacts.list(ask.model_id, _clean(ask.artifact_directory_path))
+    listed = adapter.tracker.artifacts.list(ask.model_id, clean_path(ask.artifact_directory_path))
     root = artifact_uri(row["experiment"], ask.model_id, "models")
-    return present(root_uri=root, files=[_shown(file, "") for file in listed])
+    return present(root_uri=root, files=[shown_file(file, "") for file in listed])
 
 
 @route("GET", "logged-models/{model_id}/artifacts/files", READ)
@@ -150,7 +150,7 @@ def get_file(adapter: Adapter, call: Call) -> Answer:
     """Answer with a file of a logged model, as browsers ask for it."""
     model = call.parts["model_id"]
     model_row(adapter.database, model)
-    path = _clean(dict(call.pairs()).get("artifact_file_path", ""))
+    path = clean_path(dict(call.pairs()).get("artifact_file_path", ""))
     return answer_file(adapter, call, adapter.tracker.artifacts.find(model, path))
 
 

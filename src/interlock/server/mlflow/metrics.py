@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from itertools import repeat
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -127,24 +127,31 @@ def log_batch(adapter: Adapter, ask: LogBatch) -> Change:
 
 
 def _log(adapter: Adapter, run: str, metrics: Sequence[Metric], params: dict[str, str], tags: dict[str, str]) -> Change:
-    for name in {metric.key for metric in metrics}:
+    named: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        named.setdefault(metric.key, []).append(metric)
+    for name in named:
         checks.key(name, "Metric")
-    ats = [from_millis(metric.timestamp) for metric in metrics]
+    instants = [metric.timestamp for metric in metrics] or [0]
+    from_millis(min(instants))
+    from_millis(max(instants))
+    points = list(chain.from_iterable(named.values()))  # those of a metric beside each other, as they are kept
+    about_models = [metric for metric in metrics if metric.model_id]
     tracker = adapter.tracker
 
     def change(tx: Transaction) -> None:
         row = tracker.metrics.active_row(tx, run)
         if params or tags:
             tracker.runs.log(tx, run, params, tags)
-        if metrics:
-            columns = ([m.key for m in metrics], [m.step for m in metrics], ats, [m.value for m in metrics])
+        if points:
+            ats = [m.timestamp * 1000 for m in points]
+            columns = ([m.key for m in points], [m.step for m in points], ats, [m.value for m in points])
             tracker.metrics.log(tx, row, columns)
-        for metric, at in zip(metrics, ats, strict=True):
-            if metric.model_id:
-                model_row(tx, metric.model_id)
-                point = LatestValue(metric.step, at, metric.value)
-                found = ModelMetric(metric.key, point, run, metric.dataset_name, metric.dataset_digest)
-                tracker.logged_models.log_metric(tx, metric.model_id, found)
+        for metric in about_models:
+            model_row(tx, metric.model_id)
+            point = LatestValue(metric.step, metric.timestamp * 1000, metric.value)
+            found = ModelMetric(metric.key, point, run, metric.dataset_name, metric.dataset_digest)
+            tracker.logged_models.log_metric(tx, metric.model_id, found)
 
     return change
 

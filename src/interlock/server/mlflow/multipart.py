@@ -13,9 +13,8 @@ import msgspec
 
 from interlock.core.files import StoredFile
 from interlock.core.operations import Permission
-from interlock.server.bodies import BodyStream
 from interlock.server.mlflow.adapter import Adapter, Answer, Call
-from interlock.server.mlflow.artifacts import Owner, _clean, _Request, check_owner, find_owner, put_stored
+from interlock.server.mlflow.artifacts import Owner, check_owner, clean_path, find_owner, put_stored
 from interlock.server.mlflow.routing import PREFIXES, route
 from interlock.server.mlflow.wire import invalid, missing, read_body
 from interlock.store.parts import Parts, Plan
@@ -74,7 +73,7 @@ def put_part(adapter: Adapter, call: Call) -> Answer:
     number = call.parts["number"]
     if not (number.isascii() and number.isdigit() and len(number) < 6):
         raise invalid(f"{number[:40]!r} is no number of a part.")
-    stream = BodyStream(_Request(call), LARGEST, call.loop)
+    stream = call.body(LARGEST)
     digest = _parts(adapter).put(call.parts["upload"], int(number), cast("BinaryIO", stream))
     return Answer(b"{}", headers={"etag": f'"{digest}"'})
 
@@ -126,11 +125,13 @@ def whole_body(call: Call, most: int = _LARGEST_ASK) -> bytes:
 
     Raises:
         Refusal: it is larger than `most` bytes.
+        Unavailable: there is no room for it now.
     """
-    stream = BodyStream(_Request(call), most, call.loop)
+    stream = call.body(most)
     body = bytearray()
     while piece := stream.read():
         body += piece
+        call.share.hold(len(body))
     return bytes(body)
 
 
@@ -138,7 +139,7 @@ def _owner(adapter: Adapter, call: Call, path: str) -> Owner:
     name = posixpath.basename(path.replace("\\", "/"))
     if not name:
         raise missing("path")
-    owner = find_owner(adapter, f"{_clean(call.parts['path'])}/{_clean(name)}")
+    owner = find_owner(adapter, f"{clean_path(call.parts['path'])}/{clean_path(name)}")
     if owner.kind == "version":
         raise invalid("The files of a model version never change.")
     return owner

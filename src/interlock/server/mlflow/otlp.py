@@ -15,17 +15,15 @@ import msgspec
 
 from interlock.core.errors import Unavailable
 from interlock.core.operations import Permission
-from interlock.server.bodies import BodyStream
 from interlock.server.mlflow import otlp_json, otlp_wire
 from interlock.server.mlflow.adapter import Adapter, Answer, Call
-from interlock.server.mlflow.artifacts import _Request
 from interlock.server.mlflow.routing import route
 from interlock.server.mlflow.wire import Refused, error_answer
 from interlock.server.problems import Refusal
-from interlock.track.traces import SpanBatch, Traces
+from interlock.server.resources import Share
+from interlock.track.traces import SpanBatch, Traces, trace_id
 
 if TYPE_CHECKING:
-    from interlock.core.ports import Transaction
     from interlock.server.mlflow.otlp_wire import Batch
     from interlock.store.spans import Span
 
@@ -59,19 +57,15 @@ def store_batches(adapter: Adapter, experiment: str, run: str, batches: Iterable
         Conflict: the experiment is deleted.
         Invalid: a trace would have too many spans.
     """
-    grouped: dict[bytes, list[tuple[Span, dict[str, Any]]]] = {}
+    found = []
     for batch in batches:
+        grouped: dict[bytes, list[Span]] = {}
         for span in batch.spans:
-            grouped.setdefault(span.trace, []).append((span, batch.resource))
-    traces = Traces(adapter.store)
-
-    def change(tx: Transaction) -> None:
-        for found in grouped.values():
-            resource = {key: value for _, told in reversed(found) for key, value in told.items()}
-            traces.add_spans(tx, experiment, SpanBatch(tuple(span for span, _ in found), resource, run))
-
-    if grouped:
-        adapter.database.write(change)
+            grouped.setdefault(span.trace, []).append(span)
+        found += [SpanBatch(tuple(spans), batch.resource, run) for spans in grouped.values()]
+    if found:
+        Traces(adapter.store).take(experiment, found)
+        adapter.arrivals.tell(trace_id(batch.spans[0].trace) for batch in found)
 
 
 def _read(call: Call, kind: str) -> tuple[str, list[Batch]]:
@@ -88,20 +82,24 @@ def _read(call: Call, kind: str) -> tuple[str, list[Batch]]:
 
 
 def _body(call: Call) -> bytes:
-    source = BodyStream(_Request(call), LARGEST, call.loop)
+    source = call.body(LARGEST)
     pieces = iter(source.read, b"")
     encoding = call.header("content-encoding").strip().lower()
     if encoding in {"", "identity"}:
-        return b"".join(pieces)
+        body = bytearray()
+        for piece in pieces:
+            body += piece
+            call.share.hold(len(body))
+        return bytes(body)
     if encoding not in _WINDOW:
         raise Refused("BAD_REQUEST", f"The content encoding {encoding!r} is not read here: send gzip or deflate.")
     try:
-        return _unpacked(pieces, _WINDOW[encoding])
+        return _unpacked(pieces, _WINDOW[encoding], call.share)
     except zlib.error as error:
         raise Refused("BAD_REQUEST", f"The body is no {encoding}: {error}.") from None
 
 
-def _unpacked(pieces: Iterable[bytes], window: int) -> bytes:
+def _unpacked(pieces: Iterable[bytes], window: int, share: Share) -> bytes:
     """Return what packed bytes unpack to, which may be far more than they are: `LARGEST` at most."""
     found, unpacker = io.BytesIO(), zlib.decompressobj(window)
     for piece in pieces:
@@ -110,11 +108,13 @@ def _unpacked(pieces: Iterable[bytes], window: int) -> bytes:
             if unpacker.eof:  # gzip may be several, one after the other
                 unpacker = zlib.decompressobj(window)
             found.write(unpacker.decompress(rest, _PIECE))
+            share.hold(found.tell())
             rest = unpacker.unconsumed_tail or unpacker.unused_data
             if found.tell() > LARGEST:
                 raise _too_large()
     while not unpacker.eof and (more := unpacker.decompress(unpacker.unconsumed_tail, _PIECE)):
         found.write(more)
+        share.hold(found.tell())
         if found.tell() > LARGEST:
             raise _too_large()
     if not unpacker.eof:

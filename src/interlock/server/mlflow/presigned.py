@@ -23,10 +23,10 @@ from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import Adapter, Answer, Call
 from interlock.server.mlflow.artifacts import (
     Owner,
-    _clean,
     all_files,
     answer_file,
     check_owner,
+    clean_path,
     find_owner,
     put_stored,
     store_body,
@@ -88,20 +88,20 @@ def for_download_of_run(adapter: Adapter, call: Call) -> dict[str, Any]:
     ask = read_body(whole_body(call), Download)
     checks.required(run_id=ask.run_id, path=ask.path)
     run_row(adapter.database, ask.run_id)
-    return _download(adapter, call, Owner("run", ask.run_id, _clean(ask.path)), ask.expiration, "presigned_url")
+    return _download(adapter, call, Owner("run", ask.run_id, clean_path(ask.path)), ask.expiration, "presigned_url")
 
 
 def for_upload(adapter: Adapter, call: Call) -> dict[str, Any]:
     """Answer an address to send a file to."""
     ask = read_body(whole_body(call), Upload)
-    checks.required(path=_clean(ask.path))
+    checks.required(path=clean_path(ask.path))
     if bool(ask.run_id) == bool(ask.model_id):
         raise invalid("Exactly one of run_id and model_id must be provided.")
     if ask.run_id:
-        owner = Owner("run", ask.run_id, _clean(ask.path))
+        owner = Owner("run", ask.run_id, clean_path(ask.path))
     else:
         model_row(adapter.database, ask.model_id)
-        owner = Owner("logged_model", ask.model_id, _clean(ask.path))
+        owner = Owner("logged_model", ask.model_id, clean_path(ask.path))
     check_owner(adapter.database, owner)
     grant = Grant("write", _now(adapter.store) + ask.expiration, owner.path, kind=owner.kind, owner=owner.id)
     return {"presigned_url": _url(adapter.store, call, grant), "headers": {}}

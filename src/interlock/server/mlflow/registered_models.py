@@ -71,7 +71,7 @@ class SetAlias(Alias):
 
 
 class LatestVersions(Name):
-    """Asks for the newest version under each label."""
+    """Asks for the newest version under each stage."""
 
     stages: list[str] = []
 
@@ -162,14 +162,14 @@ def get_alias(adapter: Adapter, ask: Alias) -> dict[str, Any]:
 
 
 def latest_versions(adapter: Adapter, ask: LatestVersions) -> dict[str, Any]:
-    """Show the newest version under each label."""
+    """Show the newest version under each stage."""
     checks.required(name=ask.name)
     adapter.registry.models.get(adapter.database, ask.name)
-    newest = adapter.registry.versions.newest_by_label(adapter.database, [ask.name]).get(ask.name, [])
+    newest = adapter.registry.versions.newest_by_mlflow_stage(adapter.database, [ask.name]).get(ask.name, [])
     for stage in ask.stages:
         check_stage(stage)
     wanted = {stage.lower() for stage in ask.stages}
-    found = [version for version in newest if not wanted or version.label.lower() in wanted]
+    found = [version for version in newest if not wanted or version.mlflow_stage.lower() in wanted]
     return {"model_versions": [shown_version(version) for version in found]}
 
 
@@ -194,7 +194,7 @@ def _answer(adapter: Adapter, name: str) -> dict[str, Any]:
 
 def shown_models(adapter: Adapter, models: list[Model]) -> list[dict[str, Any]]:
     """Return models as the protocol has them, their newest versions with them."""
-    newest = adapter.registry.versions.newest_by_label(adapter.database, [model.name for model in models])
+    newest = adapter.registry.versions.newest_by_mlflow_stage(adapter.database, [model.name for model in models])
     return [_shown(model, newest.get(model.name, [])) for model in models]
 
 

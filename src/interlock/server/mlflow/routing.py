@@ -6,7 +6,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,7 +15,22 @@ from interlock.core.ports import Transaction
 
 F = TypeVar("F", bound=Callable[..., Any])
 PREFIXES: Final = ("api", "ajax-api")
-Change = Callable[[Transaction], None]
+Change = Callable[[Transaction], Any]
+
+
+class Pending(NamedTuple):
+    """A change that a request asks for, and how the answer is made once the change is on disk.
+
+    Attributes:
+        change: what the writer does; it returns what the answer is about.
+        answer: takes that; it only reads, and little, for other requests wait meanwhile.
+        longer: does what the change does, in a thread, where the change says `Stale`: there is more to be worked out
+            than the writer should be held for.
+    """
+
+    change: Change
+    answer: Callable[[Any], Any]
+    longer: Callable[[], Any] | None = None
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -27,8 +42,9 @@ class Route(msgspec.Struct, frozen=True):
         permission: what a caller must be allowed; None is open to everybody who reaches the server.
         function: takes the adapter and a request.
         request: the type of the request, or None where the function takes the raw call.
-        direct: whether the function only checks the request and returns the change that it asks for: it runs where
-            requests arrive, and the change goes straight to the writer, which saves two changes of thread.
+        direct: whether the function only checks the request and returns the `Pending` change that it asks for, or the
+            change alone where the answer is empty: it runs where requests arrive, and the change goes straight to the
+            writer, which saves two changes of thread.
     """
 
     method: str

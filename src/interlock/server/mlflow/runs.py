@@ -11,16 +11,19 @@ from interlock.core.operations import Permission
 from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import ROOT, Adapter, millis, present, tag_list
 from interlock.server.mlflow.experiments import Tag
-from interlock.server.mlflow.routing import Change, route
+from interlock.server.mlflow.routing import Change, Pending, route
 from interlock.server.mlflow.wire import Int64, calendar_millis, invalid, missing, number
 from interlock.track.names import new_name
 from interlock.track.records import ENDED, Start, Status
 from interlock.track.runs import NAME_TAG, RunFacts, rows_of, run_row
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from interlock.core.ports import Transaction
     from interlock.store.series import LatestValue
     from interlock.track.links import Link
+    from interlock.track.tracker import Ending
 
 READ, WRITE = Permission.TRACK_READ, Permission.TRACK_WRITE
 RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
@@ -88,8 +91,8 @@ class LogModel(RunId):
     model_json: str = ""
 
 
-@route("POST", "runs/create", WRITE)
-def create(adapter: Adapter, ask: CreateRun) -> dict[str, Any]:
+@route("POST", "runs/create", WRITE, direct=True)
+def create(adapter: Adapter, ask: CreateRun) -> Pending:
     """Start a run."""
     checks.required(experiment_id=ask.experiment_id)
     tags = {tag.key: checks.cut(tag.value, checks.TAG_VALUE) for tag in ask.tags}
@@ -103,8 +106,10 @@ def create(adapter: Adapter, ask: CreateRun) -> dict[str, Any]:
     tags[NAME_TAG] = ask.run_name or tags.get(NAME_TAG) or new_name()
     started_at = None if ask.start_time is None else from_micros(calendar_millis(ask.start_time))
     start = Start(experiment="", name=tags[NAME_TAG], tags=tags, started_at=started_at)
-    run = adapter.database.write(lambda tx: adapter.tracker.runs.create(tx, start, ask.experiment_id, ask.user_id))
-    return {"run": shown_runs(adapter, [run])[0]}
+    return Pending(
+        lambda tx: adapter.tracker.runs.create(tx, start, ask.experiment_id, ask.user_id),
+        lambda run: {"run": shown_runs(adapter, [run])[0]},
+    )
 
 
 @route("GET", "runs/get", READ)
@@ -114,25 +119,31 @@ def get(adapter: Adapter, ask: RunId) -> dict[str, Any]:
     return {"run": shown_runs(adapter, [ask.run])[0]}
 
 
-@route("POST", "runs/update", WRITE)
-def update(adapter: Adapter, ask: UpdateRun) -> dict[str, Any]:
+@route("POST", "runs/update", WRITE, direct=True)
+def update(adapter: Adapter, ask: UpdateRun) -> Pending:
     """Rename a run, end it, or let it go on."""
     run, tracker = ask.run, adapter.tracker
     ended_at = to_micros(adapter.store.clock.now()) if ask.end_time is None else calendar_millis(ask.end_time)
 
-    def change(tx: Transaction) -> None:
+    wanted = _OURS[ask.status] if ask.status else None
+
+    def change(tx: Transaction, ending: Ending | None = None) -> None:
         row = tracker.metrics.active_row(tx, run)
-        wanted = _OURS[ask.status] if ask.status else None
         if wanted in ENDED and row["status"] in ENDED and row["status"] != wanted:
             tracker.runs.change(tx, run, status="running")  # clients may end a run again in another way
         tracker.runs.change(tx, run, name=ask.run_name, status=wanted if wanted not in ENDED else None)
         if wanted in ENDED:
-            tracker.finish(tx, run, wanted, "", ended_at)
+            if ending is None:
+                tracker.finish_short(tx, run, wanted, "", ended_at)
+            else:
+                tracker.finish(tx, run, ending, wanted, "", ended_at)
         if ask.end_time is not None:  # clients may say it alone, or again
             tracker.runs.change(tx, run, ended_at=ended_at)
 
-    adapter.database.write(change)
-    return {"run_info": shown_runs(adapter, [run])[0]["info"]}
+    def answer(_: None) -> dict[str, Any]:
+        return {"run_info": _info(run_row(adapter.database, run))}
+
+    return Pending(change, answer, (lambda: tracker.end(run, change)) if wanted in ENDED else None)
 
 
 @route("POST", "runs/delete", WRITE)
@@ -209,19 +220,23 @@ def shown_runs(adapter: Adapter, runs: list[str]) -> list[dict[str, Any]]:
     return [_shown(run, links.get(run.id, [])) for run in facts]
 
 
-def _shown(facts: RunFacts, links: list[Link]) -> dict[str, Any]:
-    info = present(
-        run_id=facts.id,
-        run_uuid=facts.id,
-        run_name=facts.name,
-        experiment_id=facts.experiment,
-        user_id=facts.owner,
-        status=facts.status.upper(),
-        start_time=millis(facts.started_at),
-        end_time=millis(facts.ended_at),
-        artifact_uri=artifact_uri(facts.experiment, facts.id),
-        lifecycle_stage=facts.lifecycle,
+def _info(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run is, of its row or its facts."""
+    return present(
+        run_id=run["id"],
+        run_uuid=run["id"],
+        run_name=run["name"],
+        experiment_id=run["experiment"],
+        user_id=run["owner"],
+        status=run["status"].upper(),
+        start_time=millis(run["started_at"]),
+        end_time=millis(run["ended_at"]),
+        artifact_uri=artifact_uri(run["experiment"], run["id"]),
+        lifecycle_stage=run["lifecycle"],
     )
+
+
+def _shown(facts: RunFacts, links: list[Link]) -> dict[str, Any]:
     data = present(
         metrics=[shown_metric(key, point) for key, point in facts.metrics.items()],
         params=tag_list(facts.params),
@@ -238,7 +253,7 @@ def _shown(facts: RunFacts, links: list[Link]) -> dict[str, Any]:
     outputs = present(
         model_outputs=[{"model_id": link.name, "step": link.step} for link in links if link.kind == "output"]
     )
-    return {"info": info, "data": data, "inputs": inputs, "outputs": outputs}
+    return {"info": _info(msgspec.structs.asdict(facts)), "data": data, "inputs": inputs, "outputs": outputs}
 
 
 def shown_metric(key: str, point: LatestValue, **more: Any) -> dict[str, Any]:

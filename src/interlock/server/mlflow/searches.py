@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from interlock.core.operations import Permission
-from interlock.registry.finding import page_of_models, page_of_versions
+from interlock.registry.finding import Wanted, page_of_models, page_of_versions
 from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import Adapter, present
 from interlock.server.mlflow.experiments import SearchExperiments, ViewType
@@ -120,7 +120,7 @@ def find_logged_models(adapter: Adapter, ask: SearchLoggedModels) -> dict[str, A
 def find_models(adapter: Adapter, ask: SearchModels) -> dict[str, Any]:
     """Find registered models; prompts only where the filter asks for their tag."""
     _check(ask.max_results, _MOST_MODELS)
-    page = page_of_models(adapter.database, ask.filter, ask.order_by, ask.max_results or 100, ask.page_token)
+    page = page_of_models(adapter.store, Wanted(ask.filter, (*ask.order_by,), ask.max_results or 100, ask.page_token))
     models = adapter.registry.models.named(adapter.database, [row["name"] for row in page.rows])
     return present(registered_models=shown_models(adapter, models), next_page_token=page.next_token)
 
@@ -129,7 +129,8 @@ def find_models(adapter: Adapter, ask: SearchModels) -> dict[str, Any]:
 def find_versions(adapter: Adapter, ask: SearchVersions) -> dict[str, Any]:
     """Find model versions; prompts' only where the filter asks for their tag."""
     _check(ask.max_results, _MOST_VERSIONS)
-    page = page_of_versions(adapter.database, ask.filter, ask.order_by, ask.max_results or 10_000, ask.page_token)
+    wanted = Wanted(ask.filter, (*ask.order_by,), ask.max_results or 10_000, ask.page_token)
+    page = page_of_versions(adapter.store, wanted)
     found = adapter.registry.versions.at(adapter.database, [(row["model"], row["version"]) for row in page.rows])
     return present(model_versions=[shown_version(version) for version in found], next_page_token=page.next_token)
 

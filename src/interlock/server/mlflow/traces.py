@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -12,6 +11,7 @@ from interlock.core.errors import NotFound
 from interlock.core.operations import Permission
 from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import Adapter, Call, present
+from interlock.server.mlflow.arrivals import Later
 from interlock.server.mlflow.routing import route
 from interlock.server.mlflow.trace_requests import InfoMessage, Location, read_info, read_pairs
 from interlock.server.mlflow.trace_wire import (
@@ -37,7 +37,6 @@ READ, WRITE = Permission.TRACK_READ, Permission.TRACK_WRITE
 MOST: Final = 500
 _MOST_WHOLE: Final = 100
 _MOST_INFOS: Final = 10_000
-_WAITS: Final = (0.05, 0.1, 0.2, 0.4, 0.8)  # in seconds: clients send the last spans beside the report
 _BOTH: Final = ("2.0", "3.0")
 
 
@@ -120,7 +119,7 @@ def start(adapter: Adapter, ask: StartTrace) -> dict[str, Any]:
     """Take the report of a trace."""
     info = read_info(ask.trace.trace_info, to_micros(adapter.store.clock.now()))
     traces = Traces(adapter.store)
-    adapter.database.write(lambda tx: traces.report(tx, info))
+    traces.report(info)
     return {"trace": {"trace_info": shown_info(traces.get(info.id))}}
 
 
@@ -246,19 +245,19 @@ def find(adapter: Adapter, experiments: Sequence[str], query: Query) -> tuple[li
 
 
 def whole_trace(adapter: Adapter, trace: str, *, partial: bool) -> tuple[TraceFacts, Sequence[Span]]:
-    """Return a trace and its spans; a client that asks for all of them may have to wait a moment.
+    """Return a trace and its spans.
 
     Raises:
-        NotFound: there is none, or not all of its spans came so far.
+        NotFound: there is none.
+        Later: not all of its spans came so far; clients send the last ones beside the report.
     """
-    traces = Traces(adapter.store)
-    for wait in (*_WAITS, 0.0):
-        facts = traces.get(trace)
-        spans = traces.spans([trace]).get(trace, ())
-        if partial or (spans and _is_whole(facts, spans)):
-            return facts, spans
-        time.sleep(wait)
-    raise NotFound(f"Trace with ID {trace} is not fully exported yet, please try again later.", about="trace")
+    traces, since = Traces(adapter.store), adapter.arrivals.count
+    facts = traces.get(trace)
+    spans = traces.spans([trace]).get(trace, ())
+    if partial or (spans and _is_whole(facts, spans)):
+        return facts, spans
+    message = f"Trace with ID {trace} is not fully exported yet, please try again later."
+    raise Later(trace, since, NotFound(message, about="trace"))
 
 
 def _is_whole(facts: TraceFacts, spans: Sequence[Span]) -> bool:

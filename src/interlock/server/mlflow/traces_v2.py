@@ -77,7 +77,7 @@ def begin(adapter: Adapter, ask: Begin) -> dict[str, Any]:
         metadata=_pairs(ask.request_metadata, "request_metadata"),
     )
     traces = Traces(adapter.store)
-    adapter.database.write(lambda tx: traces.report(tx, info))
+    traces.report(info)
     return {"trace_info": shown(traces.get(info.id))}
 
 
@@ -97,7 +97,7 @@ def end(adapter: Adapter, ask: End) -> dict[str, Any]:
         tags=_pairs(ask.tags, "tags"),
         metadata=_pairs(ask.request_metadata, "request_metadata"),
     )
-    adapter.database.write(lambda tx: traces.report(tx, info))
+    traces.report(info)
     return {"trace_info": shown(traces.get(info.id))}
 
 

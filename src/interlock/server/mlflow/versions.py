@@ -18,7 +18,8 @@ from interlock.core.operations import Permission
 from interlock.core.refs import parse
 from interlock.registry.finding import PROMPT_TAG
 from interlock.registry.pins import read as read_pins
-from interlock.registry.records import LABELS
+from interlock.registry.records import MLFLOW_STAGES
+from interlock.registry.tags import check_tags
 from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import ROOT, Adapter, present, tag_list
 from interlock.server.mlflow.artifacts import Owner, all_files, find_owner
@@ -79,7 +80,7 @@ class SetTag(VersionId):
 
 
 class Transition(VersionId):
-    """A new label, the protocol's stage."""
+    """A new stage, as the protocol has it."""
 
     stage: str = ""
     archive_existing_versions: bool = False
@@ -94,9 +95,10 @@ def create(adapter: Adapter, ask: Create) -> dict[str, Any]:
     prompt = "/" not in ask.source and any(tag.key == PROMPT_TAG for tag in ask.tags)
     for tag in ask.tags:
         checks.key(tag.key, "Tag")
-    bundle, run, origin = ("", "", "") if prompt else resolve(adapter, ask.source)
+    check_tags({tag.key: tag.value for tag in ask.tags})
     if ask.run_id:
         run_row(adapter.database, ask.run_id)
+    bundle, run, origin = ("", "", "") if prompt else resolve(adapter, ask.source)  # which keeps a manifest
     draft = adapter.registry.versions.draft(
         ask.name,
         source=ask.source,
@@ -158,13 +160,13 @@ def delete_tag(adapter: Adapter, ask: SetTag) -> None:
 
 @route("POST", "model-versions/transition-stage", WRITE)
 def transition(adapter: Adapter, ask: Transition) -> dict[str, Any]:
-    """Give a version another label; it has no consequence for what is deployed."""
+    """Give a version another of the protocol's stages; it has no consequence for what is deployed."""
     number_ = ask.number
     checks.required(stage=ask.stage)
-    label = check_stage(ask.stage)
+    stage = check_stage(ask.stage)
     made = adapter.database.write(
-        lambda tx: adapter.registry.versions.label(
-            tx, ask.name, number_, label, archive_existing=ask.archive_existing_versions
+        lambda tx: adapter.registry.versions.mlflow_stage(
+            tx, ask.name, number_, stage, archive_existing=ask.archive_existing_versions
         )
     )
     return {"model_version": shown_version(made)}
@@ -176,10 +178,10 @@ def check_stage(stage: str) -> str:
     Raises:
         Refused: it is none.
     """
-    label = next((label for label in LABELS if label.lower() == stage.lower()), None)
-    if label is None:
-        raise invalid(f"Invalid Model Version stage: {stage}. Value must be one of {', '.join(LABELS)}.")
-    return label
+    found = next((known for known in MLFLOW_STAGES if known.lower() == stage.lower()), None)
+    if found is None:
+        raise invalid(f"Invalid Model Version stage: {stage}. Value must be one of {', '.join(MLFLOW_STAGES)}.")
+    return found
 
 
 def resolve(adapter: Adapter, source: str) -> tuple[str, str, str]:
@@ -289,7 +291,7 @@ def shown_version(version: ModelVersion, adapter: Adapter | None = None) -> dict
         creation_timestamp=to_micros(version.created_at) // 1000,
         last_updated_timestamp=to_micros(version.updated_at or version.created_at) // 1000,
         user_id=version.owner,
-        current_stage=version.label,
+        current_stage=version.mlflow_stage,
         description=version.description,
         source=version.source,
         run_id=version.run.removeprefix("run:"),

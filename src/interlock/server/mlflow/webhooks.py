@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
-from interlock.bridges.webhooks import Reach, WebhookBook
-from interlock.bridges.webhooks import mlflow as face
+from interlock.bridges.webhooks import History, Reach, WebhookBook
 from interlock.bridges.webhooks.book import Wanted
-from interlock.bridges.webhooks.faces import encode
 from interlock.bridges.webhooks.records import STATES
 from interlock.core.clock import to_micros
 from interlock.core.operations import Permission
@@ -25,14 +23,15 @@ from interlock.server.mlflow.routing import route
 from interlock.server.mlflow.wire import Refused, invalid
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from interlock.bridges.webhooks import Delivery, Webhook
     from interlock.server.guard import Access
     from interlock.store import Store
 
 # Whoever may point a webhook somewhere makes the server send there: that is more than to write a model.
-READ, WRITE = Permission.REGISTRY_READ, Permission.REGISTRY_WRITE
+READ, WRITE = Permission.WEBHOOKS_READ, Permission.WEBHOOKS_WRITE
 _PAGE: Final = 100
-_SHOWN_BODY: Final = 4096
 
 
 class Event(msgspec.Struct):
@@ -150,18 +149,11 @@ def delete(adapter: Adapter, ask: Id) -> None:
 @route("POST", "webhooks/{webhook_id}/test", WRITE)
 def test(adapter: Adapter, ask: Test) -> dict[str, Any]:
     """Send a made-up event, and answer what came of it."""
-    book = _book(adapter)
-    name = ask.event.name if ask.event else book.get(ask.webhook_id).events[0]
-    if name not in face.EXAMPLES:
-        raise invalid(f"There is no event {name[:80]!r}.")
-    entity, _, action = name.partition(".")
-    body = encode(face.body(entity, action, adapter.store.clock.now(), face.EXAMPLES[name]))
-    outcome = book.test(ask.webhook_id, name, body)
-    result: dict[str, Any] = {"success": not outcome.error}
-    if outcome.status:
-        result |= {"response_status": outcome.status, "response_body": outcome.body.decode("utf-8", "replace")}
-        result["response_body"] = result["response_body"][:_SHOWN_BODY]
-    return {"result": result | present(error_message=outcome.error)}
+    trial = _book(adapter).test(ask.webhook_id, ask.event.name if ask.event else "")
+    result: dict[str, Any] = {"success": trial.delivered, **present(error_message=trial.error)}
+    if trial.status:
+        result |= {"response_status": trial.status, "response_body": trial.answer}
+    return {"result": result}
 
 
 @route("GET", "webhooks/{webhook_id}/deliveries", READ)
@@ -170,7 +162,7 @@ def deliveries(adapter: Adapter, ask: Deliveries) -> dict[str, Any]:
     if ask.state and ask.state not in STATES:
         raise invalid(f"Invalid value for parameter 'state': one of {', '.join(STATES)} is wanted.")
     after = _number(_untoken(ask.page_token)) if ask.page_token else None
-    found = _book(adapter).deliveries(ask.webhook_id, ask.state, ask.max_results + 1, after)
+    found = _history(adapter).deliveries(ask.webhook_id, ask.state, ask.max_results + 1, after)
     shown, more = found[: ask.max_results], len(found) > ask.max_results
     token = _token(str(shown[-1].number)) if more else ""
     return {"deliveries": [_delivery(one) for one in shown], **present(next_page_token=token)}
@@ -179,13 +171,13 @@ def deliveries(adapter: Adapter, ask: Deliveries) -> dict[str, Any]:
 @route("GET", "webhooks/{webhook_id}/deliveries/{delivery_id}", READ)
 def delivery(adapter: Adapter, ask: DeliveryId) -> dict[str, Any]:
     """Show a delivery and its attempts. Beyond the protocol."""
-    return {"delivery": _delivery(_book(adapter).delivery(ask.webhook_id, ask.delivery_id))}
+    return {"delivery": _delivery(_history(adapter).delivery(ask.webhook_id, ask.delivery_id))}
 
 
 @route("POST", "webhooks/{webhook_id}/deliveries/{delivery_id}/retry", WRITE)
 def retry(adapter: Adapter, ask: DeliveryId) -> dict[str, Any]:
     """Send a delivery again, under its id, after what waits. Beyond the protocol."""
-    return {"delivery": _delivery(_book(adapter).again(ask.webhook_id, ask.delivery_id))}
+    return {"delivery": _delivery(_history(adapter).again(ask.webhook_id, ask.delivery_id))}
 
 
 def reach_of(store: Store, access: Access) -> Reach:
@@ -198,7 +190,12 @@ def reach_of(store: Store, access: Access) -> Reach:
 
 
 def _book(adapter: Adapter) -> WebhookBook:
-    return adapter.webhooks
+    """Return the webhooks that the protocol can spell: not those that are told the ledger's own events."""
+    return adapter.webhooks.only("mlflow")
+
+
+def _history(adapter: Adapter) -> History:
+    return History(adapter.store, _book(adapter))
 
 
 def _shown(webhook: Webhook) -> dict[str, Any]:
@@ -216,7 +213,6 @@ def _shown(webhook: Webhook) -> dict[str, Any]:
 
 
 def _delivery(found: Delivery) -> dict[str, Any]:
-    ended = found.finished_at
     return present(
         delivery_id=found.id,
         webhook_id=found.webhook,
@@ -227,18 +223,22 @@ def _delivery(found: Delivery) -> dict[str, Any]:
         response_status=found.status,
         error_message=found.error,
         creation_timestamp=to_micros(found.created_at) // 1000,
-        next_attempt_timestamp=to_micros(found.next_at) // 1000 if found.state == "waiting" else None,
-        finished_timestamp=None if ended is None else to_micros(ended) // 1000,
+        next_attempt_timestamp=_millis(found.next_at),
+        finished_timestamp=_millis(found.finished_at),
         history=[
             {
                 "timestamp": to_micros(tried.at) // 1000,
-                "took_ms": tried.took_ms,
+                "took_ms": round(tried.took_s * 1000),
                 "response_status": tried.status,
                 "error_message": tried.error,
             }
             for tried in found.history
         ],
     )
+
+
+def _millis(at: datetime | None) -> int | None:
+    return None if at is None else to_micros(at) // 1000
 
 
 def _token(text: str) -> str:
