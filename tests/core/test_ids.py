@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.core.ids import encode, is_ulid, milliseconds, new_id
+from interlock.core.ids import ALPHABET, encode, is_ulid, milliseconds, new_id
 
 
 def test_ids_grow_and_never_repeat_over_threads() -> None:
@@ -37,6 +37,12 @@ def test_time_survives_the_text_and_orders_it(at: int, chance: int) -> None:
     assert milliseconds(ulid) == at
     if at:
         assert encode(at - 1, 2**80 - 1) < ulid
+
+
+@given(st.integers(0, 2**48 - 1), st.integers(0, 2**80 - 1))
+def test_each_letter_is_five_bits(at: int, chance: int) -> None:
+    bits = f"{(at << 80) | chance:0130b}"
+    assert encode(at, chance) == "".join(ALPHABET[int(bits[place : place + 5], 2)] for place in range(0, 130, 5))
 
 
 def test_the_specification_s_example() -> None:

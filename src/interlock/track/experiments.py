@@ -295,12 +295,17 @@ def set_pairs(tx: Transaction, table: str, owner: str, ident: str, values: Mappi
     """Write names and values of an owner; a name that is there takes the new value. Returns what was not there so."""
     held = held_pairs(tx, table, owner, ident, list(values))
     fresh = {name: value for name, value in values.items() if held.get(name) != value}
+    write_pairs(tx, table, owner, ident, fresh)
+    return fresh
+
+
+def write_pairs(tx: Transaction, table: str, owner: str, ident: str, fresh: Mapping[str, str]) -> None:
+    """Write names and values of an owner, whatever is there."""
     tx.run_many(
         f"INSERT INTO {table} ({owner}, name, value) VALUES (:owner, :name, :value)"  # noqa: S608 - the table is ours
         f" ON CONFLICT ({owner}, name) DO UPDATE SET value = excluded.value",
         ({"owner": ident, "name": name, "value": value} for name, value in fresh.items()),
     )
-    return fresh
 
 
 def drop_pair(tx: Transaction, table: str, owner: str, ident: str, name: str) -> None:

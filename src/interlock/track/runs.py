@@ -21,6 +21,7 @@ from interlock.track.experiments import (
     held_pairs,
     pairs,
     set_pairs,
+    write_pairs,
 )
 from interlock.track.names import new_name
 from interlock.track.records import ENDED, Start, Status
@@ -140,7 +141,8 @@ class Runs:
                     about="param",
                     hint="Params never change; log a tag, or start another run.",
                 )
-        new_params = set_pairs(tx, "run_params", "run", run, {n: v for n, v in params.items() if n not in held})
+        new_params = {name: value for name, value in params.items() if name not in held}
+        write_pairs(tx, "run_params", "run", run, new_params)
         new_tags = set_pairs(tx, "run_tags", "run", run, tags)
         if name := new_tags.get(NAME_TAG, ""):
             tx.run("UPDATE runs SET name = :name WHERE id = :id", {"name": name, "id": run})
