@@ -114,6 +114,20 @@ def test_a_late_page_unpacks_no_more_than_the_first(
         assert len(unpacked) <= 5
 
 
+def test_a_late_page_of_equal_instants_unpacks_no_more_than_the_first(
+    database: SqliteDatabase, series: Series, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for start in range(0, 1000, 10):
+        append(database, series, "r", *[(step, 7, 1.0) for step in range(start, start + 10)])
+    unpacked: list[int] = []
+    plain = histories.unpack_stored
+    monkeypatch.setattr(histories, "unpack_stored", lambda *words: (unpacked.append(1), plain(*words))[1])
+    for after in (None, (7, 500, 1.0), (7, 960, 1.0)):
+        unpacked.clear()
+        assert next(step for _, step, _ in rows(series.page("r", "m", after, 25))) == (after[1] + 1 if after else 0)
+        assert len(unpacked) <= 5
+
+
 def test_segments_that_are_merged_while_they_are_read(
     database: SqliteDatabase, series: Series, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from interlock.core.errors import Invalid, StorageFull
 from interlock.store import Store
 from interlock.store.segments import pack
 from interlock.store.series import LatestValue
-from interlock.track.metrics import _BATCHES, _POINTS, sealed
+from interlock.track.metrics import _BATCHES, _PATIENCE, _POINTS, sealed
 from interlock.track.records import Start
 from interlock.track.runs import run_row
 from interlock.track.tracker import Tracker
@@ -33,8 +33,11 @@ def test_points_are_seen_at_once_and_packed_later(tracker: Tracker, write: Any, 
         log(tracker, write, store, run, ("a", step, step, float(step)), ("b", 0, step, 0.5))
     assert waiting(store) == _BATCHES - 1
     assert list(store.series.points(run, "a").steps) == list(range(_BATCHES - 1))
+    assert not tracker.metrics.due(run)
     log(tracker, write, store, run, ("a", 99, 0, NAN))
-    assert waiting(store) == 0
+    assert tracker.metrics.due(run)
+    tracker.metrics.pack(run)
+    assert (waiting(store), tracker.metrics.due(run)) == (0, False)
     assert list(store.series.points(run, "a").steps) == [*range(_BATCHES - 1), 99]
     assert store.series.latest(run)["b"] == LatestValue(0, _BATCHES - 2, 0.5)
     assert math.isnan(store.series.latest(run)["a"].value)
@@ -44,8 +47,21 @@ def test_points_are_seen_at_once_and_packed_later(tracker: Tracker, write: Any, 
 
 def test_many_points_at_once_do_not_wait(tracker: Tracker, write: Any, store: Store, run: str) -> None:
     log(tracker, write, store, run, *(("a", step, 0, 1.0) for step in range(_POINTS)))
+    assert tracker.metrics.due(run)
+    log(tracker, write, store, run, *((f"k{key}", 0, 0, 1.0) for key in range(1000)))
+    assert not tracker.metrics.due(run)  # a thousand metrics are packed when each has some points
+    tracker.metrics.pack(run)
     assert waiting(store) == 0
     assert len(store.series.points(run, "a")) == _POINTS
+
+
+def test_where_nobody_packs_no_more_than_some_waits(tracker: Tracker, write: Any, store: Store, run: str) -> None:
+    for step in range(_PATIENCE * _BATCHES - 1):
+        log(tracker, write, store, run, ("a", step, step, float(step)))
+    assert waiting(store) == _PATIENCE * _BATCHES - 1
+    log(tracker, write, store, run, ("a", -1, 0, 0.5))
+    assert waiting(store) == 0
+    assert len(store.series.points(run, "a")) == _PATIENCE * _BATCHES
 
 
 def test_the_same_batch_again_is_nothing_new(tracker: Tracker, write: Any, store: Store, run: str) -> None:

@@ -1,6 +1,7 @@
 """Histories: the points of one metric by instant, a page at a time.
 
-Segments say which instants they span, so a page unpacks those it needs: the last page costs what the first one does.
+Segments say which instants and steps they span, so a page unpacks those it needs: the last page costs what the first
+one does, unless segments overlap in both.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
 _HEADS: Final = (
-    "SELECT first_step, digest, first_at, last_at, points FROM metric_segments"
+    "SELECT first_step, last_step, digest, first_at, last_at, points FROM metric_segments"
     " WHERE run = :run AND key = :key AND COALESCE(last_at, :at) >= :at"
 )
 _DATA: Final = (
@@ -66,7 +67,7 @@ def _attempt(reader: Reader, run: str, key: str, after: Place | None, most: int 
     # What waits is read first: what is packed meanwhile is seen twice, which counts once, and never missed.
     fresh = inbox.waiting_of(reader, run, key)
     heads = reader.all(_HEADS, {"run": run, "key": key, "at": _within(after[0]) if after else _FIRST})
-    heads.sort(key=lambda head: _FIRST if head["first_at"] is None else head["first_at"])
+    heads = sorted((head for head in heads if after is None or _end(head) >= after[:2]), key=_begin)
     parts = [fresh] if len(fresh) else []
     start, held = 0, 0
     while True:
@@ -84,7 +85,7 @@ def _attempt(reader: Reader, run: str, key: str, after: Place | None, most: int 
             parts.append(unpack_stored(row["data"], run, key))
         points = _by_instant(parts)
         first = _place_after(points, after) if after else 0
-        known = len(points) if start == len(heads) else bisect_left(points.ats, _begin(heads[start]))
+        known = len(points) if start == len(heads) else _places_before(points, _begin(heads[start]))
         if start == len(heads) or (most is not None and known - first > most):
             return _cut(points, first, len(points) if most is None else min(first + most, known))
 
@@ -94,8 +95,25 @@ def _within(at: int) -> int:
     return max(_FIRST, min(at, _LAST))
 
 
-def _begin(head: Row) -> int:
-    return _FIRST if head["first_at"] is None else int(head["first_at"])
+def _begin(head: Row) -> tuple[int, int]:
+    """Return an instant and a step before which a segment has no point."""
+    if head["first_at"] is None:
+        return _FIRST, _FIRST
+    return head["first_at"], head["first_step"] if head["first_at"] == head["last_at"] else _FIRST
+
+
+def _end(head: Row) -> tuple[int, int]:
+    """Return an instant and a step after which a segment has no point."""
+    if head["last_at"] is None:
+        return _LAST, _LAST
+    return head["last_at"], head["last_step"] if head["first_at"] == head["last_at"] else _LAST
+
+
+def _places_before(points: Points, bound: tuple[int, int]) -> int:
+    """Return how many points come before an instant and a step."""
+    at, step = bound
+    low, high = bisect_left(points.ats, at), bisect_right(points.ats, at)
+    return bisect_left(points.steps, step, low, high)  # of equal instants, steps are in order
 
 
 def _by_instant(parts: list[Points]) -> Points:
@@ -111,7 +129,7 @@ def _by_instant(parts: list[Points]) -> Points:
 def _place_after(points: Points, after: Place) -> int:
     """Return how many points are not after a place."""
     at, step, value = after
-    low, high = bisect_left(points.ats, at), bisect_right(points.ats, at)
+    low, high = _places_before(points, (at, step)), bisect_right(points.ats, at)
     wanted = rank(step, value)
     while low < high and rank(points.steps[low], points.values[low]) <= wanted:
         low += 1

@@ -25,6 +25,7 @@ _BATCHES: Final = 64  # so many wait at most before they are packed
 _POINTS: Final = 16_384
 _A_METRIC: Final = 64  # points of each, where a batch has many metrics: segments of fewer cost more than they hold
 _MOST_POINTS: Final = 65_536
+_PATIENCE: Final = 4  # times as much may wait while it is being packed
 _RUNS: Final = 64  # packed in one transaction
 _PACKER: Final = "interlock:tracking"  # packing is nobody's deed: a search may happen to start it
 _SMALL_ONES: Final = "SELECT COUNT(*) AS n FROM metric_segments WHERE run = :run AND points < :small"
@@ -42,6 +43,8 @@ class Metrics:
         self._store = store
         self._waiting: collections.Counter[str] = collections.Counter()  # in points, of this process's runs
         self._batches: collections.Counter[str] = collections.Counter()
+        self._enough: collections.Counter[str] = collections.Counter()
+        self._packing: set[str] = set()
 
     def log(self, tx: Transaction, row: Row, points: Columns) -> None:
         """Add points to a run in the caller's transaction; the same points again are nothing new.
@@ -54,15 +57,38 @@ class Metrics:
         Raises:
             OverflowError: a number needs more than 64 bits.
 
-        Cost: one row; every 64th batch packs those before it.
+        Cost: one row. Whoever logs much asks `due` afterwards and packs; where nobody does, or too slowly, the batch
+            that is too many packs those before it, and other writers wait.
         """
         run = row["id"]
         self._store.series.put(tx, run, pack_batch(*points))
         self._waiting[run] += len(points[0])
         self._batches[run] += 1
-        enough = min(max(_POINTS, _A_METRIC * len(set(points[0]))), _MOST_POINTS)
-        if self._batches[run] >= _BATCHES or self._waiting[run] >= enough:
+        self._enough[run] = min(max(_POINTS, _A_METRIC * len(set(points[0]))), _MOST_POINTS)
+        if self._batches[run] >= _PATIENCE * _BATCHES or self._waiting[run] >= _PATIENCE * self._enough[run]:
             self.fold(tx, row)
+
+    def due(self, run: str) -> bool:
+        """Return whether so much waits of a run that it should be packed, and nobody does. Cost: two look-ups."""
+        if self._batches[run] < _BATCHES and self._waiting[run] < max(_POINTS, self._enough[run]):
+            return False
+        return run not in self._packing
+
+    def pack(self, run: str) -> None:
+        """Pack what waits of a run, worked out in front of the writer; where the disk is full it goes on waiting."""
+        if run in self._packing:
+            return
+        self._packing.add(run)
+        try:
+            row = run_row(self._store.database, run)
+            with contextlib.suppress(StorageFull):
+                settled(
+                    self._store.database,
+                    functools.partial(_plan, run),
+                    lambda tx, packing: self.settle(tx, row, packing),
+                )
+        finally:
+            self._packing.discard(run)
 
     def fold(self, tx: Transaction, row: Row) -> None:
         """Pack what waits of a run."""
@@ -77,7 +103,7 @@ class Metrics:
         """
         run = row["id"]
         self._note(tx, run, self._store.series.settle(tx, packing, row["experiment"]), _PACKER)
-        del self._waiting[run], self._batches[run]
+        del self._waiting[run], self._batches[run], self._enough[run]
 
     def merge(self, row: Row) -> None:
         """Make the small segments of a run few where they are very many: more than one transaction should replace."""
@@ -137,6 +163,10 @@ def sealed(run: str, segments: Mapping[str, bytes]) -> list[Segment]:
     """
     check_names(segments, "metric")
     return [seal(run, name, data) for name, data in segments.items()]
+
+
+def _plan(run: str, reader: Reader) -> Packing:
+    return plan(reader, run)[0]
 
 
 def _plans(rows: Sequence[Row], reader: Reader) -> list[Packing]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import time
 from typing import Any
 
 import pytest
@@ -202,3 +203,18 @@ def test_unknown_runs_have_no_history(api: Api) -> None:
     assert api.refused("metrics/get-history", "GET", run_id=api.new_run())[0] == 400
     assert history(api, api.new_run()) == []
     assert api.refused("metrics/get-history", "GET", run_id=api.new_run(), metric_key="m", max_results=-1)[0] == 400
+
+
+def test_what_a_client_logs_is_packed_without_anybody_waiting(api: Api, workspace: Workspace) -> None:
+    run = api.new_run()
+    for number in range(64):
+        metrics = [{"key": f"m{key}", "value": key, "timestamp": number, "step": number} for key in range(3)]
+        api.post("runs/log-batch", run_id=run, metrics=metrics)
+    left = 64
+    for _ in range(500):
+        left = len(workspace.store.database.all("SELECT 1 FROM metric_inbox WHERE run = :run", {"run": run}))
+        if left == 0:
+            break
+        time.sleep(0.01)
+    assert left == 0
+    assert len(history(api, run, "m1")) == 64

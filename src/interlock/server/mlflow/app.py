@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from interlock.server.mlflow.routing import Change, Route
     from interlock.server.resources import Resources
 
+_log: Final = logging.getLogger("interlock.server.mlflow")
 _LARGEST: Final = 64 << 20  # of a body that is read whole: traces and profiles of datasets are the large ones
 _AT_ONCE: Final = 256 << 10  # of a body that is read where requests arrive; larger ones would hold up others
 _OURS: Final = ("/api/2.0", "/api/3.0", "/ajax-api/", "/get-artifact", "/model-versions/get-artifact", "/v1/traces")
@@ -104,7 +106,10 @@ class MlflowApp:
                 pending = _pending(route.function(self.adapter, _request(route, call, body)))
                 written = self.adapter.database.submit(pending.change)
             try:
-                return _answered(pending.answer(await asyncio.wrap_future(written)))
+                answer = _answered(pending.answer(await asyncio.wrap_future(written)))
+                if pending.after is not None and (rest := pending.after()):
+                    asyncio.get_running_loop().run_in_executor(self._resources.pool, _unheeded, rest)
+                return answer
             except Stale:
                 pass  # it is long work: a thread does it
         loop = asyncio.get_running_loop()
@@ -154,11 +159,15 @@ class MlflowApp:
 
 
 def _pending(found: Pending | Change) -> Pending:
-    return found if isinstance(found, Pending) else Pending(found, _nothing)
+    return found if isinstance(found, Pending) else Pending(found)
 
 
-def _nothing(_: None) -> None:
-    """Answer with nothing."""
+def _unheeded(rest: Callable[[], None]) -> None:
+    """Do what nobody waits for; where it fails, it is told in the log and done another time."""
+    try:
+        rest()
+    except Exception:  # noqa: BLE001 - the border of the background
+        _log.exception("what was left after a request failed")
 
 
 def _answered(result: Any) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import math
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +14,7 @@ from interlock.core.operations import Permission
 from interlock.server.mlflow import checks
 from interlock.server.mlflow.adapter import Adapter
 from interlock.server.mlflow.experiments import Tag
-from interlock.server.mlflow.routing import Change, route
+from interlock.server.mlflow.routing import Pending, route
 from interlock.server.mlflow.runs import RunId
 from interlock.server.mlflow.wire import Int64, from_millis, invalid, number
 from interlock.store.series import LatestValue
@@ -22,7 +23,7 @@ from interlock.track.runs import run_row
 from interlock.track.sampling import sample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from interlock.core.ports import Transaction
     from interlock.store.histories import Place
@@ -32,6 +33,7 @@ READ, WRITE = Permission.TRACK_READ, Permission.TRACK_WRITE
 _MOST_RUNS: Final = 100
 _MOST_SAMPLED: Final = 2500
 _MOST_POINTS: Final = 25_000
+_MOST_HISTORY: Final = 1_000_000  # points of one answer; a token leads to those after them
 
 
 class Metric(msgspec.Struct):
@@ -103,7 +105,7 @@ class Bulk(msgspec.Struct):
 
 
 @route("POST", "runs/log-metric", WRITE, direct=True)
-def log_metric(adapter: Adapter, ask: LogMetric) -> Change:
+def log_metric(adapter: Adapter, ask: LogMetric) -> Pending:
     """Add a point to a metric of a run."""
     run = ask.run
     checks.required(key=ask.key, value=ask.value, timestamp=ask.timestamp)
@@ -113,7 +115,7 @@ def log_metric(adapter: Adapter, ask: LogMetric) -> Change:
 
 
 @route("POST", "runs/log-batch", WRITE, direct=True)
-def log_batch(adapter: Adapter, ask: LogBatch) -> Change:
+def log_batch(adapter: Adapter, ask: LogBatch) -> Pending:
     """Add metrics, params and tags to a run: all of them, or none."""
     run = ask.run
     checks.batch(ask.metrics, ask.params, ask.tags)
@@ -126,7 +128,9 @@ def log_batch(adapter: Adapter, ask: LogBatch) -> Change:
     return _log(adapter, run, ask.metrics, dict(params), tags)
 
 
-def _log(adapter: Adapter, run: str, metrics: Sequence[Metric], params: dict[str, str], tags: dict[str, str]) -> Change:
+def _log(
+    adapter: Adapter, run: str, metrics: Sequence[Metric], params: dict[str, str], tags: dict[str, str]
+) -> Pending:
     named: dict[str, list[Metric]] = {}
     for metric in metrics:
         named.setdefault(metric.key, []).append(metric)
@@ -153,7 +157,10 @@ def _log(adapter: Adapter, run: str, metrics: Sequence[Metric], params: dict[str
             found = ModelMetric(metric.key, point, run, metric.dataset_name, metric.dataset_digest)
             tracker.logged_models.log_metric(tx, metric.model_id, found)
 
-    return change
+    def packing() -> Callable[[], None] | None:
+        return functools.partial(tracker.metrics.pack, run) if tracker.metrics.due(run) else None
+
+    return Pending(change, after=packing)
 
 
 @route("GET", "metrics/get-history", READ)
@@ -164,7 +171,8 @@ def history(adapter: Adapter, ask: History) -> Shown:
     if ask.max_results is not None and ask.max_results < 0:
         raise invalid(f"Invalid value {ask.max_results} for parameter 'max_results': it is negative.")
     after = _place(ask.page_token) if ask.page_token else None
-    page = adapter.store.series.page(ask.run, ask.metric_key, after, ask.max_results or None)
+    most = min(ask.max_results or _MOST_HISTORY, _MOST_HISTORY)
+    page = adapter.store.series.page(ask.run, ask.metric_key, after, most)
     return Shown(_shown(ask.metric_key, page.points), "" if page.last is None else _token(page.last))
 
 

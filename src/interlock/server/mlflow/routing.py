@@ -18,6 +18,10 @@ PREFIXES: Final = ("api", "ajax-api")
 Change = Callable[[Transaction], Any]
 
 
+def nothing(_: Any) -> None:
+    """Answer with nothing."""
+
+
 class Pending(NamedTuple):
     """A change that a request asks for, and how the answer is made once the change is on disk.
 
@@ -26,11 +30,13 @@ class Pending(NamedTuple):
         answer: takes that; it only reads, and little, for other requests wait meanwhile.
         longer: does what the change does, in a thread, where the change says `Stale`: there is more to be worked out
             than the writer should be held for.
+        after: returns what is left to be done in a thread once the answer is known, for which nobody waits; or None.
     """
 
     change: Change
-    answer: Callable[[Any], Any]
+    answer: Callable[[Any], Any] = nothing
     longer: Callable[[], Any] | None = None
+    after: Callable[[], Callable[[], None] | None] | None = None
 
 
 class Route(msgspec.Struct, frozen=True):
