@@ -22,6 +22,9 @@ test: .venv/dev.stamp ## run all tests
 test-contracts: .venv/dev.stamp .venv-contracts/contracts.stamp ## drive our server with real MLflow clients
 	@PYTEST_ADDOPTS= .venv-contracts/bin/python -m pytest -c tests/contracts/pytest.ini tests/contracts $(CONTRACTS)
 
+faults: .venv/dev.stamp ## kill, fuzz and collect at full length: some fifteen minutes
+	@KILL_ROUNDS=200 OPENAPI_FUZZ_REQUESTS=100000 $(PY) -m pytest tests/faults -n 2 -o faulthandler_timeout=0
+
 check: .venv/dev.stamp ## format, lint, types, arrows between rooms, guards
 	@scripts/check
 
@@ -48,4 +51,4 @@ clean: ## remove both environments, caches and builds (no workspace)
 .venv-contracts/%.stamp: requirements/%.txt scripts/setup
 	@scripts/setup $*
 
-.PHONY: help demo up test test-contracts check fix bench docs lock clean
+.PHONY: help demo up test test-contracts faults check fix bench docs lock clean
