@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.core.errors import Corrupt, Invalid, NotFound, Unavailable
-from interlock.store.manifests import Entry, fetch_folder, put_entries, put_folder, read_manifest
+from interlock.store.manifests import Entry, put_entries, put_folder, read_manifest, write_folder
 from interlock.store.objects import FolderObjects
 
 
@@ -122,7 +122,7 @@ def test_a_folder_comes_back_and_equal_folders_have_equal_digests(objects: Folde
     digest = put_folder(objects, tmp_path / "one")
     assert put_folder(objects, tmp_path / "two") == digest
     assert [e.path for e in read_manifest(objects, digest).files] == ["b.txt", "deep/a.txt"]
-    fetch_folder(objects, digest, tmp_path / "back")
+    write_folder(read_manifest(objects, digest).files, tmp_path / "back", objects.fetch)
     assert put_folder(objects, tmp_path / "back") == digest
     with pytest.raises(NotFound, match=r"b\.txt"):
         read_manifest(objects, digest).find("b.tx")
@@ -135,7 +135,7 @@ def test_links_are_refused_and_a_manifest_cannot_lead_outside(objects: FolderObj
         put_folder(objects, tmp_path / "folder")
     evil = put_entries(objects, [Entry("../evil", 1, objects.put(b"x"))])
     with pytest.raises(Corrupt, match="outside"):
-        fetch_folder(objects, evil, tmp_path / "target")
+        write_folder(read_manifest(objects, evil).files, tmp_path / "target", objects.fetch)
     assert not (tmp_path / "evil").exists()
     with pytest.raises(Corrupt, match="no folder manifest"):
         read_manifest(objects, objects.put(b"[]"))

@@ -100,9 +100,17 @@ def test_what_was_changed_on_the_way_is_refused(damage: Any) -> None:
     assert caught.value.facts == {"run": "r", "key": "loss"}
 
 
-def test_what_was_changed_in_the_database_is_not_packed(store: Store) -> None:
-    add(store, "a", 1)
-    add(store, "a", 2)
-    store.database.write(lambda tx: tx.run("UPDATE metric_segments SET data = :data", {"data": b"none"}))
+def test_what_was_changed_in_the_database_is_left_as_it_is(store: Store) -> None:
+    """The run can end; who reads the metric is told."""
+    for key in "ab":
+        add(store, key, 1)
+        add(store, key, 2)
+    store.database.write(
+        lambda tx: tx.run("UPDATE metric_segments SET data = :data WHERE key = 'a'", {"data": b"none"})
+    )
+    store.database.write(lambda tx: store.series.put(tx, "r", pack_batch(["a"], [3], [3], [1.0])))
+    (packed,) = plan(store.database, "r", merge=True)
+    assert [key for key, _, _ in packed.replaced] == ["b", "b"]
+    assert [(segment.key, segment.summary.points) for segment in packed.segments] == [("a", 1), ("b", 2)]
     with pytest.raises(Corrupt, match="'a' of run r"):
-        plan(store.database, "r", merge=True)
+        store.series.points("r", "a")

@@ -210,6 +210,8 @@ def test_and_binds_tighter_than_or_and_not_tighter_than_and() -> None:
         (RUNS, "run_id IN (1)", 12, ""),
         (RUNS, "run_id IN 'a'", 11, ""),
         (RUNS, "start_time = 'x'", 14, ""),
+        (RUNS, "created > 'yesterday'", 11, "Write it like '2026-01-31'"),
+        (RUNS, "end_time = '2026-01-31'", 12, "NEXT DAY"),
         (RUNS, "params.x = 'a\0'", 14, ""),
         (RUNS, "params.x = '\ud800'", 13, ""),
         (RUNS, f"metrics.a > {'1' * 401}", 13, ""),

@@ -273,3 +273,21 @@ def test_a_change_that_comes_while_it_closes_is_answered(tmp_path: Path) -> None
     thread.start()
     thread.join(5)
     assert [type(answer) for answer in answers] == [Unavailable]
+
+
+def test_who_gives_up_before_the_writer_begins_gets_nothing_done_and_hurts_nobody(database: SqliteDatabase) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow(tx: Transaction) -> int:
+        begun.set()
+        gate.wait(30)
+        return put(tx, 1)
+
+    first = database.submit(slow)
+    assert begun.wait(30)
+    gone, kept = database.submit(lambda tx: put(tx, 2)), database.submit(lambda tx: put(tx, 3))
+    assert gone.cancel()
+    assert not first.cancel()
+    gate.set()
+    assert (first.result(30), kept.result(30), database.write(lambda tx: put(tx, 4))) == (1, 3, 4)
+    assert [row["k"] for row in database.all("SELECT k FROM t ORDER BY k")] == [1, 3, 4]

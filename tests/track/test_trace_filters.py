@@ -165,6 +165,17 @@ def test_listed_values_are_found_without_looking_at_spans(store: Store, looked: 
     assert len(looked) == 1
 
 
+@pytest.mark.parametrize(
+    "ops", [("ILIKE 'GPT%'", "ILIKE 'anna'"), ("RLIKE 'g.*'", "RLIKE '.nna'"), ("LIKE 'gpt%'", "RLIKE 'a'")]
+)
+def test_patterns_of_several_attributes(store: Store, ops: tuple[str, str]) -> None:
+    add(store, span(1, 1, model="gpt-4", user="anna"))
+    add(store, span(2, 1, model="gpt-4", user="bob"))
+    both = f"span.attributes.model {ops[0]} AND span.attributes.user {ops[1]}"
+    assert found(store, both) == [1]
+    assert found(store, f"NOT ({both})") == [2]
+
+
 def test_what_is_not_listed_is_looked_for(store: Store, looked: list[str]) -> None:
     long = "x" * 300
     add(store, span(1, 1, long=long, short="a"))

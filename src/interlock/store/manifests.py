@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from interlock.core.canonical import canonical
-from interlock.core.errors import Corrupt, Invalid, NotFound
+from interlock.core.errors import Conflict, Corrupt, Error, Invalid, NotFound
 from interlock.core.refs import is_safe_path
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
     from interlock.core.ports import ObjectStore
 
@@ -78,9 +80,34 @@ def read_manifest(objects: ObjectStore, digest: str) -> Manifest:
     return manifest
 
 
-def fetch_folder(objects: ObjectStore, digest: str, target: Path) -> None:
-    """Write a folder's files below `target`, each checked."""
-    for entry in read_manifest(objects, digest).files:
-        path = target / entry.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        objects.fetch(entry.digest, path)
+def write_folder(entries: Iterable[Entry], target: Path, fetch: Callable[[str, Path], None]) -> None:
+    """Write files as a folder, which is there as a whole or not at all.
+
+    Args:
+        entries: the files, by their paths in it.
+        target: the folder; not there yet.
+        fetch: writes the object of a digest to a path, checked.
+
+    Raises:
+        Conflict: the folder is there already, or cannot be made.
+        Corrupt: a path leaves the folder; nothing is written then.
+    """
+    files = tuple(entries)
+    for entry in files:
+        if not is_safe_path(entry.path):
+            raise Corrupt(f"{entry.path!r} is a path outside its folder.", about="folder")
+    if target.exists() or target.is_symlink():
+        raise Conflict(f"{str(target)!r} is there already.", about="folder", hint="Name one that is not.")
+    try:
+        with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=".interlock-") as name:
+            staged = Path(name) / "files"
+            staged.mkdir()
+            for entry in files:
+                path = staged / entry.path
+                path.parent.mkdir(parents=True, exist_ok=True)
+                fetch(entry.digest, path)
+            staged.rename(target)
+    except Error:  # some of ours are OSError too
+        raise
+    except OSError as error:
+        raise Conflict(f"{str(target)!r} cannot be written: {error.strerror}.", about="folder") from None

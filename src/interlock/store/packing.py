@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -120,9 +121,9 @@ def _small_keys(reader: Reader, run: str) -> dict[str, int]:
 
 def _repacked(run: str, key: str, rows: list[Row], fresh: Points) -> tuple[list[Row], tuple[Segment, ...]]:
     """Return the segments that give way, and those that take their place; none give way where that makes no fewer."""
-    if rows:
+    with contextlib.suppress(Corrupt):  # whoever reads it is told; here it would keep the run from ending
         points = in_order([*(unpack_stored(row["data"], run, key) for row in rows), fresh])
-        if len(rows) + bool(len(fresh)) > -(-len(points) // MAX_POINTS):
+        if rows and len(rows) + bool(len(fresh)) > -(-len(points) // MAX_POINTS):
             return rows, tuple(sealed(key, points))
     return [], tuple(sealed(key, fresh))
 

@@ -174,7 +174,7 @@ class SqliteDatabase:
         with contextlib.suppress(queue.Empty):
             while True:
                 item = self._queue.get_nowait()
-                if item is not None:
+                if item is not None and item.done.set_running_or_notify_cancel():
                     item.done.set_exception(Unavailable("The database is closed.", about="database"))
 
     def _open(self, flags: int) -> apsw.Connection:
@@ -208,6 +208,10 @@ class SqliteDatabase:
                     self._queue.put(None)
                     break
                 group.append(item)
+            # Whoever gave up before it began gets nothing done; from here on nobody can.
+            group = [item for item in group if item.done.set_running_or_notify_cancel()]
+            if not group:
+                continue
             try:
                 self._locked(lambda group=group: self._commit(group))  # type: ignore[misc]
             except Exception as error:  # noqa: BLE001 - the border of the background thread: every caller is told

@@ -206,7 +206,7 @@ def _listed(part: Comparison) -> tuple[Node, ...]:
 def _may(part: Comparison) -> Node:
     named = Comparison(Field("listed", "name"), "=", part.field.key)
     if part.op not in _BY_SQL:
-        return named
+        return And((named,))  # alone in its AND: else it would ask the row of another part to have this name too
     return Or((And(_listed(part)), And((named, Comparison(Field("listed", "whole"), "=", 0)))))
 
 
