@@ -18,6 +18,7 @@ from interlock.sdk.recording.lookout import Lookout, What
 from interlock.sdk.recording.outbox import warn
 from interlock.sdk.recording.project import project_of
 from interlock.sdk.recording.recorder import Recorder
+from interlock.sdk.recording.secrecy import without_secrets
 from interlock.sdk.recording.syncing import waiting
 from interlock.sdk.workspace import Workspace
 
@@ -213,7 +214,7 @@ def _to_current(stream: str, text: str, at_ns: int) -> None:
 
 
 def _words(script: os.PathLike[str] | None) -> list[str]:
-    """Return the words of this process's command, the script first."""
+    """Return the words of this process's command, the script first, without what looks like a secret."""
     import sys
 
-    return [str(script) if script else "", *sys.argv[1:]]
+    return [str(script) if script else "", *without_secrets(sys.argv[1:])]

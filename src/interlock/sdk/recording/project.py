@@ -13,6 +13,7 @@ import msgspec
 
 from interlock.core.refs import is_safe_path
 from interlock.sdk.places import is_address
+from interlock.sdk.recording.secrecy import kept_out
 from interlock.store.manifests import Entry
 from interlock.train.origins import Origins
 
@@ -88,7 +89,7 @@ class Imported(msgspec.Struct, frozen=True):
 
     Attributes:
         files: path, size and digest of each.
-        left_out: paths of those that were too many or too large, the first hundred.
+        left_out: paths of those that were too many or too large, or that git ignores, the first hundred.
     """
 
     files: tuple[Entry, ...]
@@ -121,17 +122,20 @@ class Modules:
 
         Cost: some milliseconds for thousands of modules.
         """
-        found = {}
+        named: dict[str, str] = {}
         for module in list(sys.modules.values()):
             file = getattr(module, "__dict__", {}).get("__file__")  # a lazy module must not load for this
             if isinstance(file, str) and file not in self._seen and self._is_ours(file):
-                path = self._project.inside(file)
-                source = self._read(file) if is_safe_path(path) else None
-                if source is not None:
-                    found[path] = source
-                    self._files.append(Entry(path, len(source), hashlib.sha256(source).hexdigest()))
-                elif len(self._left_out) < _NAMED:
-                    self._left_out.append(path)
+                named[self._project.inside(file)] = file
+        secret = kept_out(self._project.root, list(named))
+        found = {}
+        for path, file in named.items():
+            source = self._read(file) if is_safe_path(path) and path not in secret else None
+            if source is not None:
+                found[path] = source
+                self._files.append(Entry(path, len(source), hashlib.sha256(source).hexdigest()))
+            elif len(self._left_out) < _NAMED:
+                self._left_out.append(path)
         return found
 
     def _is_ours(self, file: str) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
+
+from interlock.sdk.recording.secrecy import without_password
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ def look(folder: Path) -> tuple[Repository, bytes] | None:
     repository = Repository(
         commit=commit,
         branch=_git(folder, "symbolic-ref", "--short", "-q", "HEAD").decode().strip(),
-        remote=_without_secrets(_git(folder, "config", "--get", "remote.origin.url").decode().strip()),
+        remote=without_password(_git(folder, "config", "--get", "remote.origin.url").decode().strip()),
         dirty=bool(lines),
         untracked=tuple(line[3:] for line in lines if line.startswith("?? "))[:_MOST_NAMES],
     )
@@ -97,14 +98,3 @@ def _diff(folder: Path) -> bytes:
 
 def _environ() -> dict[str, str]:
     return {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-
-
-def _without_secrets(url: str) -> str:
-    """Return a remote's address without the name and password that some carry."""
-    try:
-        parts = urlsplit(url)
-        if not parts.netloc or "@" not in parts.netloc:
-            return url
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    except ValueError:
-        return ""
