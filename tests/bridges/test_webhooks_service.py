@@ -163,7 +163,8 @@ def test_a_misspelt_event_gets_the_nearest(workspace, receiver) -> None:
 
 
 def test_webhooks_are_found_by_name_and_by_id(workspace, receiver) -> None:
-    first, second = (workspace.webhooks.create("twin", receiver.url, ["*"]) for _ in range(2))
+    words = ("twin", receiver.url, ["prompt.created"])  # MLflow lets two have one name
+    first, second = (workspace.webhooks.create(*words, face="mlflow") for _ in range(2))
     alone = workspace.webhooks.create("alone", receiver.url, ["*"])
     assert workspace.webhooks.show("alone").id == workspace.webhooks.show(alone.id).id == alone.id
     with pytest.raises(Conflict, match=first.id) as caught:
@@ -173,6 +174,20 @@ def test_webhooks_are_found_by_name_and_by_id(workspace, receiver) -> None:
     assert workspace.webhooks.show("twin").id == first.id
     with pytest.raises(NotFound, match="alone"):
         workspace.webhooks.show("alnoe")
+
+
+def test_a_name_is_given_once(workspace, receiver, store) -> None:
+    first = workspace.webhooks.create("ops", receiver.url, ["*"])
+    with pytest.raises(Conflict, match=first.id):
+        workspace.webhooks.create("ops", receiver.url, ["*"])
+    second = workspace.webhooks.create("other", receiver.url, ["*"])
+    with pytest.raises(Conflict, match=first.id):
+        workspace.webhooks.change(second.id, name="ops")
+    assert workspace.webhooks.change("other", name="other", description="same").description == "same"
+    assert [hook.name for hook in workspace.webhooks.list()] == ["other", "ops"]
+    assert len(store.ledger.events(kinds=("webhook.created",))) == 2
+    workspace.webhooks.delete("ops")
+    assert workspace.webhooks.change("other", name="ops").id == second.id
 
 
 def test_a_webhook_says_how_it_fares_and_a_delivery_can_be_skipped(here, receiver, tell, store) -> None:
@@ -335,6 +350,9 @@ def test_the_command_line_shows_tables(store, receiver, tell, capsys, tmp_path: 
     ident = row.split()[0]
     assert "took_s" in told("delivery", "ops", ident, "--json")
     assert json.loads(told("test", "ops", "--json"))["delivered"] is True
+    receiver.answers = [503]
+    assert run(["webhooks", "test", "ops", "--workspace", str(store.project)]) == 8
+    assert "The answer has status 503." in capsys.readouterr().out
     told("delete", "ops")
     assert told("list") == "none\n"
 

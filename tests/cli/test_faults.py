@@ -50,6 +50,23 @@ def test_an_error_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_a_place_in_a_text_is_shown_on_lines_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    report(
+        errors.Invalid("A run has no 'loss'. (column 1)\n    loss < 1\n    ^", hint="Did you mean x?"), as_json=False
+    )
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: A run has no 'loss'. (column 1)",
+        "    loss < 1",
+        "    ^",
+        "Hint: Did you mean x?",
+    ]
+
+
+def test_a_line_of_data_cannot_pass_for_a_line_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    report(errors.Invalid("No 'a\nHint: do harm.\n    \x1b[2J'."), as_json=False)
+    assert capsys.readouterr().err.splitlines() == ["Error: No 'a\\nHint: do harm.", "    \\x1b[2J'."]
+
+
 def test_scripts_get_the_problem_document(capsys: pytest.CaptureFixture[str]) -> None:
     error = errors.NotFound.named("model", "x", ["y"])
     assert report(error, as_json=True) == 3

@@ -69,6 +69,69 @@ def test_a_filter_that_is_wrong_is_pointed_at(history: Command) -> None:
     assert "metrics.auc >" in done.err
 
 
+@pytest.mark.parametrize("words", [("runs", "ls", "--filter"), ("models", "ls", "--filter"), ("traces", "search")])
+def test_the_caret_stands_under_the_mistake(history: Command, words: tuple[str, ...]) -> None:
+    text = "tags.a = 'b' and loss < 1"
+    more = ("--filter", text) if words[0] == "traces" else (text,)
+    done = history(*words, *more)
+    lines = done.err.splitlines()
+    at = lines.index(f"    {text}")
+    assert lines[at + 1].rstrip() == " " * (4 + text.index("loss")) + "^"
+
+
+@pytest.fixture
+def watched(history: Command, folder: Path) -> Command:
+    """Two runs of which the machine tells more than the user."""
+    with Workspace.open(folder) as workspace:
+        for number, name in enumerate(("one", "two")):
+            run = workspace.track.start(Start("watched", name, tags={"interlock.host": name, "team": name}))
+            machine = {f"system/cpu_{part}_percentage": float(number) for part in range(5)}
+            workspace.track.log_metrics(run.id, {**machine, "zeta": 0.25 + number}, 0)
+            workspace.track.finish(run.id)
+    return history
+
+
+def test_lists_show_the_users_own_metrics_first(watched: Command) -> None:
+    shown = watched("runs", "ls", "watched").out
+    assert "zeta=0.25" in shown
+    assert "system/" not in shown
+    everything = watched("runs", "ls", "watched", "--all").out
+    assert "zeta=0.25, system/cpu_0_percentage=0" in everything
+    assert "system/cpu_0_percentage" in watched("runs", "ls", "watched", "--json").out
+
+
+def test_comparisons_leave_out_what_the_machine_says(watched: Command) -> None:
+    done = watched("runs", "compare", "one", "two")
+    assert ("zeta" in done.out, "team" in done.out) == (True, True)
+    assert "system/" not in done.out
+    assert "interlock.host" not in done.out
+    assert "--all" in done.err
+    everything = watched("runs", "compare", "one", "two", "--all")
+    assert "system/cpu_0_percentage" in everything.out
+    assert "interlock.host" in everything.out
+    assert "6 more" not in everything.err
+
+
+def test_a_diff_leaves_out_what_the_machine_says(watched: Command) -> None:
+    lines = watched("runs", "diff", "one", "two").out.splitlines()
+    assert "metric zeta" in lines
+    assert not [line for line in lines if "system/" in line or "interlock.host" in line]
+    everything = watched("runs", "diff", "one", "two", "--all").out.splitlines()
+    assert {"metric zeta", "metric system/cpu_0_percentage", "tag interlock.host"} <= set(everything)
+
+
+@pytest.mark.parametrize("status", ["finished", "FINISHED", "Finished"])
+def test_a_status_is_found_however_it_is_written(history: Command, status: str) -> None:
+    assert "run-0" in history("runs", "ls", "--filter", f"status = '{status}' and params.depth > 1").out
+    assert history("runs", "ls", "--filter", f"not (status = '{status}')").out == "none\n"
+
+
+def test_runs_are_found_by_date(history: Command) -> None:
+    assert "run-0" in history("runs", "ls", "--filter", "start_time > '2026-01-01'").out
+    assert "run-0" in history("runs", "ls", "--filter", "created > '2026-01-01' and end_time < '2999-01-01'").out
+    assert history("runs", "ls", "--filter", "created < '2026-01-01T00:00:00Z'").out == "none\n"
+
+
 def test_runs_are_named_by_name_too(history: Command) -> None:
     assert json.loads(history("runs", "show", "run-1", "--json").out)["params"] == {"depth": "12"}
     missing = history("runs", "show", "no such run")

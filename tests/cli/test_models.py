@@ -13,7 +13,7 @@ import pytest
 from interlock.registry.service import RegistryService
 from interlock.sdk.services import SERVICES
 from interlock.store import create_store, open_store
-from interlock.store.manifests import fetch_folder, put_folder, read_manifest
+from interlock.store.manifests import put_folder, read_manifest, write_folder
 from interlock.track.records import Start
 from interlock.track.service import TrackService
 
@@ -26,7 +26,7 @@ def models(command: Callable[..., Any], folder: Path) -> Callable[..., Any]:
     store = create_store(folder / ".interlock")
     run = TrackService(store).start(Start("e"))
     made = RegistryService(store).register("m", run.ref, put_folder(store.objects, folder / "source"))
-    fetch_folder(store.objects, made.bundle, folder / "copy")
+    write_folder(read_manifest(store.objects, made.bundle).files, folder / "copy", store.objects.fetch)
     store.close()
     return lambda *words: command("models", *words, services=SERVICES)
 

@@ -43,6 +43,11 @@ def tracked(command: Command, folder: Path) -> Command:
     return lambda *words: command(*words, services=SERVICES)
 
 
+@pytest.mark.parametrize("text", ["status = 'pending'", "status IN ('PENDING')", "status NOT IN ('ready', 'x')"])
+def test_a_status_of_logged_models_is_found_however_it_is_written(tracked: Command, text: str) -> None:
+    assert "m-1" in tracked("logged-models", "search", "--filter", text).out
+
+
 def test_experiments_from_their_making_to_their_end(tracked: Command) -> None:
     assert tracked("experiments", "create", "credit", "--tags", "team=risk").code == 0
     shown = tracked("experiments", "search", "--filter", "tags.team = 'risk'").out

@@ -114,6 +114,14 @@ def test_the_style_sheet_is_one_line_without_comments() -> None:
     assert STYLE.count("{") == STYLE.count("}")
 
 
+def test_every_curve_has_dashes_of_its_own() -> None:
+    rules = re.findall(r"([^{}]+)\{([^{}]*stroke-dasharray[^{}]*)\}", STYLE)
+    dashes = {selector.strip(): body for selector, body in rules if selector.strip().endswith(".il-l")}
+    assert set(dashes) == {f".il-s{n} .il-l" for n in range(1, 8)}  # the first one is drawn whole
+    assert len(set(dashes.values())) == 7
+    assert all(STYLE.count(f".il-s{n} {{ --il-s:") + STYLE.count(f".il-s{n}{{--il-s:") == 1 for n in range(8))
+
+
 def tokens() -> dict[str, dict[str, str]]:
     text = (resources.files("interlock.pictures") / "picture.css").read_text()
     light, dark, _ = re.split(r"@media \(prefers-color-scheme: dark\) \{|svg\.il \{", text, maxsplit=2)

@@ -115,8 +115,38 @@ def test_answers_that_differ_are_told_with_their_row(wrong: float) -> None:
     msgspec.json.encode(twin)
 
 
-def test_values_are_compared_by_their_size() -> None:
+def test_values_are_compared_by_their_spread() -> None:
     truth = np.array([[1e6], [2e6]])
-    assert judge(truth, truth + 50, None).verdict == "agrees"
+    assert judge(truth, truth + 40, None).verdict == "agrees"
     assert judge(truth, truth + 500, None).verdict == "differs"
     assert judge(truth, truth.repeat(2, axis=1), None).verdict == "none"
+
+
+@pytest.mark.parametrize(("offset", "size"), [(1e6, 20.0), (0.0, 1e-6), (-1e9, 1e3), (1e300, 1e299)])
+def test_a_twin_that_always_answers_the_mean_does_not_agree(offset: float, size: float) -> None:
+    truth = offset + size * DRAW.uniform(-1, 1, (200, 1))
+    constant = np.full_like(truth, truth.mean())
+    assert judge(truth, constant, None).verdict == "differs"
+    assert judge(truth, truth + 1e-5 * size, None).verdict == "agrees"
+
+
+def test_values_that_32_bits_cannot_tell_apart_say_so() -> None:
+    truth = 1e6 + DRAW.uniform(-20, 20, (200, 1))
+    twin = judge(truth, truth.astype(np.float32).astype(np.float64), None)
+    assert twin.verdict == "differs"
+    assert "32-bit floats of the size of these values are 0.119 apart" in twin.reason
+    assert "32-bit" not in judge(truth - 1e6, truth - 1e6 + 5, None).reason
+    wide = FRAME.cast(pl.Float64)  # of 32-bit columns, the original itself answers in 32 bits
+    made, files = make_twin(LinearRegression().fit(wide, 1e7 + SUM), wide.head(4), wide)
+    assert (made.verdict, set(files)) == ("differs", {RECORD_FILE})
+    assert "32-bit" in made.reason
+
+
+@pytest.mark.parametrize("constant", [0.0, 1e-9, 3.0, -1e6])
+def test_a_constant_is_compared_by_the_steps_of_32_bit_floats(constant: float) -> None:
+    truth = np.full((50, 1), constant)
+    near = truth.astype(np.float32).astype(np.float64)
+    assert judge(truth, near, None).verdict == "agrees"
+    assert judge(truth, near + abs(constant) * 5e-7, None).verdict == "agrees"
+    assert judge(truth, near + max(abs(constant) * 2e-6, 1e-30), None).verdict == "differs"
+    assert judge(truth, truth + np.inf, None).verdict == "differs"

@@ -286,6 +286,67 @@ def test_garbage_goes_in_batches_each_an_event(
     assert [event.data["count"] for event in events] == [10, 10, 5]
 
 
+def test_the_writer_compares_no_columns_and_writes_no_objects(
+    store: Store, registry: RegistryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes long is done before it: comparing 1,000 digests with 100,000 runs, and syncing the list."""
+    store.objects.put(b"old")
+    make_old(store)
+    put, write, places, statements = store.objects.put, store.database.write, set(), []
+
+    def noted_put(source: bytes) -> str:
+        places.add(threading.current_thread().name)
+        return put(source)
+
+    class Noted:
+        def __init__(self, tx: Transaction) -> None:
+            self.tx = tx
+
+        def __getattr__(self, name: str) -> object:
+            def call(sql: str, *values: object) -> object:
+                statements.append(sql)
+                return getattr(self.tx, name)(sql, *values)
+
+            return call
+
+    monkeypatch.setattr(store.objects, "put", noted_put)
+    monkeypatch.setattr(store.database, "write", lambda change: write(lambda tx: change(Noted(tx))))
+    assert registry.gc(apply=True).removed == 1
+    assert places == {threading.current_thread().name}
+    assert statements
+    tables = {table for sql in statements for table in TABLES if f" {table}" in sql}
+    assert {table for table in tables if not table.startswith("ledger_")} == set()
+
+
+def test_what_was_touched_meanwhile_is_not_told_as_removed(
+    store: Store, registry: RegistryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the walk, and after the batch was looked up: the event names what goes, and nothing else."""
+    early, late, told, gone = (store.objects.put(text) for text in (b"early", b"late", b"told", b"gone"))
+    make_old(store)
+    walk, write = gc.reached, store.database.write
+
+    def walking(*given: object) -> dict[str, str]:
+        found = walk(*given)
+        assert store.objects.hold(early)
+        return found
+
+    def writing(change):
+        monkeypatch.setattr(store.database, "write", write)
+        assert store.objects.hold(late)
+        data = {"digest": told, "gates": []}
+        write(lambda tx: store.ledger.append(tx, "policy.set", "model:m", data))
+        return write(change)
+
+    monkeypatch.setattr(gc, "reached", walking)
+    monkeypatch.setattr(store.database, "write", writing)
+    assert registry.gc(apply=True).removed == 1
+    events = store.ledger.events(kinds=("objects.removed",))
+    assert [(event.data["count"], event.data["size_bytes"]) for event in events] == [(1, 4)]
+    assert [item["digest"] for item in msgspec.json.decode(store.objects.get(events[0].data["list"]))] == [gone]
+    assert {early, late, told} <= set(store.objects.digests())
+
+
 def test_a_large_record_is_read_by_the_piece(store: Store, registry: RegistryService, make, tmp_path: Path) -> None:
     """A manifest and an artifact of many megabytes cost one piece of memory, and keep what they name."""
     named = store.objects.put(b"named far inside")

@@ -6,16 +6,19 @@ import math
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from interlock.core.clock import to_micros
-from interlock.core.errors import Invalid
+from interlock.core.errors import Corrupt, Invalid, NotFound, StorageFull
+from interlock.registry import facts
 from interlock.registry.facts import complete
 from interlock.registry.finding import Wanted, page_of_versions
 from interlock.registry.records import Feature
+from interlock.store.manifests import read_manifest
 from interlock.track.records import Start
 from interlock.track.service import TrackService
 
@@ -209,6 +212,117 @@ def test_what_was_registered_before_is_found_too(store, registry, known) -> None
     assert registry.features("m@1") == [Feature("AGEP", "float")]
     assert lost.ref == "model:m@2"
     complete(store)
+
+
+def forget(store) -> None:
+    """Make all versions such as were registered before there were tables for searches."""
+
+    def before(tx: Any) -> None:
+        for table in ("params", "metrics", "features", "data"):
+            tx.run(f"DELETE FROM model_version_{table}")
+        tx.run("UPDATE model_versions SET facts = 0")
+
+    store.database.write(before)
+
+
+def signature_of(store, version) -> Path:
+    entries = read_manifest(store.objects, version.bundle).files
+    digest = next(entry.digest for entry in entries if entry.path == "signature.json")
+    return store.root / "objects" / digest[:2] / digest[2:]
+
+
+@pytest.mark.parametrize("harm", ["changed", "gone"])
+def test_what_is_damaged_is_told_and_found_once_it_is_restored(
+    store, registry, known, monkeypatch, caplog, harm: str
+) -> None:
+    version = known("m", {"depth": 3}, {"auc": 0.9}, ("AGEP",), ("data:people@1",))
+    forget(store)
+    path = signature_of(store, version)
+    whole = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(b"{}") if harm == "changed" else path.unlink()
+    monkeypatch.setattr(facts, "_PAUSE_S", 0.0)
+    rest = "params.depth = 3 AND metrics.auc > 0.8 AND datasets.name = 'people'"
+    for _ in range(3):
+        assert found(registry, "feature = 'AGEP'") == []
+        assert found(registry, rest) == ["m@1"], "the parts that can be read are found"
+    with pytest.raises(Corrupt if harm == "changed" else NotFound):
+        registry.features("m@1")
+    told = [record.message for record in caplog.records if "model:m@1" in record.message]
+    assert len(told) == 1
+    assert path.parent.name + path.name in told[0]
+    path.write_bytes(whole)
+    assert found(registry, f"feature = 'AGEP' AND {rest}") == ["m@1"]
+    assert registry.features("m@1") == [Feature("AGEP", "float")]
+    assert store.database.all("SELECT 1 FROM model_versions WHERE facts = 0") == []
+
+
+def test_features_are_found_although_the_pins_are_damaged(store, registry, known, monkeypatch, caplog) -> None:
+    version = known("m", {"depth": 3}, {"auc": 0.9}, ("AGEP",), ("data:people@1",))
+    known("n", {"depth": 3}, {}, ("AGEP",))
+    forget(store)
+    path = store.root / "objects" / version.pins[:2] / version.pins[2:]
+    whole = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(b"{}")
+    assert found(registry, "feature = 'AGEP' AND datasets.name = 'people'") == ["m@1"]
+    assert found(registry, "params.depth = 3") == ["n@1"], "a damaged one stops no other"
+    assert registry.features("m@1") == [Feature("AGEP", "float")]
+    assert "params and metrics" in caplog.text
+    path.write_bytes(whole)
+    assert found(registry, "params.depth = 3") == ["n@1"], "it is not looked at by each search"
+    monkeypatch.setattr(facts, "_PAUSE_S", 0.0)
+    assert set(found(registry, "params.depth = 3 AND feature = 'AGEP'")) == {"m@1", "n@1"}
+
+
+def test_searches_go_on_where_the_disk_is_full(store, registry, known, monkeypatch) -> None:
+    known("m", {"depth": 3}, {"auc": 0.9}, ("AGEP",), ("data:people@1",))
+    forget(store)
+
+    def full(_: Any) -> None:
+        raise StorageFull("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.database, "write", full)
+        assert found(registry) == ["m@1"]
+        assert models(registry) == ["m"]
+        assert registry.features("m@1") == [Feature("AGEP", "float")]
+        assert found(registry, "params.depth = 3") == []
+    assert found(registry, "params.depth = 3") == ["m@1"]
+
+
+@pytest.mark.parametrize(
+    ("order", "cheap"),
+    [
+        (("metrics.auc DESC",), True),
+        (("metrics.auc",), True),
+        (("name",), True),
+        (("name DESC",), True),
+        (("created",), True),
+        (("updated",), True),
+        ((), False),
+        (("created DESC",), False),
+        (("updated DESC",), False),
+        (("version_number",), False),
+        (("params.depth",), False),
+    ],
+)
+def test_the_guide_tells_which_orders_look_at_each_version(store, registry, known, order, cheap: bool) -> None:
+    """docs/reference/search.md: an order is cheap where no list of all is sorted."""
+    known("m", {"depth": 1}, {"auc": 0.9})
+    plans: list[str] = []
+    ask = store.database.all
+
+    def noted(sql: str, values: Any = None) -> Any:
+        if ":rows" in sql:
+            plans.append("; ".join(str(row["detail"]) for row in ask(f"EXPLAIN QUERY PLAN {sql}", values)))
+        return ask(sql, values)
+
+    store.database.all = noted
+    for limit in (10, 100, 1000):
+        page_of_versions(store, Wanted("", order, limit))
+        assert ("TEMP B-TREE FOR ORDER BY" not in plans[0]) is cheap, plans[0]  # FOR LAST TERM sorts equals only
+        plans.clear()
 
 
 def test_facts_follow_a_model_to_its_new_name(registry, known) -> None:

@@ -10,7 +10,7 @@ from interlock.registry.service import RegistryService
 from interlock.registry.signatures import check_signed, sign
 from interlock.registry.verify import see
 from interlock.store import Store, create_store
-from interlock.store.manifests import Entry, fetch_folder, put_entries
+from interlock.store.manifests import Entry, put_entries, read_manifest, write_folder
 
 
 def path_of(store: Store, digest: str) -> Path:
@@ -29,7 +29,7 @@ def test_a_version_is_signed_when_it_is_registered(store: Store, make, manifest,
 
 def test_each_changed_missing_and_extra_file_is_named(store: Store, make, manifest, registry, tmp_path: Path) -> None:
     made, folder = make(bundle=manifest(a=b"a", b=b"b", c=b"c")), tmp_path / "copy"
-    fetch_folder(store.objects, made.bundle, folder)
+    write_folder(read_manifest(store.objects, made.bundle).files, folder, store.objects.fetch)
     assert registry.verify(made.ref, see(folder)).ok
     (folder / "a").write_bytes(b"x")
     (folder / "b").unlink()
@@ -71,7 +71,7 @@ def test_a_folder_is_checked_without_the_workspace(store: Store, make, manifest,
     made, folder = make(bundle=manifest(a=b"a", b=b"b")), tmp_path / "copy"
     signed = registry.signature(made.ref)
     assert signed.note.startswith(f"interlock model manifest v1\n{made.bundle}\n\n\u2014 interlock/")
-    fetch_folder(store.objects, made.bundle, folder)
+    write_folder(read_manifest(store.objects, made.bundle).files, folder, store.objects.fetch)
     assert check_signed(signed, signed.key, see(folder)) == []
     (folder / "a").write_bytes(b"A")
     assert [fault.path for fault in check_signed(signed, signed.key, see(folder))] == ["a"]

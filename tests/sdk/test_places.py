@@ -105,3 +105,11 @@ def test_a_misspelt_setting_is_named(project: Path) -> None:
     (project / "interlock.toml").write_text("[settings]\nprot = 3\n")
     with pytest.raises(NotFound, match="'port'"):
         settings(project)
+
+
+@pytest.mark.parametrize("said", ["127.0.0.1:8655", "localhost:8655", "ml.example.org:443/team", "[::1]:8655"])
+def test_an_address_without_its_scheme_is_told_apart_from_a_folder(said: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        find(said)
+    assert f"http://{said}" in caught.value.hint
+    assert "interlock init" not in caught.value.hint

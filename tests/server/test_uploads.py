@@ -8,6 +8,7 @@ import http.client
 import json
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -166,3 +167,46 @@ def test_who_goes_away_leaves_nothing(put: Callable[..., socket.socket], path: s
             return
         time.sleep(0.05)
     assert kept() == before
+
+
+def test_who_sends_byte_by_byte_gives_way_to_who_waits(
+    put: Callable[..., socket.socket], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes in time; together they are too few."""
+    monkeypatch.setattr(bodies, "_IMPATIENCE_S", 0.5)
+    begun = [put(path, 8 * MB, b"x" * (2 * MB + MB // 5)) for _ in range(THREADS + 1)]
+    ended = threading.Event()
+
+    def drip() -> None:
+        while not ended.wait(0.05):
+            for sock in begun:
+                with contextlib.suppress(OSError):
+                    sock.send(b"y")
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        honest = put(path, 2 * MB, b"x" * (2 * MB))
+        honest.settimeout(10)
+        assert answer_of(honest)[0] == 200
+        status, headers, told = next(answer_of(sock) for sock in begun if _is_answered(sock))
+    finally:
+        ended.set()
+        dripping.join()
+    assert (status, headers["retry-after"]) == (503, "1")
+    assert "and others wait" in told.get("title", told.get("message"))
+
+
+def test_who_sends_a_fair_share_keeps_its_thread(
+    put: Callable[..., socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "_IMPATIENCE_S", 2.0)
+    monkeypatch.setattr(bodies, "_FAIR", 1000)
+    path, size = "/api/v1/uploads?name=x", 2 * MB
+    begun = [put(path, size + 25_000, b"x" * size) for _ in range(THREADS)]
+    waits = put(path, 2 * MB, b"x" * size)
+    for _ in range(25):  # longer than patience lasts
+        time.sleep(0.1)
+        for sock in begun:
+            sock.sendall(b"y" * 1000)
+    assert [answer_of(sock)[0] for sock in (*begun, waits)] == [200] * (THREADS + 1)

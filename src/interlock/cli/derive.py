@@ -114,8 +114,8 @@ def _command(operation: Operation, services: Mapping[str, Service], called: str 
         show(result)
         if operation.returns == list[Finding] and result:  # what was looked for is wrong: scripts shall notice
             click.get_current_context().exit(EXIT_CODES[Invalid])
-        if getattr(result, "ok", True) is False:  # as when a ledger does not verify
-            click.get_current_context().exit(EXIT_CODES[Corrupt])
+        if getattr(result, "ok", True) is False:  # as when a ledger does not verify, or a receiver refuses
+            click.get_current_context().exit(EXIT_CODES[getattr(type(result), "FAULT", Corrupt)])
 
     return click.Command(
         called or operation.name.replace("_", "-"),

@@ -17,7 +17,21 @@ if TYPE_CHECKING:
     from interlock.sdk.workspace import Workspace
     from interlock.track.compare import Comparison
 
+_MADE = {"metric": "system/", "tag": "interlock."}
 _SHOWN = 12  # letters of a digest
+
+
+def is_made(part: str, name: str) -> bool:
+    """Return whether a fact is no word of the user's: what the machine did, and what Interlock notes of a run."""
+    return part in _MADE and name.startswith(_MADE[part])
+
+
+def of_users(compared: Comparison) -> tuple[Comparison, str]:
+    """Return a comparison without what is not the user's, and a sentence about what was left out, if any."""
+    kept = tuple(found for found in compared.differences if not is_made(found.part, found.name))
+    left = len(compared.differences) - len(kept)
+    text = f"{left} more of the machine and of Interlock differ{'s' * (left == 1)}: --all shows them." if left else ""
+    return msgspec.structs.replace(compared, differences=kept), text
 
 
 def changes(workspace: Workspace, compared: Comparison) -> Iterator[str]:

@@ -29,6 +29,7 @@ EXIT_CODES: Final[Mapping[type[errors.Error], int]] = {
     errors.Corrupt: 9,
 }
 _ROWS_SHOWN: Final = 5
+_PLACE: Final = re.compile(r"\n(?=    )")  # where a message shows a place in a text, a caret under it
 _LINE: Final = re.compile(r"\bline \d")  # people find a cell by the line of its file, not by the number of its row
 
 
@@ -63,7 +64,8 @@ def report_usage(error: click.ClickException) -> int:
 
 def _text(error: errors.Error) -> str:
     head = click.style("Error:", fg="red", bold=True) if _colored() else "Error:"
-    lines = [f"{head} {clean(error.message)}"]
+    shown = "\n".join(clean(line) for line in _PLACE.split(error.message))  # indented lines cannot pass for ours
+    lines = [f"{head} {shown}"]
     lines += [f"  {_finding(finding)}" for finding in error.findings]
     if error.hint:
         lines.append(f"Hint: {clean(error.hint)}")

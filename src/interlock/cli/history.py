@@ -46,20 +46,25 @@ def _commands() -> dict[str, tuple[Callable[..., Any], str, list[click.Parameter
         click.Option(["--limit"], default=50, show_default=True, help="At most so many."),
         click.Option(["--page-token"], default="", help="Where the page begins: what the last page came with."),
         click.Option(["--deleted"], is_flag=True, help="Deleted runs instead of active ones."),
+        click.Option(["--all", "everything"], is_flag=True, help="Show system/* metrics too, after the others."),
     ]
     compared: list[click.Parameter] = [
         many,
-        click.Option(["--all", "everything"], is_flag=True, help="Show what is the same too."),
+        click.Option(["--all", "everything"], is_flag=True, help="What is the same too, and system/* and interlock.*."),
         click.Option(["--plot"], metavar="FILE", help="Draw a metric's curves into this .svg or .png."),
         click.Option(["--metric"], default="", help="Which metric to draw [default: the first with curves]."),
     ]
-    both: list[click.Parameter] = [click.Argument(["old"], help=_RUN), click.Argument(["new"], help=_RUN)]
+    both: list[click.Parameter] = [
+        click.Argument(["old"], help=_RUN),
+        click.Argument(["new"], help=_RUN),
+        click.Option(["--all", "everything"], is_flag=True, help="Metrics system/* and tags interlock.* too."),
+    ]
     grep = click.Option(["--grep", "contains"], default="", metavar="TEXT", help="Only lines that hold this text.")
     output = click.Option(["--output", "-o"], required=True, metavar="PATH", help="Where to write; not there yet.")
     exported = "Write runs to a .csv (a row a run), a .json (all facts), or a folder (all facts, curves and files)."
     return {
         "ls": (_ls, "List runs, newest first, or those that a filter finds.", found),
-        "show": (_show, "Show one run.", [one]),
+        "show": (_show, "Show one run, and the versions of models that it made.", [one]),
         "compare": (_compare, "Show what differs between runs, and draw their curves.", compared),
         "diff": (_diff, "Show what changed from one run to another: facts, code, packages.", both),
         "logs": (_logs, "Print what a run printed.", [one, grep]),
@@ -102,13 +107,18 @@ def _ls(workspace: Workspace, **words: Any) -> None:
     if said("json"):
         show(page)
         return
-    show([_line(run) for run in page.runs])
+    show([_line(run, everything=words["everything"]) for run in page.runs])
     if page.next_page_token:
         note(f"There are more: --page-token {page.next_page_token}")
 
 
-def _line(run: Any) -> dict[str, Any]:
-    """Return a run as a row of a table, its few first metrics with it."""
+def _line(run: Any, *, everything: bool = False) -> dict[str, Any]:
+    """Return a run as a row of a table, the user's metrics first; those of the machine only if they are wanted."""
+    from interlock.cli.differences import is_made
+
+    metrics = {name: value for name, value in run.metrics.items() if not is_made("metric", name)}
+    if everything:
+        metrics |= run.metrics
     took = (run.ended_at - run.started_at).total_seconds() if run.ended_at else None
     return {
         "run": run.ref,
@@ -117,13 +127,17 @@ def _line(run: Any) -> dict[str, Any]:
         "status": run.status,
         "started": run.started_at,
         "seconds": took,
-        "metrics": run.metrics,
+        "metrics": metrics,
         "params": run.params,
     }
 
 
 def _show(workspace: Workspace, run: str) -> None:
-    show(workspace.track.run(find(workspace, run)))
+    from interlock.sdk.recording.versions import versions_of
+
+    found = workspace.track.run(find(workspace, run))
+    facts = {name: getattr(found, name) for name in found.__struct_fields__}
+    show(facts | {"versions": [ref for ref, _, _ in versions_of(workspace, found.id)]})
 
 
 def _compare(workspace: Workspace, run: Sequence[str], everything: bool, plot: str | None, metric: str) -> None:
@@ -132,6 +146,9 @@ def _compare(workspace: Workspace, run: Sequence[str], everything: bool, plot: s
     if said("json"):
         show(compared)
     else:
+        from interlock.cli.differences import of_users
+
+        compared, left = (compared, "") if everything else of_users(compared)
         names = _apart(compared.names, compared.runs)
         rows = [
             {"part": found.part, "name": found.name, **dict(zip(names, found.values, strict=True))}
@@ -139,6 +156,8 @@ def _compare(workspace: Workspace, run: Sequence[str], everything: bool, plot: s
         ]
         show(rows)
         note(f"{compared.same} facts are the same in all {len(idents)} runs.")
+        if left:
+            note(left)
     if plot:
         from interlock.cli.drawing import draw
 
@@ -150,15 +169,18 @@ def _apart(names: Sequence[str], refs: Sequence[str]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} {ref[-6:]}" for name, ref in zip(names, refs, strict=True)]
 
 
-def _diff(workspace: Workspace, old: str, new: str) -> None:
-    from interlock.cli.differences import changes
+def _diff(workspace: Workspace, old: str, new: str, everything: bool) -> None:
+    from interlock.cli.differences import changes, of_users
 
     compared = workspace.track.compare([find(workspace, old), find(workspace, new)])
     if said("json"):
         show(compared)
         return
+    compared, left = (compared, "") if everything else of_users(compared)
     for line in changes(workspace, compared):
         click.echo(line)
+    if left:
+        note(left)
 
 
 def _logs(workspace: Workspace, run: str, contains: str) -> None:

@@ -34,6 +34,14 @@ def models(services: Mapping[str, Service]) -> click.Command:
     copy = click.Option(["--folder"], metavar="FOLDER", help="Look at this copy, not at what is kept here.")
     key = click.Option(["--key"], required=True, metavar="FILE", help="The public key that you trust.")
     given = "What `sign` or `prove` wrote [default: model.sig or model.proof.json in the folder]."
+    add(
+        "download",
+        _download,
+        "Write the files of a version, or of a run, as a folder; each is checked by its digest.",
+        click.Argument(["ref"], help="model:NAME@3, NAME@champion, models:/NAME/3, run:ID/path."),
+        click.Argument(["folder"], help="Where to write; not there yet."),
+        click.Option(["--proof"], is_flag=True, help="Write model.proof.json too, for `check`."),
+    )
     add("ls", _ls, "List models, or those that a filter finds; --versions lists versions.", *_searching())
     add("verify", _verify, "Check a version's signature and name each changed, missing and extra file.", version, copy)
     add(
@@ -113,6 +121,13 @@ def _export(services: Mapping[str, Service], version: str, folder: str) -> None:
 
     with open_workspace(services) as workspace:
         show(export(workspace, version, Path(folder)))
+
+
+def _download(services: Mapping[str, Service], ref: str, folder: str, *, proof: bool) -> None:
+    from interlock.sdk.downloads import download
+
+    with open_workspace(services) as workspace:
+        show(download(workspace, ref, Path(folder), proof=proof))
 
 
 def _sign(services: Mapping[str, Service], version: str, output: str, public_key: str | None) -> None:

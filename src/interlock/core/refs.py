@@ -85,8 +85,9 @@ def check_name(text: str, about: str) -> str:
         Invalid: it may not.
     """
     if not is_name(text):
+        article = "an" if about[:1] in "aeiou" else "a"
         raise Invalid(
-            f"{text!r} cannot be the name of a {about.replace('_', ' ')}.",
+            f"{text!r} cannot be the name of {article} {about.replace('_', ' ')}.",
             about=about,
             hint="Use 1-250 characters without '/', ':', '@' and without spaces at the ends.",
         )

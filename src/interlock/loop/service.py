@@ -113,10 +113,10 @@ class LoopService:
 
     @operation(Permission.LOOP_READ)
     def why(self, ref: str) -> Answer:
-        """Walk from a prediction or model version back to the rows, code, environment and approvals behind it.
+        """Walk from a prediction, model version or run back to the rows, code, environment and approvals behind it.
 
         Args:
-            ref: such as prediction:ID or model:employment@champion.
+            ref: such as prediction:ID, model:employment@champion or run:ID.
         """
         return why(self._store, ref)
 

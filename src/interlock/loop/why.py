@@ -7,26 +7,33 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from interlock.core.clock import from_micros
-from interlock.core.errors import Invalid
+from interlock.core.errors import Invalid, NotFound
 from interlock.core.refs import Ref, parse
 from interlock.data.service import DataService
 from interlock.loop.checks import Checked, check_event, check_prediction
 from interlock.monitor.replay import score_rows
+from interlock.registry.content import files_of_version
+from interlock.registry.pins import read as read_pins
 from interlock.registry.service import ModelVersion, RegistryService
+from interlock.store.manifests import Entry
 from interlock.track.service import TrackService
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from interlock.store import Store
     from interlock.store.predictions import Prediction
+    from interlock.track.records import Run
 
 _SAME: Final = 1e-9
+_NAMED: Final = 8  # of files, in a sentence
 
 
 class Link(msgspec.Struct, frozen=True):
     """One step of the way back.
 
     Attributes:
-        what: its kind: prediction, replay, model version, approval, run, code, environment, data, event.
+        what: its kind: prediction, replay, model version, files, approval, run, code, environment, data, input, event.
         ref: its reference or digest.
         detail: a sentence.
         checked: "verified": what is behind it was read now and is what was recorded: bytes have their digest, an event
@@ -56,22 +63,27 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def why(store: Store, text: str) -> Answer:
-    """Return what a prediction or model version rests on.
+    """Return what a prediction, a model version or a run rests on; a text without a kind is a model's.
 
     Raises:
         NotFound: there is no such thing.
         Corrupt: bytes it rests on have changed.
     """
-    ref = parse(text)
+    ref = parse(text if ":" in text else f"model:{text}")
     if ref.kind == "prediction":
         return _prediction(store, store.predictions.get(ref.name))
     if ref.kind == "model":
-        version = RegistryService(store).version(text)
+        version = RegistryService(store).version(str(ref))
         return _answer(version.ref, _version(store, version))
+    if ref.kind == "run":
+        run = TrackService(store).run(ref.name)
+        files = [Entry(file.name, file.size_bytes, file.digest) for file in run.artifacts]
+        links = [*_run(store, run), *_files(store, files, run.ref), *_data(store, run.inputs)]
+        return _answer(run.ref, [*links, *_events(store, run.ref, ("run.started", "run.finished"))])
     raise Invalid(
-        f"{text!r} is neither a prediction nor a model version.",
+        f"{text!r} is neither a prediction nor a model version nor a run.",
         about="reference",
-        hint="Write for example prediction:ID or model:employment@champion.",
+        hint="Write for example prediction:ID, model:employment@champion or run:ID.",
     )
 
 
@@ -107,42 +119,91 @@ def _prediction(store: Store, found: Prediction) -> Answer:
 
 
 def _version(store: Store, version: ModelVersion) -> list[Link]:
-    registry, track, data = RegistryService(store), TrackService(store), DataService(store)
-    run = track.run(version.run)
-    bundle = registry.read_bundle(version.bundle)
-    agreement = bundle.agreement
-    links = [
-        Link(
-            "model version",
-            version.ref,
-            f"{version.stage} since {version.stage_at:%Y-%m-%d %H:%M:%S}; bundle {version.bundle[:16]},"
-            f" its two forms differ by at most {agreement.max_difference:.1g} on {agreement.rows} rows",
-            _checked(store, version.bundle),
-        )
-    ]
+    registry = RegistryService(store)
+    links = [_what(store, version)]
+    if version.bundle and version.format != "bundle":  # of a bundle, its record says what the files are
+        links += _files(store, files_of_version(store.objects, version).files, version.bundle[:16])
     for approval in registry.approvals(version.ref):
         detail = f"{approval.actor} on {approval.given_at:%Y-%m-%d %H:%M:%S}" + (
             f": {approval.note}" if approval.note else ""
         )
         links.append(Link("approval", approval.report[:16], detail, _checked(store, approval.report)))
+    pins = read_pins(store.objects, version.pins)
+    try:
+        links += _run(store, TrackService(store).run(version.run)) if version.run else []
+    except NotFound:  # a client may name a run of another server
+        links.append(Link("run", version.run, "it is not here", "recorded"))
+    if pins.environment and not any(link.what == "environment" for link in links):
+        links.append(_environment(store, pins.environment))
+    return [*links, *_data(store, version.data), *_events(store, version.ref, ("model_version.created",))]
+
+
+def _what(store: Store, version: ModelVersion) -> Link:
+    """Return the link of a version itself: where it stands, and what its files are."""
+    since = f"{version.stage} since {version.stage_at:%Y-%m-%d %H:%M:%S}"
+    if not version.bundle:
+        outside = f"{since}; its files rest outside: {version.location or version.source or 'nobody says where'}"
+        return Link("model version", version.ref, outside, "recorded")
+    if version.format == "bundle":
+        agreement = RegistryService(store).read_bundle(version.bundle).agreement
+        told = f"its two forms differ by at most {agreement.max_difference:.1g} on {agreement.rows} rows"
+    else:
+        told = f"{version.format}: {version.format_reason}"
+    detail = f"{since}; bundle {version.bundle[:16]}, {told}"
+    return Link("model version", version.ref, detail, _checked(store, version.bundle))
+
+
+def _files(store: Store, files: Sequence[Entry], ref: str) -> list[Link]:
+    """Return the link of files, each of which is read now; none where there are none."""
+    if not files:
+        return []
+    for entry in files:
+        _checked(store, entry.digest)
+    named = ", ".join(entry.path for entry in files[:_NAMED]) + (" ..." if len(files) > _NAMED else "")
+    size = sum(entry.size_bytes for entry in files)
+    return [Link("files", ref, f"{len(files)} files, {size:,} bytes: {named}", "verified")]
+
+
+def _run(store: Store, run: Run) -> list[Link]:
+    """Return the links of a run, its code and its environment; what it has not is left out."""
     metrics = ", ".join(f"{name} {value:.3f}" for name, value in sorted(run.metrics.items()))
     cause = f", because of {run.cause}" if run.cause else ""
-    links.append(Link("run", run.ref, "; ".join(filter(None, [f"{run.status}{cause}", metrics])), "recorded"))
-    links.append(Link("code", run.code[:16], "the project's source files as they were", _checked(store, run.code)))
-    links.append(
-        Link("environment", run.environment[:16], "interpreter, system and packages", _checked(store, run.environment))
-    )
-    for ref in version.data:
-        dataset = data.version(ref)
+    links = [Link("run", run.ref, "; ".join(filter(None, [f"{run.status}{cause}", metrics])), "recorded")]
+    if run.code:
+        links.append(Link("code", run.code[:16], "the project's source files as they were", _checked(store, run.code)))
+    if run.environment:
+        links.append(_environment(store, run.environment))
+    return links
+
+
+def _environment(store: Store, digest: str) -> Link:
+    return Link("environment", digest[:16], "interpreter, system and packages", _checked(store, digest))
+
+
+def _data(store: Store, refs: Sequence[str]) -> list[Link]:
+    """Return the links of data that something read; what is no dataset here is only said."""
+    data, links = DataService(store), []
+    for ref in refs:
+        if not ref.startswith("data:"):
+            links.append(Link("input", ref, "read by the run", "recorded"))
+            continue
+        try:
+            dataset = data.version(ref)
+        except NotFound:
+            links.append(Link("data", ref, "it is not here", "recorded"))
+            continue
         source = ", ".join(s.name for s in dataset.sources) or ", ".join(dataset.parents)
         condition = f" where {dataset.where}" if dataset.where else ""
         detail = f"{dataset.rows} rows from {source}{condition}; digest {dataset.digest[:16]}"
         links.append(Link("data", dataset.ref, detail, _checked(store, dataset.digest)))
-    links.extend(
-        Link("event", f"event:{event.index}", f"{event.kind} by {event.actor}", check_event(store, event))
-        for event in store.ledger.events(subject=version.ref, kinds=("model_version.created",))
-    )
     return links
+
+
+def _events(store: Store, subject: str, kinds: tuple[str, ...]) -> list[Link]:
+    return [
+        Link("event", f"event:{event.index}", f"{event.kind} by {event.actor}", check_event(store, event))
+        for event in store.ledger.events(subject=subject, kinds=kinds)
+    ]
 
 
 def _checked(store: Store, digest: str) -> Checked:

@@ -69,7 +69,8 @@ def page_of_versions(store: Store, wanted: Wanted) -> Page:
     Raises:
         Invalid: the filter, the order or the token is not sound.
 
-    Cost: for an order by a metric, what is met in an index until the page is full; else a look at each version.
+    Cost: for an order by a metric or the name, or upwards by an instant, what is met in an index until the page is
+    full; for others, and for no order, a look at each version.
     """
     return _page(store, wanted, MODEL_VERSIONS, "model_versions", _VERSIONS)
 

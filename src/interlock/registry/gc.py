@@ -2,13 +2,16 @@
 
 Whoever is about to name an object has put or held it a moment before, which makes it young, and what is young stays.
 So the walk from the tables to all that they name needs to stop nobody: it reads a snapshot, and then objects. What it
-did not reach goes by batches. Each is looked up again in a short transaction, which also records that it went.
+did not reach goes by batches. Each is looked up again in the columns of a second snapshot; the transaction that records
+that it goes looks only at the events since that one and at ages. What is recorded is what is about to be removed: where
+that is broken off, the next collection records and removes it again.
 """
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import msgspec
@@ -16,6 +19,7 @@ import msgspec
 from interlock.registry.references import (
     LIST_EVENT,
     check_declared,
+    events_after,
     last_event,
     named_among,
     names,
@@ -87,7 +91,8 @@ def collect(store: Store, *, apply: bool) -> Collection:
         Conflict: nothing says whether some column names objects.
         Corrupt: a record that others need has changed, so nobody can say what it named.
 
-    Cost: see `names` and `reached`; nobody waits. Removing 1,000 objects takes one short transaction.
+    Cost: see `names` and `reached`; nobody waits. Each 1,000 objects that are removed take a snapshot in which columns
+    are compared with them (`named_among`), and one transaction that looks at their ages and at the newest events.
     """
     check_declared()
     before = time.time() - DAY_S
@@ -129,16 +134,41 @@ def _shares(here: dict[str, Held], kinds: dict[str, str], garbage: set[str]) -> 
 
 
 def _remove(store: Store, batch: Sequence[Garbage], after: int, before: float) -> list[Garbage]:
-    """Return what of a batch was removed: nothing that was named since the walk, nothing that was touched."""
-    listed = store.objects.put(msgspec.json.encode(batch))
+    """Return what of a batch was removed: nothing that was named since the walk, nothing that was touched.
 
-    def settle(tx: Transaction) -> list[Garbage]:
-        named = named_among(tx, [item.digest for item in batch], after)
-        left = [item for item in batch if item.digest not in named]
-        rest = listed if len(left) == len(batch) else store.objects.put(msgspec.json.encode(left))
-        data = {"count": len(left), "size_bytes": sum(item.size_bytes for item in left), "list": rest}
+    What is put again in the instant after it was recorded stays, as if it had come back.
+    """
+    objects = cast("Removable", store.objects)
+    with store.database.snapshot() as snapshot:
+        seen = last_event(snapshot)
+        left = _unnamed(batch, named_among(snapshot, [item.digest for item in batch], after))
+    left = _old(objects, left, before)
+    while True:  # each further turn has fewer of them
+        now = store.database.write(
+            partial(_settle, store, left, store.objects.put(msgspec.json.encode(left)), seen, before)
+        )
+        if len(now) == len(left):
+            return [item for item in left if objects.remove(item.digest, before)]
+        left = now
+
+
+def _settle(
+    store: Store, items: Sequence[Garbage], listed: str, seen: int, before: float, tx: Transaction
+) -> list[Garbage]:
+    """Return what is still to be removed; where that is all, it is recorded under its list."""
+    named = {name.digest for name in events_after(tx, seen)}
+    left = _old(cast("Removable", store.objects), _unnamed(items, named), before)
+    if len(left) == len(items):
+        data = {"count": len(left), "size_bytes": sum(item.size_bytes for item in left), "list": listed}
         store.ledger.append(tx, LIST_EVENT, f"workspace:{store.identity.id}", data)
-        return left
+    return left
 
-    left = store.database.write(settle)
-    return [item for item in left if cast("Removable", store.objects).remove(item.digest, before)]
+
+def _unnamed(items: Sequence[Garbage], named: set[str]) -> list[Garbage]:
+    return [item for item in items if item.digest not in named]
+
+
+def _old(objects: Removable, items: Sequence[Garbage], before: float) -> list[Garbage]:
+    """Return what is here and was not touched since. Cost: one look at each."""
+    looks = ((item, objects.look(item.digest)) for item in items)
+    return [item for item, held in looks if held is not None and held.touched_at < before]

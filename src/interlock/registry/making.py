@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interlock.core.errors import Invalid
-from interlock.core.files import StoredFile
+from interlock.core.files import StoredFile, is_digest
 from interlock.core.operations import Permission, operation
 from interlock.core.refs import check_name, parse
 from interlock.registry.lifecycle import Stage
 from interlock.registry.parts import Part
-from interlock.registry.publish import keep_files, register
+from interlock.registry.publish import folder_of_run, keep_files, register
 from interlock.registry.reading import version_of
 from interlock.registry.records import ModelVersion
 
@@ -28,15 +28,18 @@ class Making(Part):
         Args:
             model: the model; it is made if it is new.
             run: the run that made them.
-            bundle: the digest of their manifest.
+            bundle: the digest of their manifest; or where they lie in the run: run:ID/path, or the path alone.
             data: references of the data it was trained on; the run's inputs when left out.
 
         Raises:
-            Invalid: the object is no manifest of files.
+            NotFound: the run has no files there.
+            Invalid: the object is no manifest of files, or the files are another run's.
         """
         if not bundle:
             raise Invalid("A version needs its files.", about="bundle", hint="Give the digest of their manifest.")
-        return register(self._store, self._books, model, run, bundle, data)
+        check_name(model, "model")
+        digest = bundle if is_digest(bundle) else folder_of_run(self._store, run, bundle)
+        return register(self._store, self._books, model, run, digest, data)
 
     @operation(Permission.REGISTRY_WRITE, emits=("model.created", "model_version.created", "model_version.moved"))
     def publish(

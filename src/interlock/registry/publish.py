@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from interlock.core.errors import Invalid, NotFound
@@ -42,6 +42,45 @@ def keep_files(store: Store, files: Mapping[str, StoredFile]) -> str:
     store.uploads.keep(file.digest for file in files.values())
     entries = [Entry(path, store.objects.size(file.digest) or 0, file.digest) for path, file in files.items()]
     return put_entries(store.objects, entries)
+
+
+def folder_of_run(store: Store, run: str, place: str) -> str:
+    """Return the digest of the manifest of the files that lie at a place of a run, which is kept now.
+
+    Args:
+        store: the workspace.
+        run: the run.
+        place: a reference such as `run:ID/models/tree` or `runs:/ID/models/tree`, or the path alone.
+
+    Raises:
+        NotFound: there is no such run, or it has no files there.
+        Invalid: the place is another run's, or leaves it.
+    """
+    ident = parse(run, "run").name
+    ref = parse(place if ":" in place else f"run:{ident}/{place.strip('/')}", "run")
+    if ref.name != ident:
+        raise Invalid(
+            f"{place!r} is not a place of run:{ident}.", about="bundle", hint="Name the run whose files it is."
+        )
+    if store.database.one("SELECT id FROM runs WHERE id = :run", {"run": ident}) is None:
+        raise NotFound.named("run", ident)
+    rows = store.database.all(
+        "SELECT path, digest, size_bytes FROM artifacts WHERE owner = :run ORDER BY path", {"run": ident}
+    )
+    below = f"{ref.path}/" if ref.path else ""
+    found = [
+        Entry(
+            row["path"].removeprefix(below) if row["path"] != ref.path else PurePosixPath(ref.path).name,
+            row["size_bytes"],
+            row["digest"],
+        )
+        for row in rows
+        if row["path"] == ref.path or row["path"].startswith(below)
+    ]
+    if not found:
+        folders = {str(folder) for row in rows for folder in PurePosixPath(row["path"]).parents} - {"."}
+        raise NotFound.named("artifact", ref.path or "/", sorted(folders | {row["path"] for row in rows}))
+    return put_entries(store.objects, found)
 
 
 def register(

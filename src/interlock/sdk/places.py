@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 PROJECT_FILE: Final = "interlock.toml"
 FOLDER: Final = ".interlock"
+_SERVER: Final = re.compile(
+    r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}(?:/.*)?\Z"
+)  # host:port, its scheme forgotten
 
 
 def is_address(location: str) -> bool:
@@ -98,14 +102,15 @@ def _toml(path: Path) -> dict[str, Any]:
 
 def _checked(folder: Path) -> Path:
     """Return a project folder that was named, which may be named by its `.interlock` too."""
-    folder = folder.absolute()
+    said = str(folder)
+    server, folder = _SERVER.match(str(folder)) and not folder.exists(), folder.absolute()
     if folder.name == FOLDER:
         folder = folder.parent
     if not is_project(folder):
         raise NotFound(
             f"There is no workspace in {str(folder)!r}.",
             about="workspace",
-            hint="Run `interlock init` there.",
+            hint=f"For a server, write http://{said}." if server else "Run `interlock init` there.",
             path=str(folder),
         )
     return folder

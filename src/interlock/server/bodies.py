@@ -27,7 +27,8 @@ SMALL: Final = 64 << 10  # bytes of a body, that need no room of their own
 _PIECE: Final = 1 << 20
 _CRUMB: Final = 4 << 10
 _SILENCE_S: Final = 60.0
-_IMPATIENCE_S: Final = 5.0  # with who is silent while others wait for a thread
+_IMPATIENCE_S: Final = 5.0  # with who sends less than a fair share in it while others wait for a thread
+_FAIR: Final = 64 << 10  # a byte now and then is as good as silence to those who wait
 _LOOK_S: Final = 1.0
 
 
@@ -141,7 +142,8 @@ class BodyStream(io.RawIOBase):
         self._taken = 0
         self._ended = False  # in the event loop, which may be ahead
         self._more = True  # for who reads
-        self._heard = self._loop.time()
+        self._heard = self._moved = self._loop.time()
+        self._since_moved = 0  # bytes
         self._ahead: Future[list[bytes | bytearray]] | None = None
 
     async def begin(self) -> None:
@@ -162,7 +164,7 @@ class BodyStream(io.RawIOBase):
 
         Raises:
             Refusal: the body is too large.
-            Unavailable: nothing came for a minute, or for some seconds in which others waited for the thread.
+            Unavailable: nothing came for a minute, or too little for some seconds while others wait for the thread.
         """
         if not self._here and self._more:
             self._wait()
@@ -186,19 +188,36 @@ class BodyStream(io.RawIOBase):
                 self._here.extend(waiting.result(_LOOK_S))
                 break
             except TimeoutError:
-                silent_s = self._loop.time() - self._heard
-                if silent_s > _SILENCE_S or (silent_s > _IMPATIENCE_S and self._crowd.waits):
+                if wrong := self._too_slow():
                     waiting.cancel()
-                    raise Unavailable(f"Nothing came for {silent_s:.0f} seconds.", about="request") from None
+                    raise wrong from None
         self._more = not self._ended  # nothing is received now, so that this is about what was taken
         self._ahead = asyncio.run_coroutine_threadsafe(self._gather(), self._loop) if self._more else None
+
+    def _too_slow(self) -> Unavailable | None:
+        """Return why this body holds its thread no longer, if so: silence, or too little while others wait."""
+        now, came = self._loop.time(), self._since_moved
+        silent_s, slow_s = now - self._heard, now - self._moved
+        if silent_s > _SILENCE_S or (silent_s > _IMPATIENCE_S and self._crowd.waits):
+            return Unavailable(f"Nothing came for {silent_s:.0f} seconds.", about="request")
+        if slow_s > _IMPATIENCE_S and self._crowd.waits:
+            return Unavailable(
+                f"Only {came} bytes came in {slow_s:.0f} seconds, and others wait.",
+                about="request",
+                hint=f"Send {_FAIR} bytes in {_IMPATIENCE_S:g} seconds, or come again when there is less to do.",
+            )
+        return None
 
     async def _gather(self, share: Share | None = None) -> list[bytes | bytearray]:
         """Return several pieces at once, about a megabyte: each trip between the threads costs more than a piece."""
         gathered: list[bytes | bytearray] = []
-        size, self._heard = 0, self._loop.time()  # before it was asked, nobody was silent
+        size, self._since_moved = 0, 0
+        self._heard = self._moved = self._loop.time()  # before it was asked, nobody was silent
         async for piece in self._pieces:
             self._heard = self._loop.time()
+            self._since_moved += len(piece)
+            if self._since_moved >= _FAIR:
+                self._moved, self._since_moved = self._heard, 0
             size += len(piece)
             if share is not None and size > SMALL:
                 share.hold(size)

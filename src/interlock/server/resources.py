@@ -108,7 +108,8 @@ class Resources:
 
     Attributes:
         pool: where operations run.
-        uploads: where files are taken; whoever sends one slowly holds a thread, theirs, so that nobody else waits.
+        uploads: where files are taken, apart from operations, which so never wait for who sends one slowly; who does,
+            holds one of these threads for as long as nobody else wants it (see `BodyStream.read`).
         crowd: who wants one of those threads.
         room: how much of bodies may be held.
     """

@@ -62,7 +62,12 @@ def put_folder(objects: ObjectStore, folder: Path) -> str:
 
 def put_entries(objects: ObjectStore, entries: list[Entry]) -> str:
     """Return the digest of a manifest of files that are stored already."""
-    return objects.put(canonical(Manifest(tuple(sorted(entries, key=lambda entry: entry.path)))))
+    return objects.put(manifest_bytes(entries))
+
+
+def manifest_bytes(entries: Iterable[Entry]) -> bytes:
+    """Return a manifest as it is stored; its SHA-256 is the digest by which a folder is known."""
+    return canonical(Manifest(tuple(sorted(entries, key=lambda entry: entry.path))))
 
 
 def read_manifest(objects: ObjectStore, digest: str) -> Manifest:

@@ -11,7 +11,11 @@ from interlock.store.search import (
     EXPERIMENTS,
     LOGGED_MODELS,
     RUNS,
+    And,
     Column,
+    Comparison,
+    Not,
+    Or,
     OrderTerm,
     Pairs,
     Rows,
@@ -28,10 +32,11 @@ from interlock.store.search import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interlock.store.search import Page, Sources
+    from interlock.store.search import Entity, Node, Page, Sources
     from interlock.track.tracker import Tracker
 
 View = Literal["active", "deleted", "all"]
+_EXACT: Final = frozenset({"=", "!=", "IN", "NOT IN"})
 _MICROS: Final = 1000  # in a millisecond, which users and protocols count in
 
 
@@ -69,7 +74,7 @@ def search_runs(tracker: Tracker, experiments: Sequence[str], query: Query) -> P
         partition="runs.experiment",
         partitions=tuple(dict.fromkeys(experiments)),
     )
-    node, order = parse_filter(query.filter, RUNS), complete_order(parse_order(query.order_by, RUNS), RUNS)
+    node, order = _filter(query.filter, RUNS), complete_order(parse_order(query.order_by, RUNS), RUNS)
     search = Search(filter=node, order=order, target=target, sources=_RUNS)
     return read_page(tracker.store.database, plan_page(search, query.limit, query.page_token))
 
@@ -128,7 +133,7 @@ def search_logged_models(
         raise Invalid("An order of logged models names at most one dataset.", about="search")
     sources = _logged_models([*datasets, *named])
     search = Search(
-        filter=parse_filter(query.filter, LOGGED_MODELS),
+        filter=_filter(query.filter, LOGGED_MODELS),
         order=complete_order(terms, LOGGED_MODELS),
         target=target,
         sources=sources,
@@ -138,6 +143,24 @@ def search_logged_models(
 
 def _model_term(term: ModelOrder) -> OrderTerm:
     return order_term(term.field_name, LOGGED_MODELS, descending=not term.ascending)
+
+
+def _filter(text: str, entity: Entity) -> Node:
+    """Return what a filter says; a status may be written in small letters, as our own commands show it."""
+    return _capitals(parse_filter(text, entity))
+
+
+def _capitals(node: Node) -> Node:
+    if isinstance(node, Not):
+        return Not(_capitals(node.part))
+    if isinstance(node, And | Or):
+        return type(node)(tuple(map(_capitals, node.parts)))
+    if (node.field.family, node.field.key) != ("attribute", "status") or node.op not in _EXACT:
+        return node
+    value = node.value
+    if isinstance(value, str):
+        return Comparison(node.field, node.op, value.upper())
+    return Comparison(node.field, node.op, tuple(map(str.upper, value))) if isinstance(value, tuple) else node
 
 
 def _where(table: str, view: View) -> str:

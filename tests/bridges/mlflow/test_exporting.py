@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from interlock.bridges.mlflow import Exporter, Importer, Watch, open_source
+from interlock.bridges.mlflow.exporting import _locked
 from interlock.bridges.mlflow.flat_yaml import read_flat
 from interlock.core.errors import Conflict
 from interlock.core.files import StoredFile
@@ -125,3 +126,34 @@ def test_somebody_may_watch(filled: Store, tmp_path: Path) -> None:
     Importer(other, open_source(str(tmp_path / "out/mlruns")), Watching()).run()
     other.close()
     assert sorted(map(str, told)) == ["2", "end", "experiment", "experiment", "model", "run", "run"]
+
+
+def test_an_export_that_breaks_off_leaves_nothing_and_may_be_tried_again(filled: Store, tmp_path: Path) -> None:
+    class Breaking(Watch):
+        def took(self, what: str) -> None:
+            raise OSError(28, "No space left on device")
+
+    folder = tmp_path / "exports"
+    with pytest.raises(OSError, match="No space"):
+        Exporter(filled, folder / "out", Breaking()).run()
+    assert list(folder.iterdir()) == []
+    killed = folder / ".out.export-killed" / "out" / "mlruns"
+    killed.mkdir(parents=True)
+    running = folder / ".out.export-running"
+    running.mkdir()
+    with _locked(running):
+        Exporter(filled, folder / "out").run()
+    assert {path.name for path in folder.iterdir()} == {"out", running.name}
+    texts = [path.read_text("utf-8") for path in (folder / "out").rglob("meta.yaml")]
+    assert not any(".export-" in text for text in texts)
+    assert any(f"{(folder / 'out/mlruns').as_uri()}/" in text for text in texts)
+
+
+def test_a_folder_that_came_meanwhile_is_left_alone(filled: Store, tmp_path: Path) -> None:
+    exporter = Exporter(filled, tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine").touch()
+    with pytest.raises(Conflict):
+        exporter.run()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
+    assert not list(tmp_path.glob(".out.export-*"))

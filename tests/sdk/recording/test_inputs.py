@@ -210,11 +210,14 @@ def test_a_run_that_ends_waits_for_digests_only_so_long(told, monkeypatch: pytes
             return super().read(size)
 
         def fileno(self) -> int:
-            raise AssertionError
+            return real
 
+    path = lay("a")
+    real = os.open(path, os.O_RDONLY)
     monkeypatch.setattr("builtins.open", lambda *args, **kwargs: Slow(b"abc"))
-    made.named(Path(lay("a")))
+    made.named(Path(path))
     made.close(0.05)
+    os.close(real)
     (found,) = made.record.files
     assert (found.digest, found.why, found.size_bytes) == ("", "the run ended meanwhile", 3)
 
@@ -282,3 +285,30 @@ def test_readers_of_pyarrow_tell_what_they_read(told, tmp_path: Path) -> None:
     parquet.ParquetFile(str(tmp_path / "x.parquet")).close()
     made.close(10)
     assert [ref.partition("@")[0] for ref in refs] == ["file:x.parquet"]
+
+
+def test_a_file_that_another_replaced_before_it_was_digested_has_no_digest(told) -> None:
+    made, refs, lay = told
+    for name in ("same", "replaced", "written", "gone"):
+        made.opened(lay(name, b"x" * (5 if name == "same" else 3)), written=False)
+    Path(lay("other", b"yyy")).replace(lay("replaced", b"xxx"))  # as old, as large, in the same place
+    lay("written", b"longer")
+    Path(lay("gone", b"xxx")).unlink()
+    made.watch()
+    made.close(10)
+    assert [(file.path, file.size_bytes, file.why, bool(file.digest)) for file in made.record.files] == [
+        ("same", 5, "", True),
+        ("replaced", 3, "it changed meanwhile", False),
+        ("written", 3, "it changed meanwhile", False),
+        ("gone", 3, "it was removed meanwhile", False),
+    ]
+    assert refs[1] == "file:replaced@size=3,modified=2001-09-09T01:46:40Z"
+
+
+def test_a_file_that_was_not_there_is_heard_when_it_is(told) -> None:
+    made, _, lay = told
+    made.watch()
+    made.opened(lay("late") + "r", written=False)
+    made.opened(lay("later"), written=False)
+    made.close(10)
+    assert [file.path for file in made.record.files] == ["later"]

@@ -284,3 +284,14 @@ def test_what_is_on_disk_but_in_no_batch_is_not_forgotten(project, workspace) ->
     outbox.put([Said("r", log="loose\n")], cut=False)
     assert not outbox.close(10)
     assert [batch.entries for batch in SpoolReader(outbox.folder).batches(ended=True)] == [[Said("r", log="loose\n")]]
+
+
+def test_an_experiment_is_called_whatever_tracking_lets_it_be_called(project: Path) -> None:
+    name = "/Users/me@corp.com/churn: a"
+    with quiet(name) as run:
+        run.metrics(loss=0.5)
+    with Workspace.open(project) as workspace:
+        found = workspace.track.run(run.id)
+    assert (found.experiment, found.status, found.metrics) == (name, "finished", {"loss": 0.5})
+    with pytest.raises(Invalid, match="of an experiment"), quiet("a\nb"):
+        pass

@@ -324,24 +324,74 @@ def test_lines_belong_to_the_run_in_which_they_were_written(script, workspace) -
     assert sorted(outer) == ["child before", *["child between"] * 2, "python before", *["python between"] * 2]
 
 
-def test_without_the_relay_the_script_goes_on(script, workspace) -> None:
+KILLS = """
+    import os, signal, sys, time
+    def told(pid):
+        try: return os.readlink(f"/proc/{pid}/cwd"), open(f"/proc/{pid}/cmdline").read()
+        except OSError: return ""
+    def parent(pid): return int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1])
+    same = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and told(pid) == told(os.getpid())]
+    others = [pid for pid in same if os.getsid(pid) != os.getsid(0)]
+    relays = [pid for pid in others if parent(pid) in others] or others
+"""
+
+
+def test_without_relay_and_stand_in_the_script_goes_on(script, workspace) -> None:
     _, recorded = script(
-        """
-        import os, signal, time
-        print("first", flush=True)
-        def told(pid):
-            try: return os.readlink(f"/proc/{pid}/cwd"), open(f"/proc/{pid}/cmdline").read()
-            except OSError: return ""
-        same = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and told(pid) == told(os.getpid())]
-        (other,) = [pid for pid in same if os.getsid(pid) != os.getsid(0)]
-        os.kill(other, signal.SIGKILL)
-        time.sleep(0.5)
-        print("second", flush=True)
-        """
+        KILLS
+        + """
+    print("first", flush=True)
+    time.sleep(0.2)
+    assert len(others) == 2
+    for pid in sorted(others, key=relays.count): os.kill(pid, signal.SIGKILL)
+    time.sleep(0.5)
+    print("second", flush=True)
+    """
     )
     done = subprocess.run(recorded, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (0, "first\nsecond\n"), done.stderr
     assert workspace.track.runs()[0].status == "finished"
+
+
+PRINTS = (
+    KILLS
+    + """
+    print("first", flush=True)
+    time.sleep(0.2)
+    os.kill(relays[0], signal.SIGKILL)
+    for number in range(300): print(number, "x" * 1000, flush=True)
+    print("to the other", file=sys.stderr, flush=True)
+    sys.exit(7)
+"""
+)
+
+
+def test_a_relay_that_is_killed_is_no_error_of_the_script(script, workspace) -> None:
+    _, recorded = script(PRINTS)
+    done = subprocess.run(recorded, capture_output=True, text=True, check=False, timeout=60)
+    lines = [f"{number} {'x' * 1000}" for number in range(300)]
+    assert (done.returncode, done.stdout.splitlines()) == (7, ["first", *lines]), done.stderr
+    assert "to the other\n" in done.stderr
+    log = log_of(workspace)
+    assert log[0] == "out| first"
+    assert "the process that records it was killed" in log[-1]
+
+
+def test_a_relay_that_is_killed_leaves_the_terminal(script, project: Path, workspace) -> None:
+    terminal = Terminal(script(PRINTS)[1], project)
+    assert terminal.close() == 7
+    seen = [line for line in terminal.seen.decode().splitlines() if not line.startswith("interlock: ")]
+    assert seen == ["first", *(f"{number} {'x' * 1000}" for number in range(300)), "to the other"]
+
+
+def test_a_reader_that_goes_after_the_relay_ends_the_script_as_under_python(script, workspace) -> None:
+    for text in ("", "os.kill(relays[0], signal.SIGKILL)"):
+        words = script(KILLS + f"    {text}\n    while True: print('x' * 1000, flush=True)")[1]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            assert process.stdout
+            assert process.stdout.read(10)
+            process.stdout.close()
+            assert process.wait(60) in {1, 120}
 
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])

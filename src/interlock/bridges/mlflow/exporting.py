@@ -4,13 +4,21 @@
     models/NAME/N/     a version's files, for `mlflow.pyfunc.load_model("models/NAME/N")`
 
 A version of ours gets an `MLmodel` that names its original; one that a client of MLflow made has its own.
+
+All of it is written into a folder beside (`.NAME.export-*`) that gets its name at the end: half a store is none.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
+import os
 import re
+import shutil
+import tempfile
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -25,7 +33,6 @@ from interlock.track.tracker import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from interlock.core.files import StoredFile
     from interlock.core.ports import Row
@@ -73,13 +80,28 @@ class Exporter:
             raise Conflict(f"{str(target)!r} is there already.", about="file", hint="Name another folder.")
         self._store, self._watch = store, watch or Watch()
         self._target = target.absolute()
-        self._runs = self._target / "mlruns"
+        self._staged = self._target  # where it is written
         self._tracker, self._registry = Tracker(store), Catalogue(store)
         self._counts: Counter[str] = Counter()
         self.left: list[str] = []
 
     def run(self) -> dict[str, int]:
-        """Write everything; return how many of each kind were written."""
+        """Write everything; return how many of each kind were written.
+
+        Raises:
+            Conflict: the folder is there by now.
+        """
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        with _staging(self._target) as self._staged:
+            self._write_all()
+            try:
+                self._staged.rename(self._target)
+            except OSError as error:
+                raise Conflict(f"{str(self._target)!r} cannot be made: {error.strerror}.", about="file") from None
+        self._watch.ended()
+        return dict(self._counts)
+
+    def _write_all(self) -> None:
         self._tracker.experiments.ensure_default()
         counted = self._store.database.one("SELECT count(*) AS n FROM runs WHERE lifecycle = 'active'")
         self._watch.expects(counted["n"] if counted else 0)
@@ -89,15 +111,21 @@ class Exporter:
             self._experiment(row["id"])
         for row in self._store.database.all("SELECT name FROM models WHERE archived_at IS NULL ORDER BY name"):
             self._model(row["name"])
-        self._watch.ended()
-        return dict(self._counts)
+
+    @property
+    def _runs(self) -> Path:
+        return self._staged / "mlruns"
+
+    def _uri(self, path: Path) -> str:
+        """Return what something that is being written is called when all is there."""
+        return (self._target / path.relative_to(self._staged)).as_uri()
 
     def _experiment(self, ident: str) -> None:
         facts = self._tracker.experiments.get(ident)
         self._watch.began(f"experiment {facts.name}")
         folder = self._runs / ident
         record = {
-            "artifact_location": folder.as_uri(),
+            "artifact_location": self._uri(folder),
             "creation_time": facts.created_at // 1000,
             "experiment_id": ident,
             "last_update_time": facts.updated_at // 1000,
@@ -125,7 +153,7 @@ class Exporter:
 
     def _run(self, folder: Path, run: RunFacts) -> None:
         record = {
-            "artifact_uri": (folder / "artifacts").as_uri(),
+            "artifact_uri": self._uri(folder / "artifacts"),
             "end_time": None if run.ended_at is None else run.ended_at // 1000,
             "entry_point_name": "",
             "experiment_id": run.experiment,
@@ -175,7 +203,7 @@ class Exporter:
 
     def _logged_model(self, folder: Path, model: LoggedModelFacts) -> None:
         record = {
-            "artifact_location": (folder / "artifacts").as_uri(),
+            "artifact_location": self._uri(folder / "artifacts"),
             "creation_timestamp": model.created_at // 1000,
             "experiment_id": model.experiment,
             "last_updated_timestamp": model.updated_at // 1000,
@@ -216,14 +244,14 @@ class Exporter:
             self._version(folder / f"version-{version.version}", version)
 
     def _version(self, folder: Path, version: ModelVersion) -> None:
-        place = self._target / "models" / version.model / str(version.version)
+        place = self._staged / "models" / version.model / str(version.version)
         if version.bundle:
             files = read_manifest(self._store.objects, version.bundle).files
             for entry in files:
                 _fetch(self._store, place / entry.path, entry.digest)
             self._counts["files"] += len(files)
             self._describe(place, version)
-        location = place.as_uri() if version.bundle else version.location
+        location = self._uri(place) if version.bundle else version.location
         record = {
             "creation_timestamp": to_micros(version.created_at) // 1000,
             "current_stage": version.mlflow_stage,
@@ -270,6 +298,35 @@ class Exporter:
         for file in files:
             _fetch(self._store, folder / file.name, file.digest)
         self._counts["files"] += len(files)
+
+
+@contextlib.contextmanager
+def _staging(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside another; what is left in it goes, and so does what exports that were killed left.
+
+    A lock tells their folders, which nobody holds any more, from one that another process is writing now.
+    """
+    prefix = f".{target.name}.export-"
+    with contextlib.ExitStack() as opened:
+        for former in [path for path in target.parent.iterdir() if path.name.startswith(prefix)]:
+            with contextlib.suppress(OSError), _locked(former):
+                shutil.rmtree(former)
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix)))
+        with contextlib.suppress(OSError):  # where there are no locks, nobody takes a folder for left
+            opened.enter_context(_locked(folder))
+        staged = folder / target.name
+        staged.mkdir()
+        yield staged
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _mlmodel(flavor: str, original: str, version: ModelVersion) -> str:

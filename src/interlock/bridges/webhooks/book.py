@@ -89,6 +89,7 @@ class WebhookBook:
 
         Raises:
             Invalid: name, URL, events, secret or status may not be so.
+            Conflict: the name is taken; MLflow lets several have one.
         """
         self._check(wanted, face)
         webhook, at = new_id(), self._now()
@@ -97,6 +98,7 @@ class WebhookBook:
             values["secret"] = seal(self._store, webhook, wanted.secret)
 
         def change(tx: Transaction) -> Webhook:
+            _check_free(tx, wanted.name, face)
             tx.run(
                 "INSERT INTO webhooks (id, face, name, description, url, events, status, secret, created_at,"
                 " updated_at) VALUES (:id, :face, :name, :description, :url, :events, :status, :secret, :at, :at)",
@@ -119,6 +121,7 @@ class WebhookBook:
         Raises:
             NotFound: there is no such webhook.
             Invalid: a value may not be so.
+            Conflict: the new name is taken.
         """
         new: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         found = self.get(webhook)
@@ -133,6 +136,8 @@ class WebhookBook:
             told = _told(before, wanted, new)
             if not told:
                 return before
+            if "name" in told:
+                _check_free(tx, wanted.name, before.face)
             values = {**self._columns(webhook, wanted), "id": webhook, "at": self._now()}
             values["secret"] = sealed if "secret" in new else row["secret"]
             tx.run(
@@ -287,6 +292,24 @@ class WebhookBook:
 
     def _now(self) -> int:
         return to_micros(self._store.clock.now())
+
+
+def _check_free(reader: Reader, name: str, face: str) -> None:
+    """Accept a name that no webhook has; in MLflow's protocol, which names webhooks by id, many may have one.
+
+    Raises:
+        Conflict: one has it.
+    """
+    taken = reader.one(
+        "SELECT id FROM webhooks WHERE deleted_at IS NULL AND name = :name ORDER BY created_at, id LIMIT 1",
+        {"name": name},
+    )
+    if taken is not None and face != "mlflow":
+        raise Conflict(
+            f"A webhook is called {name!r} already: {taken['id']}.",
+            about="webhook",
+            hint="Change that one, or take another name.",
+        )
 
 
 def send(store: Store, reach: Reach, row: Row, brake: Brake | None = None) -> Outcome:

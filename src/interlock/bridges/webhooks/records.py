@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 import msgspec
 
 from interlock.core.clock import from_micros
+from interlock.core.errors import Unavailable
 
 if TYPE_CHECKING:
     from interlock.core.ports import Row
@@ -128,6 +129,13 @@ class Trial(msgspec.Struct, frozen=True):
     error: str
     took_s: float
     answer: str
+
+    FAULT: ClassVar = Unavailable  # as which error the command ends that shows a refused one
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was taken."""
+        return self.delivered
 
 
 def webhook_of(row: Row) -> Webhook:

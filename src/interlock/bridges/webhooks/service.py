@@ -54,6 +54,7 @@ class WebhookService:
 
         Raises:
             Invalid: there is no such event, or the address may not be used.
+            Conflict: the name is taken.
         """
         wanted = Wanted(name, url, tuple(events), description, secret)
         return self._standing(self._book.create(wanted, face))
@@ -99,6 +100,7 @@ class WebhookService:
         Raises:
             NotFound: there is no such webhook.
             Invalid: a value may not be so.
+            Conflict: the new name is taken.
         """
         found = self._book.find(webhook)
         words = tuple(events) if events is not None else None

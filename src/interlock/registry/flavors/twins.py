@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from interlock.core.bundles import Column
 
 TOLERANCE: Final = 1e-4
+_STEPS: Final = 8
 ONNX_FILE: Final = "model.onnx"
 RECORD_FILE: Final = "twin.json"
 
@@ -33,7 +34,8 @@ class Twin(msgspec.Struct, frozen=True):
         verdict: `agrees` on every row; `differs`, so it is not kept; `none` could be made.
         reason: why there is none, or where they differ most.
         answers: what was compared: probabilities of each class, or values.
-        tolerance: the largest difference that is accepted: of a probability, or relative to the spread of the values.
+        tolerance: the largest difference that is accepted: of a probability, or of a value as a share of the standard
+            deviation of the original's values over the compared rows (see `judge` for values that are all the same).
         rows: how many rows were compared.
         compared: how many of each kind: `example`, `training` (a sample of what it learned from), `evaluation`.
         max_difference: the largest difference seen, in the same measure.
@@ -110,6 +112,9 @@ def judge(
 ) -> Twin:
     """Return the verdict on two forms' answers.
 
+    Values are measured by their own standard deviation, so that a twin that always answers their mean does not agree.
+    Where the original's values are one value to a 32-bit float, a twin may miss it by 8 steps of such floats.
+
     Args:
         truth: the original's answers, (rows, classes), or (rows, 1) of a regression.
         found: the twin's answers.
@@ -119,11 +124,9 @@ def judge(
 
     if truth.shape != found.shape or not truth.shape[0]:
         return Twin("none", f"the original answers {truth.shape}, the ONNX form {found.shape}, rows by answers")
-    spread = 1.0
-    if labels is None:
-        finite = truth[np.isfinite(truth)]
-        spread = max(float(np.abs(finite).max()) if finite.size else 0.0, 1.0)
-    gap = np.nan_to_num(np.abs(truth - found) / spread, nan=np.inf).max(axis=1)
+    spread, step = _measure(truth) if labels is None else (1.0, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        gap = np.nan_to_num(np.abs(truth - found) / spread, nan=np.inf).max(axis=1)
     worst = int(gap.argmax())
     ties = flips = 0
     if labels is not None:
@@ -139,6 +142,11 @@ def judge(
             f"{int((gap > TOLERANCE).sum())} of {len(gap)} rows differ by more than {TOLERANCE:g}, at most by"
             f" {gap.max():.3g} (row {worst}), and {flips} labels differ"
         )
+        if step > TOLERANCE * spread:
+            reason += (
+                f"; 32-bit floats of the size of these values are {step:.3g} apart, which is much against"
+                f" their standard deviation, {spread:.3g}: take a constant off the target"
+            )
     return Twin(
         verdict="agrees" if agrees else "differs",
         reason=reason,
@@ -148,6 +156,20 @@ def judge(
         label_flips=flips,
         ties=ties,
     )
+
+
+def _measure(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the standard deviation by which errors are divided, and how far 32-bit floats of that size are apart.
+
+    Of values that are all the same, the first is what makes `_STEPS` of these steps the tolerance.
+    """
+    import numpy as np
+
+    finite = values[np.isfinite(values)]
+    size = max(float(np.abs(finite).max()) if finite.size else 0.0, float(np.finfo(np.float32).tiny))
+    step = size * float(np.finfo(np.float32).eps)
+    spread = size * float(np.std(finite / size)) if finite.size else 0.0  # of shares: squares do not overflow
+    return (spread, step) if spread > step else (_STEPS * step / TOLERANCE, step)
 
 
 def _names(model: Any, example: pl.DataFrame) -> list[str]:

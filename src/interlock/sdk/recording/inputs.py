@@ -2,6 +2,7 @@
 
 What a process opens is mostly no data: code, fonts, time zones, what the system tells of itself. Here stands what is.
 A file that the run has written, or that is newer than the run, is something that it made, not something that it read.
+Files are digested after they were opened: one that is another by then, or gone, is listed as it was, without a digest.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _NO_DATA: Final = frozenset(
     {".py", ".pyc", ".pyi", ".pyw", ".pyx", ".pth", ".so", ".dll", ".dylib", ".ipynb", ".mo"}
     | {".ttf", ".otf", ".afm", ".pem", ".key", ".crt", ".p12", ".pfx"}
 )
+_Identity = tuple[int, int, int, int]
 _CACHES: Final = frozenset({"matplotlib", "fontconfig", "pip", "uv", "mesa_shader_cache"})
 
 
@@ -90,7 +92,7 @@ class Inputs:
         self._tell = tell
         self._began = time.time()
         self._heard: dict[str, bool] = {}  # whether it was written
-        self._waiting: collections.deque[tuple[str, bool]] = collections.deque()
+        self._waiting: collections.deque[tuple[str, bool, os.stat_result]] = collections.deque()
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -113,14 +115,19 @@ class Inputs:
     def opened(self, path: str, *, written: bool) -> None:
         """Take the path of a file that the process opens.
 
-        Cost: under a microsecond; the file is looked at later.
+        Cost: the first time one `stat`, which tells later whether it is still the same; then far under a microsecond.
         """
         if path in self._heard:
             self._heard[path] |= written
         elif len(self._heard) < _HEARD:
+            if not written:
+                try:
+                    state = os.stat(path)  # noqa: PTH116 - the path is a text
+                except (OSError, ValueError):
+                    return  # it cannot be opened; the next time it may be
+                self._waiting.append((path, False, state))
             self._heard[path] = written
             if not written:
-                self._waiting.append((path, False))
                 self._wake.set()
         elif not written:
             self._left_out += 1
@@ -131,9 +138,9 @@ class Inputs:
         Raises:
             OSError: it is not there.
         """
-        path.stat()
+        state = path.stat()
         self._begin()
-        self._waiting.append((str(path.absolute()), True))
+        self._waiting.append((str(path.absolute()), True, state))
         self._wake.set()
 
     def close(self, timeout_s: float) -> None:
@@ -166,8 +173,7 @@ class Inputs:
                     return
                 self._wake.wait()
 
-    def _look(self, path: str, named: bool) -> None:
-        state = os.stat(path)  # noqa: PTH116 - the path is a text
+    def _look(self, path: str, named: bool, state: os.stat_result) -> None:
         if not stat.S_ISREG(state.st_mode) or not (named or self._is_data(path, state)):
             return
         if len(self._files) >= MOST_FILES:
@@ -185,20 +191,26 @@ class Inputs:
                 self._tell(found.ref)
 
     def _digest(self, path: str, state: os.stat_result) -> tuple[str, str]:
-        """Return the digest of a file; or "" and why there is none."""
+        """Return the digest of the file that was opened, as `state` tells; or "" and why there is none."""
         if state.st_size > MOST_OF_ONE:
             return "", f"larger than {MOST_OF_ONE >> 20} MiB"
         if self._bytes + state.st_size > MOST_BYTES:
             return "", f"the run has read more than {MOST_BYTES >> 20} MiB before"
         self._bytes += state.st_size
         found = hashlib.sha256()
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - the path is a text
+        try:
+            file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115 - the path is a text
+        except FileNotFoundError:
+            return "", "it was removed meanwhile"
+        with file:
+            if _identity(os.fstat(file.fileno())) != _identity(state):
+                return "", "it changed meanwhile"
             while chunk := file.read(_CHUNK):
                 if self._hurry:
                     return "", "the run ended meanwhile"
                 found.update(chunk)
             after = os.fstat(file.fileno())
-        if (after.st_size, after.st_mtime_ns) != (state.st_size, state.st_mtime_ns):
+        if _identity(after) != _identity(state):
             return "", "it changed meanwhile"
         return found.hexdigest(), ""
 
@@ -213,6 +225,11 @@ class Inputs:
         if not inside and path.startswith(_SYSTEM):
             return False
         return not path.startswith(self._installed) and not _is_hidden(inside or _below_home(path))
+
+
+def _identity(state: os.stat_result) -> _Identity:
+    """Return what tells a file from another that took its place, and from itself after it was written."""
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _is_hidden(path: str) -> bool:

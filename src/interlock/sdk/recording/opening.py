@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from interlock.core.errors import Error, NotFound, Unavailable
-from interlock.core.refs import check_name, parse
+from interlock.core.refs import parse
 from interlock.sdk.places import find
 from interlock.sdk.recording import console, live, spoken, surroundings
 from interlock.sdk.recording.entries import Resumed, Started
@@ -21,6 +21,7 @@ from interlock.sdk.recording.recorder import Recorder
 from interlock.sdk.recording.secrecy import without_secrets
 from interlock.sdk.recording.syncing import waiting
 from interlock.sdk.workspace import Workspace
+from interlock.track.experiments import check_title
 
 if TYPE_CHECKING:
     import os
@@ -79,6 +80,7 @@ class Opening:
         plan: what it begins with.
 
     Raises:
+        Invalid: no experiment can be called so.
         NotFound: there is no workspace, or no run to resume.
     """
 
@@ -88,7 +90,8 @@ class Opening:
         script = plan.script or surroundings.main_script()
         self._run, self._plan, self._script = run, plan, script
         self._project = project_of(location, script)
-        self._experiment = check_name(plan.experiment or (Path(script).stem if script else _DEFAULT), "experiment")
+        self._experiment = plan.experiment or (Path(script).stem if script else _DEFAULT)
+        check_title(self._experiment)
         self._began = time.time_ns()
         self._started: Started | None = None
         self._ears: console.Ears | None = None

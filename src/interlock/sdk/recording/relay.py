@@ -3,9 +3,14 @@
 It is no thread, so that nothing is lost and nobody hangs: what a crashing process wrote last still arrives, a script
 that holds the interpreter while it prints waits for nobody, and children may print when the script is long gone.
 
+Should it be killed, for a machine without memory may take the wrong one, a second process that does nothing but wait
+(`run`) holds the same ends and passes on what comes after it: no write of the script fails. What is lost is what the
+relay had read and not yet written, 64 KiB of a stream at most, and for the log all that the run was not told by then.
+
     control   the run says RUN (where to leave the rest), SYNC (answer when all that was written has passed), KEPT (so
               many frames are on disk), BYE
-    frames    label, instant, length, bytes: for the log; `s` answers SYNC, `l` counts bytes that found no room
+    frames    label, instant, length, bytes: for the log; `s` answers SYNC, `l` counts bytes that found no room,
+              `g` is the last: the relay was killed
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ HEADER: Final = struct.Struct(">cQI")
 COMMAND: Final = struct.Struct(">cI")
 RUN, SYNC, KEPT, BYE = b"r", b"s", b"k", b"b"
 COUNT: Final = struct.Struct(">Q")
-SYNCED, LOST = b"s", b"l"
+SYNCED, LOST, GONE = b"s", b"l", b"g"
 LABELS: Final = {b"o": "out", b"e": "err", b"b": "both"}
 _CHUNK: Final = 64 << 10
 _WHOLE: Final = select.PIPE_BUF  # so much fits where poll says that something does
@@ -51,7 +56,7 @@ class Ends(NamedTuple):
     Attributes:
         channels: label, the descriptor that is read, and the one that is written, of each stream.
         control: where the run says something.
-        frames: where the run is told.
+        frames: where the run is told, or -1 of a relay that tells nobody.
         run: the process of the run.
     """
 
@@ -68,12 +73,14 @@ class Channel:
         label: which it is.
         source: what is read.
         sink: what is written.
+        tell: where it is told that nothing is read any more, or -1.
     """
 
-    def __init__(self, label: bytes, source: int, sink: int) -> None:
+    def __init__(self, label: bytes, source: int, sink: int, tell: int = -1) -> None:
         self.label = label
         self.source = source
         self.sink = sink
+        self._tell = tell
         self.waiting = memoryview(b"")
         self.open = True
         self.is_tty = os.isatty(source) and os.isatty(sink)
@@ -103,6 +110,9 @@ class Channel:
         if self.open:
             self.open = False
             os.close(self.source)
+            if self._tell >= 0:
+                with contextlib.suppress(OSError):
+                    os.write(self._tell, self.label)
 
     def follow(self) -> None:
         """Give the script's side of a terminal the size that the real one has."""
@@ -118,11 +128,12 @@ class Relay:
 
     Args:
         ends: its descriptors.
+        tell: where the label of a stream is written that has ended, or -1.
     """
 
-    def __init__(self, ends: Ends) -> None:
+    def __init__(self, ends: Ends, tell: int = -1) -> None:
         self._ends = ends
-        self._channels = [Channel(*channel) for channel in ends.channels]
+        self._channels = [Channel(*channel, tell) for channel in ends.channels]
         self._frames: collections.deque[bytes] = collections.deque()
         self._size = 0
         self._sent: collections.deque[bytes] = collections.deque()  # not known to be on disk
@@ -133,9 +144,10 @@ class Relay:
         self._syncs = 0
         self._asked = 0.0
         self._run = b""
-        self._listening = True
-        self._alive = _watch(ends.run)
-        os.set_blocking(ends.frames, False)
+        self._listening = ends.frames >= 0
+        self._alive = _watch(ends.run) if self._listening else -1
+        if self._listening:
+            os.set_blocking(ends.frames, False)
 
     def serve(self) -> None:
         """Return when every stream has ended and the run has no more to say."""
@@ -287,14 +299,39 @@ class Relay:
 
 
 def run(ends: Ends) -> None:
-    """Be the relay: called in a process that was made for it, and never returns."""
+    """Be the relay, and who takes its place should it break off: in a process made for it, which never returns."""
     try:
         for name in _DEAF:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-        _close_others({ends.control, ends.frames, *(fd for channel in ends.channels for fd in channel[1:])})
-        Relay(ends).serve()
-    finally:
+        passed = {fd for channel in ends.channels for fd in channel[1:]}
+        hears, tells = os.pipe()
+        try:
+            child = os.fork()
+        except OSError:  # no room for a second process: the relay alone does the same as long as it lives
+            child = tells = -1
+        if child <= 0:
+            _close_others({ends.control, ends.frames, tells, *passed})
+            Relay(ends, tells).serve()
+        else:
+            _close_others({hears, ends.frames, *passed})  # when these frames end nobody is left, and the run knows
+            _stand_by(ends, hears, child)
         os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _stand_by(ends: Ends, hears: int, child: int) -> None:
+    """Hold the ends of the streams until the relay ends; if it was killed, pass on what is left and what comes."""
+    left = {label: (label, source, sink) for label, source, sink in ends.channels}
+    while told := os.read(hears, _CHUNK):
+        for number in told:
+            label = bytes([number])
+            if label in left:  # held open here, a script would write for ever to a reader that is gone
+                os.close(left.pop(label)[1])
+    if os.waitpid(child, 0)[1]:
+        with contextlib.suppress(OSError):
+            os.write(ends.frames, HEADER.pack(GONE, time.time_ns(), 0))
+        Relay(Ends(tuple(left.values()), -1, -1, 0)).serve()
 
 
 def frames_of(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:

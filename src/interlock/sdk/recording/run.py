@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from interlock.sdk.recording.models import Given
+    from interlock.sdk.recording.versions import Made
 
 _SETTLE_S: Final = 30.0
 
@@ -202,8 +203,8 @@ class Run:
         """
         self._keep(*shapes.table(rows, words.path(name if "/" in name else f"tables/{name}")))
 
-    def model(self, model: Any, name: str, **given: Unpack[Given]) -> None:
-        """Make a version of a model, of which the run is the origin.
+    def model(self, model: Any, name: str, **given: Unpack[Given]) -> Made:
+        """Make a version of a model, of which the run is the origin; its `reference` waits until the number is known.
 
         Beside its original, the version has an ONNX twin and the record of how far both agree.
 
@@ -219,9 +220,12 @@ class Run:
             MissingExtra: a library that writes the files is not installed.
         """
         from interlock.sdk.recording.models import write_model
+        from interlock.sdk.recording.versions import Made
 
-        files = {path: self._staged(content) for path, content in write_model(model, name, given).items()}
+        written = write_model(model, name, given)
+        files = {path: self._staged(content) for path, content in written.items()}
         self.push(Published(self.id, name, files, tuple(ref for ref in self._inputs if ref.startswith("data:"))))
+        return Made(self, name, written)
 
     def flush(self, timeout_s: float = _SETTLE_S) -> bool:
         """Return whether the workspace has all that was said until now; if it is away, the disk has it."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _CHUNK: Final = 1 << 20  # all that a pipe may hold
 _SETTLE_S: Final = 5.0
 _STREAMS: Final = {1: b"o", 2: b"e"}
+_GONE: Final = "interlock: what is written from here on is not in this log: the process that records it was killed.\n"
 _Identity = tuple[int, int, int]
 
 
@@ -144,8 +145,8 @@ class Streams:
         self.settle()
         console.settle_no_more(self.settle)
         self._restore()
-        self._say(relay.BYE, b"")
         self._ended = True
+        self._say(relay.BYE, b"")
         self._close("control")
 
     def _serve(self) -> None:
@@ -170,6 +171,10 @@ class Streams:
                         self._answered += 1
                         self._changed.notify_all()
                     continue
+                if label == relay.GONE:
+                    with self._changed:
+                        self._answered = sys.maxsize  # whoever asked gets no answer
+                        self._changed.notify_all()
                 if label not in decoders:
                     decoders[label] = codecs.getincrementaldecoder("utf-8")("replace")
                 self._hear(label, decoders[label].decode(content), at_ns)
@@ -183,7 +188,9 @@ class Streams:
         self._close("told")
 
     def _hear(self, label: bytes, text: str, at_ns: int) -> None:
-        if label == relay.LOST:
+        if label == relay.GONE:
+            label, text = b"e", _GONE
+        elif label == relay.LOST:
             label, text = b"e", f"interlock: {text} bytes of output are missing here: there were too many at once.\n"
         if self._sink is not None:
             with contextlib.suppress(Exception):  # the border: output goes on, whatever the log makes of it
