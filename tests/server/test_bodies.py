@@ -19,6 +19,7 @@ import pytest
 from interlock.core.errors import Unavailable
 from interlock.sdk.workspace import Workspace
 from interlock.server import app as app_module
+from interlock.server import bodies
 from interlock.server.bodies import SMALL
 from interlock.server.resources import Room, Share
 from interlock.server.routes import Limits
@@ -191,3 +192,16 @@ class Counted:
     def __exit__(self, *_: object) -> None:
         self._file.close()
         self.closed_now.set()
+
+
+def test_a_body_that_trickles_gives_its_room_back(
+    begin: Callable[..., socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "_SILENCE_S", 0.5)
+    monkeypatch.setattr(bodies, "_FAIR", 100 * MB)
+    sock = begin(SEARCH, 3 * MB, body_of(3 * MB)[:MB])
+    for _ in range(200):
+        if select.select([sock], [], [], 0.05)[0]:
+            break
+        sock.sendall(b" ")
+    assert answer_of(sock)[0] == 503

@@ -53,9 +53,10 @@ async def gather(pieces: AsyncIterator[bytes], most: int, share: Share) -> bytes
 
     Raises:
         Refusal: they are larger than `most`.
-        Unavailable: there is no room for them now.
+        Unavailable: there is no room for them now, or they come so slowly that others wait for the room.
     """
-    body = b""
+    clock = asyncio.get_running_loop().time
+    began, body = clock(), b""
     more = bytearray()  # not a list: a client may send byte by byte, and each would be an object
     async for piece in pieces:
         if not body:
@@ -68,6 +69,9 @@ async def gather(pieces: AsyncIterator[bytes], most: int, share: Share) -> bytes
             raise too_large(most)
         if size > SMALL:  # as much lies in the buffers of any connection
             share.hold(size)
+            spent = clock() - began
+            if spent > _SILENCE_S and size < spent * _FAIR / _IMPATIENCE_S:
+                raise Unavailable(f"{size} bytes came in {spent:.0f} seconds: too few.", about="request")
     return bytes(more) if more else body
 
 
