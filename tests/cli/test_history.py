@@ -86,7 +86,8 @@ def watched(history: Command, folder: Path) -> Command:
         for number, name in enumerate(("one", "two")):
             run = workspace.track.start(Start("watched", name, tags={"interlock.host": name, "team": name}))
             machine = {f"system/cpu_{part}_percentage": float(number) for part in range(5)}
-            workspace.track.log_metrics(run.id, {**machine, "zeta": 0.25 + number}, 0)
+            for step in range(2):
+                workspace.track.log_metrics(run.id, {**machine, "zeta": 0.25 + number}, step)
             workspace.track.finish(run.id)
     return history
 
@@ -110,6 +111,10 @@ def test_comparisons_leave_out_what_the_machine_says(watched: Command) -> None:
     assert "system/cpu_0_percentage" in everything.out
     assert "interlock.host" in everything.out
     assert "6 more" not in everything.err
+
+
+def test_a_users_curve_is_drawn_before_those_of_the_machine(watched: Command) -> None:
+    assert watched("runs", "compare", "one", "two", "--plot", "x.svg").err.splitlines()[-1] == "zeta: x.svg"
 
 
 def test_a_diff_leaves_out_what_the_machine_says(watched: Command) -> None:
@@ -192,3 +197,12 @@ def test_runs_are_exported_as_table_facts_or_folder(history: Command, folder: Pa
     curve = list(csv.reader((made / "metrics/001-loss.csv").read_text().splitlines()))
     assert [float(row[2]) for row in curve[1:]] == [math.exp(-step * 3 / 10) for step in range(5)]
     assert history("runs", "export", "run-0", "-o", "out").code != 0
+
+
+def test_a_run_shows_the_versions_that_it_made(history: Command, folder: Path) -> None:
+    assert json.loads(history("runs", "show", "run-0", "--json").out)["versions"] == []
+    with Workspace.open(folder) as workspace:
+        ident = workspace.track.search(filter="attributes.run_name = 'run-0'").runs[0].id
+    assert history("registry", "register", "notes", ident, f"run:{ident}/notes").code == 0
+    assert json.loads(history("runs", "show", "run-0", "--json").out)["versions"] == ["model:notes@1"]
+    assert "model:notes@1" in history("runs", "show", "run-0").out

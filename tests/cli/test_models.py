@@ -12,6 +12,7 @@ import pytest
 
 from interlock.registry.service import RegistryService
 from interlock.sdk.services import SERVICES
+from interlock.sdk.workspace import Workspace
 from interlock.store import create_store, open_store
 from interlock.store.manifests import put_folder, read_manifest, write_folder
 from interlock.track.records import Start
@@ -141,3 +142,53 @@ def test_an_export_comes_whole_or_not_at_all(models, folder: Path) -> None:
     assert sorted(folder.iterdir()) == before
     path.write_bytes(b"bytes")
     assert "cannot be written" in models("export", "m@1", "nowhere/layout").err
+
+
+def test_a_version_and_a_part_of_a_run_come_back_as_folders(models, folder: Path) -> None:
+    store = create_store(folder / ".interlock")
+    track = TrackService(store)
+    run = track.start(Start("e"))
+    store.close()
+    with Workspace.open(folder) as workspace:
+        for path in ("models/tree/a.bin", "models/tree/deep/b.bin", "models/trees.txt"):
+            (folder / "file").write_bytes(path.encode())
+            workspace.track.log_artifact(run.id, path, folder / "file")
+    for number, ref in enumerate(("m@1", "model:m", "models:/m/1")):
+        done = models("download", ref, f"out{number}", "--json")
+        assert (done.code, json.loads(done.out)["ref"]) == (0, "model:m@1")
+        assert files(folder / f"out{number}") == {"deep/model.bin": b"bytes"}
+        assert models("verify", "m@1", "--folder", f"out{number}").code == 0
+    assert models("download", "m@1/deep", "part").code == 0
+    assert files(folder / "part") == {"model.bin": b"bytes"}
+    assert models("download", f"runs:/{run.id}/models/tree", "tree").code == 0
+    assert files(folder / "tree") == {"a.bin": b"models/tree/a.bin", "deep/b.bin": b"models/tree/deep/b.bin"}
+    assert models("download", f"run:{run.id}/models/trees.txt", "one").code == 0
+    assert files(folder / "one") == {"trees.txt": b"models/trees.txt"}
+    assert "models/tree'" in models("download", f"run:{run.id}/models/tre", "none").err
+    assert "is there already" in models("download", "m@1", "out0").err
+    assert "neither a version" in models("download", "data:m@1", "none").err
+    assert "cannot be written" in models("download", "m@1", "nowhere/none").err
+    assert not (folder / "none").exists()
+
+
+def test_a_download_with_its_proof_is_checked_without_a_workspace(models, folder: Path) -> None:
+    assert models("prove", "m@1", "-o", "other.json", "--public-key", "trusted.vkey").code == 0
+    assert models("download", "m@1", "out", "--proof").code == 0
+    (folder / ".interlock").rename(folder / "away")
+    assert models("check", "out", "--key", "trusted.vkey").code == 0
+    (folder / "out/deep/model.bin").write_bytes(b"other")
+    assert models("check", "out", "--key", "trusted.vkey").code == 1
+
+
+def test_a_download_with_a_changed_file_leaves_nothing(models, folder: Path) -> None:
+    digest = hashlib.sha256(b"bytes").hexdigest()
+    kept = folder / ".interlock/objects" / digest[:2] / digest[2:]
+    kept.chmod(0o644)
+    kept.write_bytes(b"bytez")
+    before = sorted(folder.iterdir())
+    done = models("download", "m@1", "out")
+    assert (done.code != 0, sorted(folder.iterdir())) == (True, before), done.err
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

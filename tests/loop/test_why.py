@@ -10,15 +10,20 @@ import polars as pl
 import pytest
 
 from interlock.core.clock import to_micros
+from interlock.core.errors import Corrupt, Invalid
 from interlock.core.ids import new_id
 from interlock.data.service import DataService
 from interlock.loop.why import Answer, why
 from interlock.monitor.records import MonitorPlan
 from interlock.monitor.replay import score_rows
 from interlock.monitor.service import MonitorService
+from interlock.registry.catalogue import Catalogue
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.store import Store
+from interlock.store.manifests import Entry, put_entries
 from interlock.store.predictions import Prediction, PredictionWriter
+from interlock.track.records import Start
+from interlock.track.service import TrackService
 
 START = to_micros(datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -143,3 +148,43 @@ def test_a_version_rests_on_bytes_that_hold(store: Store, answered: list[Predict
     answer = why(store, "model:happy@1")
     assert answer.ok
     assert checked(answer) | {"model version": "verified", "data": "verified", "event": "verified"} == checked(answer)
+
+
+def test_a_version_without_a_record_and_a_run_have_the_links_that_there_are(store: Store) -> None:
+    registry, track = RegistryService(store), TrackService(store)
+    run = track.start(Start("e", environment=store.objects.put(b"{}"), inputs=("data:gone@1", "file:x@sha256=0")))
+    digest = store.objects.put(b"weights")
+    bundle = put_entries(store.objects, [Entry("model/w.bin", 7, digest)])
+    made = registry.register("iris", run.ref, bundle)
+    answer = why(store, "iris@1")
+    assert (answer.ref, answer.ok) == ("model:iris@1", True)
+    assert checked(answer) == {
+        "model version": "verified",
+        "files": "verified",
+        "run": "recorded",
+        "environment": "verified",
+        "data": "recorded",
+        "event": "verified" if checked(answer)["event"] == "verified" else "recorded",
+    }
+    assert why(store, "models:/iris/1") == why(store, made.ref) == answer
+    assert "model/w.bin" in next(link.detail for link in answer.links if link.what == "files")
+    store.database.write(
+        lambda tx: tx.run(
+            "INSERT INTO artifacts (owner, path, digest, size_bytes) VALUES (:owner, 'w.bin', :digest, 7)",
+            {"owner": run.id, "digest": digest},
+        )
+    )
+    found = why(store, run.ref)
+    assert (found.ref, found.ok) == (run.ref, True)
+    assert [link.what for link in found.links] == ["run", "environment", "files", "data", "input", "event"]
+    outside = store.database.write(
+        lambda tx: (books := Catalogue(store)).versions.create(tx, books.versions.draft("far", run="gone"), make=True)
+    )
+    assert checked(why(store, outside.ref)).keys() == {"model version", "run", "event"}
+    path = store.root / "objects" / digest[:2] / digest[2:]
+    path.chmod(0o644)
+    path.write_bytes(b"weightz")
+    with pytest.raises(Corrupt):
+        why(store, "iris")
+    with pytest.raises(Invalid, match="nor a run"):
+        why(store, "data:people@1")

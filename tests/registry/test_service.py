@@ -7,6 +7,8 @@ import pytest
 from interlock.core.errors import Conflict, Corrupt, Denied, Invalid, NotFound
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.store import Store
+from interlock.track.records import Start
+from interlock.track.service import TrackService
 
 Register = Callable[[], ModelVersion]
 
@@ -97,3 +99,36 @@ def test_parts_of_a_bundle_are_verified_when_read(store: Store, registry: Regist
         path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(Corrupt):
         registry.part(version.bundle, "serving")
+
+
+def test_a_folder_of_a_run_is_registered_by_its_place(store: Store, registry: RegistryService) -> None:
+    """By reference, as MLflow writes it, or by the path alone; the same files are one version."""
+    run = "01JD0000000000000000000000"
+    for owner in (run, "other"):
+        for path in ("models/tree/model.onnx", "models/tree/sub/a", "models/trees/x"):
+            digest = store.objects.put(path.encode())
+            values = {"owner": owner, "path": path, "digest": digest, "size": len(path)}
+            store.database.write(
+                lambda tx, values=values: tx.run(
+                    "INSERT INTO artifacts (owner, path, digest, size_bytes) VALUES (:owner, :path, :digest, :size)",
+                    values,
+                )
+            )
+    with pytest.raises(NotFound, match="run"):
+        registry.register("rf", run, "models/tree")
+    TrackService(store).start(Start("e", id=run))
+    made = registry.register("rf", f"run:{run}", f"run:{run}/models/tree")
+    assert [file.path for file in registry.inspect(made.ref)] == ["model.onnx", "sub/a"]
+    for place in (f"runs:/{run}/models/tree", "models/tree", "models/tree/"):
+        assert registry.register("rf", run, place) == made
+    alone = registry.register("rf", run, "models/tree/model.onnx")
+    assert [file.path for file in registry.inspect(alone.ref)] == ["model.onnx"]
+    assert len(list(registry.inspect(registry.register("all", run, f"run:{run}").ref))) == 3
+    with pytest.raises(NotFound, match="models/tre") as missing:
+        registry.register("none", run, "models/tre")
+    assert "models/tree" in missing.value.hint
+    with pytest.raises(Invalid, match="no place of"):
+        registry.register("none", run, "run:other/models/tree")
+    with pytest.raises(Invalid):
+        registry.register("none", run, "models/../tree")
+    assert [model.name for model in registry.models()] == ["all", "rf"]

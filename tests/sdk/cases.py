@@ -495,6 +495,7 @@ CASES: list[Case] = [
             "secret": "hush",
         },
     ),
+    Case("webhooks.create", lambda past: {"name": "team", "url": past.last("notes.listen"), "events": ["*"]}),
     Case("webhooks.create", {"name": "far", "url": "http://169.254.169.254/", "events": ["*"]}),
     Case("webhooks.create", {"name": "models", "url": "http://127.0.0.1:9/", "events": ["prompt.created"]}),
     Case(

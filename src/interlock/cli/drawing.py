@@ -21,20 +21,21 @@ def draw(workspace: Workspace, runs: Sequence[str], metric: str, target: str) ->
     Args:
         workspace: where the runs are.
         runs: their ids.
-        metric: its name; "" for the first, by name, that has more than one point in a run.
+        metric: its name; "" for the first, the user's before the machine's, that has more than one point in a run.
         target: the file.
 
     Raises:
         Invalid: the file's ending is neither.
         NotFound: no run has the metric.
     """
+    from interlock.cli.differences import is_made
     from interlock.pictures import curve_chart, to_png
 
     path = Path(target)
     if path.suffix.lower() not in {".svg", ".png"}:
         raise Invalid(f"{path.name!r} is no .svg or .png.", about="picture", hint="Name the file so.")
     found = [workspace.track.run(run) for run in runs]
-    names = sorted({name for run in found for name in run.metrics})
+    names = sorted({name for run in found for name in run.metrics}, key=lambda name: (is_made("metric", name), name))
     if metric and metric not in names:
         raise NotFound.named("metric", metric, names)
     for name in [metric] if metric else names:

@@ -1,4 +1,4 @@
-"""`interlock models`: find models and versions; prove, and check what others prove, of a version's files."""
+"""`interlock models`: find and download versions; prove, and check what others prove, of their files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _VERSION = "A version: model:NAME@3, model:NAME@champion, or model:NAME for the 
 
 def models(services: Mapping[str, Service]) -> click.Command:
     """Return the group of commands about models and their files."""
-    group = Near("models", help="Find models; sign, verify and check their files.", params=common())
+    group = Near("models", help="Find and download models; sign, verify and check their files.", params=common())
 
     def add(name: str, work: Callable[..., Any], text: str, *params: click.Parameter) -> None:
         def call(**words: Any) -> Any:
@@ -34,15 +34,8 @@ def models(services: Mapping[str, Service]) -> click.Command:
     copy = click.Option(["--folder"], metavar="FOLDER", help="Look at this copy, not at what is kept here.")
     key = click.Option(["--key"], required=True, metavar="FILE", help="The public key that you trust.")
     given = "What `sign` or `prove` wrote [default: model.sig or model.proof.json in the folder]."
-    add(
-        "download",
-        _download,
-        "Write the files of a version, or of a run, as a folder; each is checked by its digest.",
-        click.Argument(["ref"], help="model:NAME@3, NAME@champion, models:/NAME/3, run:ID/path."),
-        click.Argument(["folder"], help="Where to write; not there yet."),
-        click.Option(["--proof"], is_flag=True, help="Write model.proof.json too, for `check`."),
-    )
     add("ls", _ls, "List models, or those that a filter finds; --versions lists versions.", *_searching())
+    add("download", _download, "Write files of a version or run as a folder, each checked.", *_downloading())
     add("verify", _verify, "Check a version's signature and name each changed, missing and extra file.", version, copy)
     add(
         "sign",
@@ -80,6 +73,14 @@ def _written(name: str) -> list[click.Parameter]:
     return [
         click.Option(["--output", "-o"], default=name, metavar="FILE", help="Where to write it."),
         click.Option(["--public-key"], metavar="FILE", help="Write the key that verifies it, too."),
+    ]
+
+
+def _downloading() -> list[click.Parameter]:
+    return [
+        click.Argument(["ref"], help="model:NAME@3, NAME@champion, models:/NAME/3, run:ID/path."),
+        click.Argument(["folder"], help="Where to write; not there yet."),
+        click.Option(["--proof"], is_flag=True, help="Write model.proof.json too, for `check`."),
     ]
 
 

@@ -59,9 +59,7 @@ def folder_of_run(store: Store, run: str, place: str) -> str:
     ident = parse(run, "run").name
     ref = parse(place if ":" in place else f"run:{ident}/{place.strip('/')}", "run")
     if ref.name != ident:
-        raise Invalid(
-            f"{place!r} is not a place of run:{ident}.", about="bundle", hint="Name the run whose files it is."
-        )
+        raise Invalid(f"{place!r} is no place of run:{ident}.", about="bundle", hint="Name the run whose files it is.")
     if store.database.one("SELECT id FROM runs WHERE id = :run", {"run": ident}) is None:
         raise NotFound.named("run", ident)
     rows = store.database.all(

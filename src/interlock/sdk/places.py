@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
 PROJECT_FILE: Final = "interlock.toml"
 FOLDER: Final = ".interlock"
-_SERVER: Final = re.compile(
-    r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}(?:/.*)?\Z"
-)  # host:port, its scheme forgotten
+# host:port, its scheme forgotten
+_SERVER: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}(?:/.*)?\Z")
 
 
 def is_address(location: str) -> bool:

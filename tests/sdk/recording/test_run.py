@@ -286,12 +286,50 @@ def test_what_is_on_disk_but_in_no_batch_is_not_forgotten(project, workspace) ->
     assert [batch.entries for batch in SpoolReader(outbox.folder).batches(ended=True)] == [[Said("r", log="loose\n")]]
 
 
-def test_an_experiment_is_called_whatever_tracking_lets_it_be_called(project: Path) -> None:
+def test_an_experiment_is_called_whatever_tracking_lets_it_be_called(workspace) -> None:
     name = "/Users/me@corp.com/churn: a"
     with quiet(name) as run:
         run.metrics(loss=0.5)
-    with Workspace.open(project) as workspace:
-        found = workspace.track.run(run.id)
+    found = workspace.track.run(run.id)
     assert (found.experiment, found.status, found.metrics) == (name, "finished", {"loss": 0.5})
     with pytest.raises(Invalid, match="of an experiment"), quiet("a\nb"):
         pass
+
+
+def test_a_model_of_a_run_tells_its_reference_when_the_workspace_has_it(project: Path) -> None:
+    pytest.importorskip("skops")
+    from sklearn.linear_model import LinearRegression
+
+    import interlock
+    from interlock.sdk.recording.versions import versions_of
+    from interlock.sdk.workspace import Workspace
+
+    with interlock.run("exp", machine=False, console=False) as run:
+        made = [run.model(LinearRegression().fit([[0.0], [1.0]], [0.0, slope]), "line") for slope in (1.0, 2.0)]
+        other = run.model(LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]), "other")
+        assert (made[0].name, repr(made[0])) == ("line", "<Made line, number not asked for yet>")
+        assert [one.reference for one in made] == ["model:line@1", "model:line@2"]
+    assert other.reference == "model:other@1"
+    with Workspace.open(project) as workspace:
+        assert [ref for ref, _, _ in versions_of(workspace, run.id)] == [
+            "model:line@1",
+            "model:line@2",
+            "model:other@1",
+        ]
+
+
+def test_a_reference_cannot_be_known_while_the_server_is_away(server, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("skops")
+    from sklearn.linear_model import LinearRegression
+
+    import interlock
+    from interlock.core.errors import Unavailable
+
+    monkeypatch.setenv("INTERLOCK_WORKSPACE", server.address)
+    run = interlock.run("exp", machine=False, console=False).start()
+    made = run.model(LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]), "line")
+    with pytest.raises(Unavailable):
+        made.wait(0.2)
+    run.finish(timeout_s=0.2)
+    with pytest.raises(Unavailable):
+        made.wait(0.2)

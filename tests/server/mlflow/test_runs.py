@@ -214,3 +214,19 @@ def test_the_end_of_a_long_run_does_not_hold_the_writer(
     assert len(store.series.points(run, "m")) == 300 * batches
     kinds = [event.kind for event in store.ledger.events(subject=f"run:{run}")]
     assert kinds == ["run.started", "run.changed", "run.logged", "run.finished"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("status = 'running'", True),
+        ("NOT (status != 'RUNNING')", True),
+        ("status = 'finished' OR status = 'failed'", False),
+        ("start_time > '2001-01-01' AND status LIKE 'RUN%'", True),
+        ("created > '2999-01-01'", False),
+    ],
+)
+def test_a_status_in_small_letters_and_dates_are_understood(api: Api, text: str, found: bool) -> None:
+    run = api.new_run(start_time=1_700_000_000_000)
+    answer = api.post("runs/search", experiment_ids=["0"], filter=text)
+    assert [one["info"]["run_id"] for one in answer.get("runs", [])] == [run] * found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from interlock.core.errors import Error, Invalid, MissingExtra
 from interlock.core.refs import check_name
+from interlock.sdk.recording.mlmodel import mlmodel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +82,7 @@ def files_of(model: Any, example: Any, training: Any = None) -> tuple[dict[str, 
     """
     files, why = _original(model)
     if example is None or not files:
-        return files, why
+        return files | mlmodel(files), why
     try:
         from interlock.registry.flavors.twins import make_twin
         from interlock.sdk.recording import rows
@@ -89,8 +90,9 @@ def files_of(model: Any, example: Any, training: Any = None) -> tuple[dict[str, 
         seen = None if training is None else frame(rows.sample(training), model)
         twin, more = make_twin(model, frame(example, model), seen)
     except (Error, ModuleNotFoundError) as error:
-        return files, str(error)
-    return files | more, twin.reason
+        return files | mlmodel(files), str(error)
+    files |= more
+    return files | mlmodel(files), twin.reason
 
 
 def frame(rows: Any, model: Any = None) -> pl.DataFrame:
@@ -132,7 +134,8 @@ def _bundle(model: Any, given: Mapping[str, Any]) -> dict[str, bytes]:
         folder = Path(name)
         inputs, evaluation = frame(seen, model), frame(given["evaluation"])
         build_bundle(model, inputs=inputs, target=given["target"], evaluation=evaluation, folder=folder)
-        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+        files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+        return files | mlmodel(files)
 
 
 def _original(model: Any) -> tuple[dict[str, bytes], str]:

@@ -4,7 +4,8 @@ Six entities: runs, experiments, registered models, model versions, logged model
 anything is stored (see `sources`). Names, aliases, operators and orders are those of MLflow 3.17, measured by giving
 its parsers some 250 texts. Ours beyond them: params compare with numbers, assessments equal numbers, and tags, params,
 metadata and assessments of all entities know IS NULL. Registered models and their versions have more fields: what they
-rest on and where they stand; their instants compare. Those of both and of runs compare with dates too. OR, NOT and parentheses are in the grammar itself.
+rest on and where they stand. Their instants compare; these and those of runs compare with dates too. OR, NOT and
+parentheses are in the grammar itself.
 """
 
 from __future__ import annotations
