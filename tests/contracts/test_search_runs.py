@@ -81,7 +81,6 @@ FILTERS = {
     'tags.note = "it\'s"': "e",
     "attributes.status = 'FINISHED'": "a",
     "status != 'RUNNING'": "ab",
-    "attribute.status = 'running'": "",
     "attributes.run_name LIKE 'run _'": "abcdef",
     "run_name = 'run c'": "c",
     "`run name` = 'run c'": "c",
@@ -116,11 +115,12 @@ EXTENSIONS = {
     "NOT tags.team = 'blue' AND start_time > 0": "abce",
     "params.lr > 0.005": "abd",
     "params.lr <= 0.01 AND NOT metrics.loss = 3": "cd",
+    "attribute.status = 'running'": "cdef",
 }
 
 
 @pytest.mark.route("POST runs/search")
-@pytest.mark.ours_only("extensions: OR, NOT, parentheses, params compared as numbers")
+@pytest.mark.ours_only("extensions: OR, NOT, parentheses, params compared as numbers, status in either case")
 @pytest.mark.parametrize("text", EXTENSIONS)
 def test_runs_are_found_by_more_than_and(client, family, text) -> None:
     assert "".join(sorted(search(client, family, text))) == EXTENSIONS[text]

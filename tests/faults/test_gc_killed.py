@@ -82,7 +82,8 @@ def test_killed_amid_collections_nothing_that_is_named_is_lost(store: Store, fir
         again = open_store(folder)
         check(again, told)
         a_day_passes(again)
-        RegistryService(again).gc(apply=True)
+        for _ in range(2):  # what a broken-off removal had aside comes back at the end of the first
+            RegistryService(again).gc(apply=True)
         check(again, told)
         assert RegistryService(again).gc().share("garbage").objects == 0
         again.close()

@@ -391,7 +391,7 @@ def test_a_reader_that_goes_after_the_relay_ends_the_script_as_under_python(scri
             assert process.stdout
             assert process.stdout.read(10)
             process.stdout.close()
-            assert process.wait(60) in {1, 120}
+            assert process.wait(60) in {1, 120, 141}  # by who notices first: the print, Python's last flush, or ours
 
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _CHUNK: Final = 1 << 20  # all that a pipe may hold
 _SETTLE_S: Final = 5.0
 _STREAMS: Final = {1: b"o", 2: b"e"}
+_TOLD_S: Final = 2.0
 _GONE: Final = "interlock: what is written from here on is not in this log: the process that records it was killed.\n"
 _Identity = tuple[int, int, int]
 
@@ -132,7 +133,8 @@ class Streams:
         with contextlib.suppress(Exception):
             ctypes.CDLL(None).fflush(None)  # what libraries wrote in C
         with self._changed:
-            if not self._say(relay.SYNC, b""):
+            if not self._say(relay.SYNC, b""):  # the relay was killed, which its stand-in is about to tell
+                self._changed.wait_for(lambda: self._answered == sys.maxsize or self._ended, _TOLD_S)
                 return
             self._asked += 1
             goal = self._asked
