@@ -104,5 +104,5 @@ def test_a_second_demo_in_the_same_folder_is_told_so(tmp_path: Path) -> None:
     finally:
         first.terminate()
         first.wait(60)
-    # Where the interrupt meets `exec` of a text, as dataclasses do, Python ends itself by SIGINT: shells say 130 of both.
+    # Where it meets `exec` of a text, as dataclasses do, Python ends itself by SIGINT: shells say 130 of both.
     assert first.returncode in {130, -signal.SIGINT}
