@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import math
+from array import array
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -67,6 +69,20 @@ def test_what_is_put_comes_back(store: Store, batches: list[list[tuple[str, int,
     for key in "abc":
         found = distinct(list(inbox.waiting_of(store.database, run, key)))
         assert repr(found) == wanted.get(key, "[]")
+
+
+def test_batches_that_waited_when_the_program_was_older_are_read(store: Store) -> None:
+    """These bytes were acknowledged: keys, the place of each point's key, steps, instants, values."""
+    columns = [array("I", [1, 0, 1]), array("q", [5, 6, 4]), array("q", [50, 60, 40]), array("d", [0.5, NAN, 1.5])]
+    data = msgspec.msgpack.encode([["a", "b"], *(column.tobytes() for column in columns)])
+    row = {"run": "r", "digest": "d", "data": data}
+    store.database.write(
+        lambda tx: tx.run("INSERT INTO metric_inbox (run, digest, data) VALUES (:run, :digest, :data)", row)
+    )
+    put(store, "r", ("b", 3, 30, 2.5))
+    found = {key: repr(list(points)) for key, points in inbox.waiting(store.database, "r").items()}
+    assert found == {"a": "[(6, 60, nan)]", "b": "[(3, 30, 2.5), (4, 40, 1.5), (5, 50, 0.5)]"}
+    assert len(inbox.waiting_of(store.database, "r", "b")) == 3
 
 
 @pytest.mark.parametrize("column", [([1 << 63], [0], [0.0]), ([0], [-(1 << 63) - 1], [0.0])])

@@ -30,10 +30,13 @@ _ADD = "INSERT INTO metric_inbox (run, digest, data) VALUES (:run, :digest, :dat
 
 
 class _Batch(msgspec.Struct, frozen=True, array_like=True):
-    """Points by column, those of one key beside each other; `counts` says how many each key has."""
+    """Points by column, those of one key beside each other; `counts` says how many each key has.
+
+    Batches that waited when the program was older have instead, as uint32, the place of each point's key in `keys`.
+    """
 
     keys: tuple[str, ...]
-    counts: tuple[int, ...]
+    counts: tuple[int, ...] | bytes
     steps: bytes
     ats: bytes
     values: bytes
@@ -97,14 +100,14 @@ def batches(reader: Reader, run: str) -> tuple[list[str], dict[str, Points]]:
     parts: dict[str, list[Points]] = {}
     single: dict[str, list[Point]] = {}
     for row in rows:
-        batch, points = _batch(row, run)
-        bounds = pairwise(accumulate(batch.counts, initial=0))
-        if len(points) < _FEW * len(batch.keys):
+        keys, counts, points = _batch(row, run)
+        bounds = pairwise(accumulate(counts, initial=0))
+        if len(points) < _FEW * len(keys):
             listed = list(points)
-            for key, (start, end) in zip(batch.keys, bounds, strict=True):
+            for key, (start, end) in zip(keys, bounds, strict=True):
                 single.setdefault(key, []).extend(listed[start:end])
         else:
-            for key, (start, end) in zip(batch.keys, bounds, strict=True):
+            for key, (start, end) in zip(keys, bounds, strict=True):
                 parts.setdefault(key, []).append(points.part(start, end))
     found = {key: in_order([*parts.get(key, []), *_alone(single.get(key))]) for key in {**parts, **single}}
     return [row["digest"] for row in rows], found
@@ -122,11 +125,11 @@ def waiting_of(reader: Reader, run: str, key: str) -> Points:
     """
     parts = []
     for row in reader.all("SELECT data FROM metric_inbox WHERE run = :run", {"run": run}):
-        batch, points = _batch(row, run)
-        if key in batch.keys:
-            place = batch.keys.index(key)
-            start = sum(batch.counts[:place])
-            parts.append(points.part(start, start + batch.counts[place]))
+        keys, counts, points = _batch(row, run)
+        if key in keys:
+            place = keys.index(key)
+            start = sum(counts[:place])
+            parts.append(points.part(start, start + counts[place]))
     return concatenate(sorted(parts, key=_first_step))  # near their order: the sort after this is short
 
 
@@ -175,16 +178,17 @@ def distinct(points: list[Point]) -> list[Point]:
     return [(step, at, seen[step, at, known, value]) for step, at, known, value in sorted(seen)]
 
 
-def _batch(row: Row, run: str) -> tuple[_Batch, Points]:
-    """Return a batch and its points."""
+def _batch(row: Row, run: str) -> tuple[tuple[str, ...], tuple[int, ...], Points]:
+    """Return the keys and counts of a batch, and its points."""
     try:
         batch = _DECODER.decode(row["data"])
         points = Points(array("q"), array("q"), array("d"))
         points.steps.frombytes(batch.steps)
         points.ats.frombytes(batch.ats)
         points.values.frombytes(batch.values)
-        lengths = {len(points.steps), len(points.ats), len(points.values), sum(batch.counts)}
-        if len(lengths) > 1 or len(batch.keys) != len(batch.counts) or min(batch.counts, default=0) < 0:
+        counts, points = _grouped(batch, points) if isinstance(batch.counts, bytes) else (batch.counts, points)
+        lengths = {len(points.steps), len(points.ats), len(points.values), sum(counts)}
+        if len(lengths) > 1 or len(batch.keys) != len(counts) or min(counts, default=0) < 0:
             raise ValueError("its columns do not go together")  # noqa: TRY301 - one sentence for all that is wrong
     except (msgspec.MsgspecError, ValueError) as error:
         raise Corrupt(
@@ -193,4 +197,16 @@ def _batch(row: Row, run: str) -> tuple[_Batch, Points]:
             hint="Restore the database from a backup.",
             run=run,
         ) from None
-    return batch, points
+    return batch.keys, counts, points
+
+
+def _grouped(batch: _Batch, points: Points) -> tuple[tuple[int, ...], Points]:
+    """Return the counts and points of an older batch, those of one key beside each other."""
+    which = array("I")
+    which.frombytes(bytes(batch.counts))
+    if len(which) != len(points.steps):
+        raise ValueError("its columns do not go together")
+    found = Counter(which)
+    order = sorted(range(len(which)), key=which.__getitem__)
+    listed = list(points)
+    return tuple(found[place] for place in range(len(batch.keys))), columns([listed[number] for number in order])

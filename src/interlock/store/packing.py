@@ -59,7 +59,7 @@ class Packing(msgspec.Struct, frozen=True):
 
 
 def seal(run: str, key: str, data: bytes) -> Segment:
-    """Return a segment that somebody sent, once it is seen to be whole.
+    """Return a segment that somebody sent, if its checksum is that of its bytes; who reads it sees the rest.
 
     Raises:
         Invalid: the bytes are no segment, or were changed on the way.

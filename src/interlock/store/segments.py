@@ -14,6 +14,7 @@ import math
 import operator
 import struct
 import sys
+import threading
 import zlib
 from array import array
 from itertools import accumulate, chain, islice
@@ -36,11 +37,24 @@ _MAGIC: Final = b"ILS2"
 _HEAD: Final = struct.Struct("<4sIqqqqqdddI")
 _FORMS: Final = {_MAGIC: _HEAD, b"ILS1": struct.Struct("<4sIqqqdddI")}  # the older one has no first and last instant
 _CRC: Final = struct.Struct("<I")
-_COMPRESSOR: Final = zstd.ZstdCompressor(1)  # one for all: to make one costs more than to pack a few points
+_LEVEL: Final = 1
 _STEPS_ARE_DELTAS: Final = 1
 _ATS_ARE_DELTAS: Final = 2
 _POINT_BYTES: Final = 24
 _LITTLE: Final = sys.byteorder == "little"
+
+
+class _Ours(threading.local):
+    """A thread's compressor, since to make one costs more than to pack a few points.
+
+    The lock of one for all would stay shut in a process that was forked meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.compressor = zstd.ZstdCompressor(_LEVEL)
+
+
+_ours: Final = _Ours()
 
 
 class Points(msgspec.Struct, frozen=True):
@@ -118,7 +132,7 @@ def pack(steps: Iterable[int], ats: Iterable[int], values: Iterable[float]) -> b
     steps_kept, steps_flag = _deltas(points.steps, _STEPS_ARE_DELTAS)
     ats_kept, ats_flag = _deltas(points.ats, _ATS_ARE_DELTAS)
     planes = _planes(steps_kept) + _planes(ats_kept) + _planes(points.values)
-    payload = _COMPRESSOR.compress(planes, zstd.ZstdCompressor.FLUSH_FRAME)
+    payload = _ours.compressor.compress(planes, zstd.ZstdCompressor.FLUSH_FRAME)
     seen = summarize(points)
     head = _HEAD.pack(_MAGIC, *msgspec.structs.astuple(seen), steps_flag | ats_flag)
     return head + _CRC.pack(zlib.crc32(payload, zlib.crc32(head))) + payload
