@@ -17,7 +17,7 @@ up: .venv/demo.stamp ## serve the example project and keep its loop turning
 test: .venv/dev.stamp ## run all tests
 	@$(MAKE) --no-print-directory test-contracts > .venv/contracts.log 2>&1 & contracts=$$!; \
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal; status=$$?; \
-	wait $$contracts; other=$$?; cat .venv/contracts.log; exit $$((status ? status : other))
+	wait $$contracts; other=$$?; [ $$other = 0 ] && tail -1 .venv/contracts.log || cat .venv/contracts.log; exit $$((status ? status : other))
 
 test-contracts: .venv/dev.stamp .venv-contracts/contracts.stamp ## drive our server with real MLflow clients
 	@PYTEST_ADDOPTS= .venv-contracts/bin/python -m pytest -c tests/contracts/pytest.ini tests/contracts $(CONTRACTS)

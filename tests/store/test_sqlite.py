@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import multiprocessing
 import os
@@ -283,11 +284,50 @@ def test_who_gives_up_before_the_writer_begins_gets_nothing_done_and_hurts_nobod
         gate.wait(30)
         return put(tx, 1)
 
-    first = database.submit(slow)
-    assert begun.wait(30)
-    gone, kept = database.submit(lambda tx: put(tx, 2)), database.submit(lambda tx: put(tx, 3))
-    assert gone.cancel()
-    assert not first.cancel()
-    gate.set()
-    assert (first.result(30), kept.result(30), database.write(lambda tx: put(tx, 4))) == (1, 3, 4)
+    async def callers() -> tuple[int, int]:
+        first = database.submit(slow)
+        assert await asyncio.to_thread(begun.wait, 30)
+        gone, kept = database.submit(lambda tx: put(tx, 2)), database.submit(lambda tx: put(tx, 3))
+        gone.cancel()
+        gate.set()
+        return await first, await kept
+
+    assert asyncio.run(callers()) == (1, 3)
+    assert database.write(lambda tx: put(tx, 4)) == 4
     assert [row["k"] for row in database.all("SELECT k FROM t ORDER BY k")] == [1, 3, 4]
+
+
+def test_who_gives_up_after_the_writer_began_hurts_nobody(database: SqliteDatabase) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow(tx: Transaction) -> int:
+        begun.set()
+        gate.wait(30)
+        return put(tx, 1)
+
+    async def callers() -> int:
+        gone = database.submit(slow)
+        assert await asyncio.to_thread(begun.wait, 30)
+        gone.cancel()
+        gate.set()
+        return await database.submit(lambda tx: put(tx, 2))
+
+    assert asyncio.run(callers()) == 2
+    assert [row["k"] for row in database.all("SELECT k FROM t ORDER BY k")] == [1, 2]
+
+
+def test_a_caller_whose_event_loop_is_gone_hurts_nobody(database: SqliteDatabase) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow(tx: Transaction) -> int:
+        begun.set()
+        gate.wait(30)
+        return put(tx, 1)
+
+    async def leave() -> None:
+        database.submit(slow)
+        assert await asyncio.to_thread(begun.wait, 30)
+
+    asyncio.run(leave())
+    gate.set()
+    assert database.write(lambda tx: put(tx, 2)) == 2

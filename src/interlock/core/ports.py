@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -49,8 +48,8 @@ class Database(Reader, Protocol):
         """Return what `change` returns, after its transaction is on disk; nothing is changed if it raises."""
         ...
 
-    def submit(self, change: Callable[[Transaction], T]) -> Future[T]:
-        """Return at once what will hold the result of `change`, for callers that must not wait."""
+    def submit(self, change: Callable[[Transaction], T]) -> Awaitable[T]:
+        """Return at once what will hold the result of `change`, for callers in an event loop."""
         ...
 
     def snapshot(self) -> AbstractContextManager[Reader]:

@@ -33,6 +33,8 @@ _HEADERS: Final = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
+_NAMES: Final = frozenset(name for name, _ in _HEADERS)
+_TELLING: Final = frozenset({b"host", b"origin", b"sec-fetch-site"})  # the last two are sent by browsers only
 _MISDIRECTED: Final = 421
 _LONGEST_ACTOR: Final = 200
 
@@ -94,6 +96,7 @@ class Guard:
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
         self._access = access
+        self._known: tuple[bytes, bytes, int] = (b"", b"", 0)  # the Host header that was let in last, and the port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -107,8 +110,9 @@ class Guard:
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message["headers"]}
-                added = [header for header in _HEADERS if header[0] not in present]
+                present = {name for name, _ in message["headers"]}  # lower case, as ASGI wants it
+                plain = present.isdisjoint(_NAMES)
+                added = _HEADERS if plain else [header for header in _HEADERS if header[0] not in present]
                 message["headers"] = [*message["headers"], *added, (b"interlock-request-id", request_id.encode())]
             await send(message)
 
@@ -116,8 +120,14 @@ class Guard:
         await (respond(refusal, request_id) if refusal else self._app)(scope, receive, dressed)
 
     def _refuse(self, scope: Scope) -> Refusal | None:
-        hosts = _values(scope, b"host")
         port = (scope.get("server") or ("", 0))[1] or 0
+        told = [header for header in scope["headers"] if header[0] in _TELLING]
+        if len(told) == 1 and (*told[0], port) == self._known:  # the usual case: a program that came before
+            return None
+        return self._look(scope, port)
+
+    def _look(self, scope: Scope, port: int) -> Refusal | None:
+        hosts = _values(scope, b"host")
         if len(hosts) != 1 or not self._access.answers_to(hosts[0], port):
             error = Denied(
                 f"This server does not answer to the host {', '.join(hosts)!r}.",
@@ -125,6 +135,7 @@ class Guard:
                 hint=f"Use http://127.0.0.1:{port}, or start it with --allow-host.",
             )
             return Refusal(_MISDIRECTED, error)
+        self._known = (b"host", hosts[0].encode("latin-1"), port)
         if scope["method"] in _READS:
             return None
         origins, sites = _values(scope, b"origin"), _values(scope, b"sec-fetch-site")

@@ -7,6 +7,7 @@ the writers; so SQLITE_BUSY reaches nobody. Readers have a connection a thread a
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
 import fcntl
@@ -69,14 +70,45 @@ class _Connection:
 
 
 class _Change:
-    """A caller's change on its way through the writer thread."""
+    """A caller's change on its way through the writer thread; `done` belongs to a thread, or to an event loop."""
 
-    def __init__(self, function: Callable[[Transaction], Any]) -> None:
+    def __init__(self, function: Callable[[Transaction], Any], done: Future[Any] | asyncio.Future[Any]) -> None:
         self.function = function
         self.context = contextvars.copy_context()  # who is acting travels with the change into the writer thread
-        self.done: Future[Any] = Future()
+        self.done = done
         self.result: Any = None
         self.error: BaseException | None = None
+
+    def begin(self) -> bool:
+        """Return whether it is still wanted."""
+        return self.done.set_running_or_notify_cancel() if isinstance(self.done, Future) else not self.done.cancelled()
+
+    def tell(self) -> None:
+        """Answer the caller; in the caller's event loop, if that is where it waits."""
+        if self.done.cancelled():
+            return
+        if self.error is not None:
+            self.done.set_exception(self.error)
+        else:
+            self.done.set_result(self.result)
+
+
+def _tell(changes: Iterable[_Change]) -> None:
+    """Answer the callers of changes; each event loop is woken once for all of its own."""
+    waiting: dict[asyncio.AbstractEventLoop, list[_Change]] = {}
+    for change in changes:
+        if isinstance(change.done, Future):
+            change.tell()
+        else:
+            waiting.setdefault(change.done.get_loop(), []).append(change)
+    for loop, told in waiting.items():
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits there any more
+            loop.call_soon_threadsafe(_tell_here, told)
+
+
+def _tell_here(changes: Iterable[_Change]) -> None:
+    for change in changes:
+        change.tell()
 
 
 class SqliteDatabase:
@@ -111,17 +143,22 @@ class SqliteDatabase:
         """Return what `change` returns, after its transaction is on disk; nothing is changed if it raises."""
         if threading.current_thread() is self._thread:
             raise RuntimeError("a change may not start another change: pass the transaction on")
-        return self.submit(change).result()
+        done: Future[T] = Future()
+        self._hand_in(_Change(change, done))
+        return done.result()
 
-    def submit(self, change: Callable[[Transaction], T]) -> Future[T]:
+    def submit(self, change: Callable[[Transaction], T]) -> asyncio.Future[T]:
         """Return at once what will hold the result of `change`, after its transaction is on disk."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._hand_in(_Change(change, done))
+        return done
+
+    def _hand_in(self, item: _Change) -> None:
         if self._closed:
             raise Unavailable("The database is closed.", about="database")
-        item = _Change(change)
         self._queue.put(item)
         if not self._thread.is_alive():  # it was closed between the two: nobody else would answer
             self._refuse_waiting()
-        return item.done
 
     def all(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Row]:
         """Return all rows of a query, as they stood at the last commit."""
@@ -174,8 +211,9 @@ class SqliteDatabase:
         with contextlib.suppress(queue.Empty):
             while True:
                 item = self._queue.get_nowait()
-                if item is not None and item.done.set_running_or_notify_cancel():
-                    item.done.set_exception(Unavailable("The database is closed.", about="database"))
+                if item is not None and item.begin():
+                    item.error = Unavailable("The database is closed.", about="database")
+                    _tell([item])
 
     def _open(self, flags: int) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), flags=flags)
@@ -209,7 +247,7 @@ class SqliteDatabase:
                     break
                 group.append(item)
             # Whoever gave up before it began gets nothing done; from here on nobody can.
-            group = [item for item in group if item.done.set_running_or_notify_cancel()]
+            group = [item for item in group if item.begin()]
             if not group:
                 continue
             try:
@@ -217,13 +255,8 @@ class SqliteDatabase:
             except Exception as error:  # noqa: BLE001 - the border of the background thread: every caller is told
                 answer = self._told(error)
                 for item in group:
-                    item.done.set_exception(answer)
-                continue
-            for item in group:
-                if item.error is not None:
-                    item.done.set_exception(item.error)
-                else:
-                    item.done.set_result(item.result)
+                    item.error = answer
+            _tell(group)
 
     def _commit(self, group: list[_Change]) -> None:
         writer, transaction = self._writer, _Connection(self._writer)

@@ -106,7 +106,7 @@ class MlflowApp:
                 pending = _pending(route.function(self.adapter, _request(route, call, body)))
                 written = self.adapter.database.submit(pending.change)
             try:
-                answer = _answered(pending.answer(await asyncio.wrap_future(written)))
+                answer = _answered(pending.answer(await written))
                 if pending.after is not None and (rest := pending.after()):
                     asyncio.get_running_loop().run_in_executor(self._resources.pool, _unheeded, rest)
                 return answer
