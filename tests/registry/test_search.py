@@ -7,18 +7,23 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import apsw
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from interlock.core.clock import to_micros
 from interlock.core.errors import Corrupt, Invalid, NotFound, StorageFull
-from interlock.registry import facts
+from interlock.registry import facts, finding
 from interlock.registry.facts import complete
-from interlock.registry.finding import Wanted, page_of_versions
+from interlock.registry.finding import Wanted, page_of_models, page_of_versions
 from interlock.registry.records import Feature
 from interlock.store.manifests import read_manifest
+from interlock.store.search import plan as planning
+from interlock.store.search import reading
 from interlock.track.records import Start
 from interlock.track.service import TrackService
 
@@ -300,10 +305,12 @@ def test_searches_go_on_where_the_disk_is_full(store, registry, known, monkeypat
         (("name DESC",), True),
         (("created",), True),
         (("updated",), True),
-        ((), False),
-        (("created DESC",), False),
-        (("updated DESC",), False),
-        (("version_number",), False),
+        ((), True),
+        (("created DESC",), True),
+        (("updated DESC",), True),
+        (("version_number",), True),
+        (("version_number DESC",), True),
+        (("name", "version_number DESC"), True),
         (("params.depth",), False),
     ],
 )
@@ -323,6 +330,122 @@ def test_the_guide_tells_which_orders_look_at_each_version(store, registry, know
         page_of_versions(store, Wanted("", order, limit))
         assert ("TEMP B-TREE FOR ORDER BY" not in plans[0]) is cheap, plans[0]  # FOR LAST TERM sorts equals only
         plans.clear()
+
+
+class Counting:
+    """Reads a workspace's database and counts the work: what SQLite's machine does, in tens of its steps."""
+
+    def __init__(self, store) -> None:
+        self.raw = apsw.Connection(str(store.root / "interlock.db"))
+        self.raw.set_progress_handler(self.tick, 10)
+        self.work = 0
+        self.plans: list[str] = []
+
+    def tick(self) -> bool:
+        self.work += 1
+        return False
+
+    def all(self, sql: str, values: Any = None) -> list[dict[str, Any]]:
+        if not sql.startswith("EXPLAIN") and ":rows" in sql:
+            self.plans += [str(row["detail"]) for row in self.all(f"EXPLAIN QUERY PLAN {sql}", values)]
+        cursor = self.raw.execute(sql, values or {})
+        return [dict(zip([name for name, _ in cursor.getdescription()], row, strict=True)) for row in cursor]
+
+    def one(self, sql: str, values: Any = None) -> dict[str, Any] | None:
+        return next(iter(self.all(sql, values)), None)
+
+
+def copies(store, table: str, changes: dict[str, str], many: int) -> None:
+    """Write copies of a table's only row; `changes` are columns as expressions over the copy's number n."""
+    columns = [row["name"] for row in store.database.all(f"PRAGMA table_info({table})")]
+    values = ", ".join(changes.get(column, column) for column in columns)
+    store.database.write(
+        lambda tx: tx.run(
+            f"WITH RECURSIVE many (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < {many})"
+            f" INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM {table}, many"
+        )
+    )
+
+
+def work_of_pages(store, wanted: Wanted, of: Any) -> tuple[list[int], list[tuple[Any, ...]], list[str]]:
+    """Return the work of each page of a search, all that the pages gave, and the plans of their statements."""
+    reader, work, rows, token = Counting(store), [], [], ""
+    while True:
+        before = reader.work
+        page = of(SimpleNamespace(database=reader), replace(wanted, page_token=token))
+        work.append(reader.work - before)
+        rows += [tuple(row.values()) for row in page.rows]
+        if not (token := page.next_token):
+            reader.raw.close()
+            return work, rows, reader.plans
+
+
+ORDERS = {
+    "": lambda model, version, at: (-at, model, -version),
+    "updated DESC": lambda model, version, at: (-at, model, -version),
+    "updated": lambda model, version, at: (at, model, -version),
+    "created DESC": lambda model, version, at: (-at, model, -version),
+    "created": lambda model, version, at: (at, model, -version),
+    "version_number": lambda model, version, at: (version, model),
+    "version_number DESC": lambda model, version, at: (-version, model),
+    "name": lambda model, version, at: (model, -version),
+    "name DESC": lambda model, version, at: ([-ord(letter) for letter in model], -version),
+}
+
+
+@pytest.mark.parametrize("shape", ["one model", "many models", "one instant", "most put away"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_last_page_of_versions_costs_what_the_first_does(store, registry, known, monkeypatch, order, shape) -> None:
+    """Whatever is equal: the model, the number or the instant; and what was put away is not walked over."""
+    monkeypatch.setattr(finding, "complete", lambda _: None)
+    known("m0000", {"depth": 1}, {"auc": 0.9})
+    store.database.write(lambda tx: tx.run("UPDATE model_versions SET created_at = 0, updated_at = 0"))
+    many = 2400
+    at = "0" if shape == "one instant" else f"n * 7 % {many}"
+    split = 1 if shape == "one model" else many
+    changes = {
+        "model": f"printf('m%04d', n % {split})",
+        "version": f"2 + n / {split}",
+        "created_at": at,
+        "updated_at": at,
+        "archived_at": "CASE WHEN n % 6 THEN 1 END" if shape == "most put away" else "NULL",
+    }
+    copies(store, "model_versions", changes, many)
+    held = store.database.all("SELECT model, version, created_at FROM model_versions WHERE archived_at IS NULL")
+    want = sorted((tuple(row.values()) for row in held), key=lambda row: ORDERS[order](*row))
+    work, rows, plans = work_of_pages(store, Wanted("", (order,) if order else (), 20), page_of_versions)
+    assert rows == [row[:2] for row in want]
+    assert max(work[1:-1]) <= 1.5 * min(work[1:-1]) + 20, work
+    assert max(work) < 300, work  # a look at each version takes ten times as much
+    assert not [plan for plan in plans if "FOR ORDER BY" in plan]
+
+
+@pytest.mark.parametrize("order", ["", "created DESC", "version_number DESC", "name"])
+def test_pages_of_one_large_model_are_sought_in_its_index(store, registry, known, monkeypatch, order: str) -> None:
+    """`name = 'x'` is what clients ask; beside others that are as large."""
+    monkeypatch.setattr(finding, "complete", lambda _: None)
+    for module in (planning, reading):
+        monkeypatch.setattr(module, "FEW", 50)  # so that a few versions are many
+    known("m0", {"depth": 1})
+    changes = {"model": "'m' || (n % 4)", "version": "2 + n / 4", "created_at": "n", "updated_at": "n"}
+    copies(store, "model_versions", changes, 2400)
+    work, rows, plans = work_of_pages(store, Wanted("name = 'm2'", (order,) if order else (), 20), page_of_versions)
+    assert len(set(rows)) == len(rows) == 600
+    assert {model for model, _ in rows} == {"m2"}
+    assert max(work) < 300, work
+    assert not [plan for plan in plans if "TEMP B-TREE" in plan]
+
+
+@pytest.mark.parametrize("order", ["", "name DESC", "created", "created DESC", "updated", "updated DESC"])
+def test_the_last_page_of_models_costs_what_the_first_does(store, registry, make, monkeypatch, order: str) -> None:
+    monkeypatch.setattr(finding, "complete", lambda _: None)
+    make("m")
+    instants = {"created_at": "n / 300", "updated_at": "n / 300"}
+    copies(store, "models", {"name": "printf('m%04d', n)", "archived_at": "NULL", **instants}, 2400)
+    work, rows, plans = work_of_pages(store, Wanted("", (order,) if order else (), 20), page_of_models)
+    assert len(set(rows)) == len(rows) == 2401
+    assert max(work) < 300, work
+    assert not [plan for plan in plans if "FOR ORDER BY" in plan]
 
 
 def test_facts_follow_a_model_to_its_new_name(registry, known) -> None:

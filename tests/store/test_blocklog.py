@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 
 import pytest
 
 from interlock.core.errors import Corrupt
+from interlock.core.ids import new_id
 from interlock.store import blocklog
 from interlock.store.blocklog import HEAD, START, BlockReader, BlockWriter, remove_unnamed, settle
 
@@ -187,7 +190,58 @@ def test_a_new_log_that_was_taken_for_a_dead_one_is_begun_again(tmp_path, monkey
 
 def test_a_log_of_another_format_is_refused(tmp_path):
     path = tmp_path / "x.log"
-    head = blocklog._FILE.pack(b"ILOG", 2, b"saltsalt")
+    head = blocklog._FILE.pack(b"ILOG", 3, b"saltsalt")
     path.write_bytes(head + blocklog._CRC.pack(blocklog.zlib.crc32(head)))
-    with pytest.raises(Corrupt, match="format 2"):
+    with pytest.raises(Corrupt, match="format 3"):
         BlockReader(path)
+
+
+def old_log(folder, payloads):
+    """A log as version 1 had it, not sealed."""
+    salt = bytes(range(8))
+    head = struct.pack("<4sI8s", b"ILOG", 1, salt)
+    data = head + struct.pack("<I", zlib.crc32(head))
+    for number, payload in enumerate(payloads):
+        head = struct.pack("<4sIII", b"IBLK", number, len(payload), zlib.crc32(payload))
+        data += head + struct.pack("<I", zlib.crc32(head, zlib.crc32(salt))) + payload
+    path = folder / (new_id() + ".log")
+    path.write_bytes(data)
+    return path
+
+
+def test_logs_of_the_format_before_are_read_and_settled(tmp_path):
+    path = old_log(tmp_path, PAYLOADS)
+    assert read(path) == PAYLOADS
+    path.write_bytes(path.read_bytes()[:-3])
+    assert settle(path)
+    assert read(path) == PAYLOADS[:-1]
+    with BlockReader(path) as reader:
+        assert reader.sealed
+    flip(path, START + 22)
+    with pytest.raises(Corrupt, match="checksum"):
+        read(path)
+
+
+def test_blocks_that_nobody_synced_may_be_lost_and_those_that_somebody_did_may_not(tmp_path):
+    writer = BlockWriter(tmp_path)
+    ends = [START]
+    for payload in PAYLOADS[:2]:
+        writer.write(payload)
+        ends.append(writer.size)
+    writer.sync()
+    for payload in PAYLOADS[2:] * 2:
+        writer.write(payload)
+        ends.append(writer.size)
+    writer.abandon()
+    assert read(writer.path) == [*PAYLOADS[:2], *PAYLOADS[2:] * 2]
+    whole = writer.path.read_bytes()
+    for block in range(6):
+        writer.path.write_bytes(whole[: ends[block]] + bytes(ends[block + 1] - ends[block]) + whole[ends[block + 1] :])
+        if block < 2:
+            with pytest.raises(Corrupt):
+                read(writer.path)
+        else:  # a power loss may take any of them, whatever came after
+            assert read(writer.path) == [*PAYLOADS[:2], *PAYLOADS[2:] * 2][:block]
+            assert settle(writer.path)
+            with BlockReader(writer.path) as reader:
+                assert reader.sealed

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from interlock.core.errors import Corrupt, Invalid, MissingExtra, NotFound, Unavailable
 from interlock.core.ids import new_id
 from interlock.store import prediction_frames, prediction_rows
-from interlock.store.blocklog import SUFFIX, BlockWriter
+from interlock.store.blocklog import HEAD, SUFFIX, BlockWriter
 from interlock.store.prediction_files import PARQUET
 from interlock.store.predictions import Compactor, Prediction, PredictionLog, PredictionWriter, inputs_of
 
@@ -394,7 +394,7 @@ def test_a_torn_end_is_cut_off_when_the_log_is_opened_and_not_while_its_writer_l
     assert writer.path.stat().st_size == writer.size - 1
     writer.abandon()
     again = PredictionLog(log.folder)
-    assert writer.path.stat().st_size == whole + 20
+    assert writer.path.stat().st_size == whole + HEAD
     assert len(list(again.rows())) == len(list(log.rows())) == 1
 
 

@@ -69,8 +69,8 @@ def page_of_versions(store: Store, wanted: Wanted) -> Page:
     Raises:
         Invalid: the filter, the order or the token is not sound.
 
-    Cost: for an order by a metric or the name, or upwards by an instant, what is met in an index until the page is
-    full; for others, and for no order, a look at each version.
+    Cost: what is met in an index until the page is full, whichever page it is; for an order by a param, and for what
+    was put away by most orders, a look at each version.
     """
     return _page(store, wanted, MODEL_VERSIONS, "model_versions", _VERSIONS)
 
@@ -101,7 +101,7 @@ def _names_prompts(node: Node) -> bool:
 
 
 def _time(sql: str, *, indexed: bool = False) -> Column:
-    return Column(sql, number=True, scale=_MICROS, indexed=indexed)
+    return Column(sql, number=True, scale=_MICROS, indexed=indexed, ordered=True)
 
 
 def _of_version(table: str, **columns: Column) -> Rows:
@@ -133,8 +133,8 @@ _METRICS: Final = Pairs(
 _PLAIN: Final = {name: Column(f"model_versions.{name}") for name in ("stage", "format", "mlflow_stage")}
 _VERSIONS: Final[Sources] = {
     "attribute": {
-        "name": Column("model_versions.model", indexed=True),
-        "version_number": Column("model_versions.version", number=True),
+        "name": Column("model_versions.model", indexed=True, ordered=True),
+        "version_number": Column("model_versions.version", number=True, ordered=True),
         "run_id": Column("model_versions.run"),
         "source_path": Column("model_versions.source"),
         "status": Column("model_versions.status"),
@@ -164,7 +164,7 @@ def _models(*, archived: bool) -> Sources:
     one = Rows(**versions, columns=_PLAIN)
     return {
         "attribute": {
-            "name": Column("models.name", indexed=True),
+            "name": Column("models.name", indexed=True, ordered=True),
             "creation_timestamp": _time("models.created_at"),
             "last_updated_timestamp": _time("models.updated_at"),
             "owner": Column("models.owner"),

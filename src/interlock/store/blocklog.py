@@ -1,14 +1,15 @@
 """A log of blocks: an append-only file in which every acknowledged block is found again, whatever killed the writer.
 
     file    header  magic, version, salt, crc32
-    block   header  magic, number, length, crc32 of the payload, salted crc32 of this header
+    block   header  magic, number, blocks on disk, length, crc32 of the payload, salted crc32 of this header
             payload
     seal    a block of length 0: nothing follows, so nothing may be missing
 
 A writer holds an exclusive `flock` from before the file has its name until it is done: whoever gets the lock knows
-that the writer is dead. One block is in flight at a time, and the next begins only after the sync of the one before.
-So damage to the last block of a log without a seal is a write that was never acknowledged, and is dropped; damage
-that anything follows is `Corrupt`. The salt keeps a payload from posing as a block header.
+that the writer is dead. Each block says how many before it were on disk when it was written; those are never missed
+without a word. So damage is `Corrupt` where a later block says that this one was on disk; where none does, it is what
+a power loss left of blocks that nobody had synced, and the log ends before it. The salt keeps a payload from posing as
+a block header. Version 1 had no such number: there every block was synced before the next.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import os
 import secrets
 import struct
 import zlib
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".log"
 _NEW: Final = ".log.new"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _FILE_MAGIC: Final = b"ILOG"
 _BLOCK_MAGIC: Final = b"IBLK"
 _FILE: Final = struct.Struct("<4sI8s")
-_BLOCK: Final = struct.Struct("<4sIII")
+_BLOCKS: Final = {1: struct.Struct("<4sIII"), 2: struct.Struct("<4sIIII")}
+_BLOCK: Final = _BLOCKS[_VERSION]
 _CRC: Final = struct.Struct("<I")
 START: Final = _FILE.size + _CRC.size
 HEAD: Final = _BLOCK.size + _CRC.size
@@ -46,16 +48,21 @@ _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 class Block(msgspec.Struct, frozen=True):
-    """One block: where it begins, its number from 0, and what it carries."""
+    """One block: where it begins, its number from 0, what it carries, and where the next one begins."""
 
     offset: int
     number: int
     payload: bytes
+    end: int
 
-    @property
-    def end(self) -> int:
-        """Where the next block begins."""
-        return self.offset + HEAD + len(self.payload)
+
+class _Head(NamedTuple):
+    """What a block's header says."""
+
+    number: int
+    synced: int
+    length: int
+    crc: int
 
 
 class BlockWriter:
@@ -71,6 +78,7 @@ class BlockWriter:
     def __init__(self, folder: Path) -> None:
         self._salt = secrets.token_bytes(8)
         self._number = 0
+        self._synced = 0
         self.size = START
         for left in reversed(range(_TRIES)):
             try:
@@ -87,11 +95,32 @@ class BlockWriter:
         Raises:
             OSError: it could not be written. What is on disk is unknown then: append nothing more, `abandon` the file.
         """
-        block = _block(self._salt, self._number, payload)
+        self.write(payload)
+        self.sync()
+
+    def write(self, payload: bytes) -> None:
+        """Return when one block more is with the kernel: it survives the end of this process, and no power loss yet.
+
+        Raises:
+            OSError: it could not be written; as in `append`.
+
+        Cost: one system call.
+        """
+        block = _block(self._salt, self._number, self._synced, payload)
         _write(self._handle, block)
-        _sync_data(self._handle)
         self._number += 1
         self.size += len(block)
+
+    def sync(self) -> None:
+        """Return when all blocks that were written before the call are on disk; another thread may write meanwhile.
+
+        Raises:
+            OSError: they may not be; as in `append`.
+        """
+        number = self._number
+        if number > self._synced:
+            _sync_data(self._handle)
+            self._synced = number
 
     def seal(self) -> None:
         """Write that nothing follows, and let go of the file; a file without blocks is removed."""
@@ -146,8 +175,8 @@ class BlockReader:
     @property
     def sealed(self) -> bool:
         """Whether the log says that nothing follows."""
-        head = self._head(self.size - HEAD)
-        return head is not None and head[1] == 0
+        head = self._head(self.size - self._head_size)
+        return head is not None and head.length == 0
 
     def blocks(self, offset: int = START, number: int = 0) -> Iterator[Block]:
         """Yield the sound blocks from one on, up to the end of what is written.
@@ -157,55 +186,70 @@ class BlockReader:
             number: its number.
 
         Raises:
-            Corrupt: a block is damaged and something follows it.
+            Corrupt: a block is damaged that was on disk.
         """
         size = self.size
         while offset < size:
             head = self._head(offset)
             if head is None:
-                if self._any_head_after(offset, size):
-                    raise self._corrupt(offset, "its header is damaged")
+                self._check_lost(offset, number, size, "its header is damaged")
                 return
-            found, length, crc = head
-            if found != number:
+            if head.number != number:
                 raise self._corrupt(offset, f"block {number} is missing")
-            if length == 0 or offset + HEAD + length > size:
+            end = offset + self._head_size + head.length
+            if head.length == 0 or end > size:
                 return
-            payload = os.pread(self._handle, length, offset + HEAD)
-            if len(payload) < length:  # the file was cut meanwhile: its end was settled
+            payload = os.pread(self._handle, head.length, offset + self._head_size)
+            if len(payload) < head.length:  # the file was cut meanwhile: its end was settled
                 return
-            if zlib.crc32(payload) != crc:
-                if offset + HEAD + length < size:
+            if zlib.crc32(payload) != head.crc:
+                if self._form is not _BLOCK and end < size:
                     raise self._corrupt(offset, "its checksum is not that of its bytes")
+                self._check_lost(offset, number, size, "its checksum is not that of its bytes")
                 return
-            block = Block(offset, number, payload)
-            yield block
-            offset, number = block.end, number + 1
+            yield Block(offset, number, payload, end)
+            offset, number = end, number + 1
+
+    def last(self, number: int) -> bytes:
+        """Return the bytes of a seal after so many blocks."""
+        return _block(self._salt, number, number, b"", self._form)
 
     def _read_salt(self) -> bytes:
         raw = os.pread(self._handle, START, 0)
         if len(raw) < START or _CRC.unpack_from(raw, _FILE.size)[0] != zlib.crc32(raw[: _FILE.size]):
             raise self._corrupt(0, "its beginning is damaged")
         magic, version, salt = _FILE.unpack_from(raw)
-        if magic != _FILE_MAGIC or version != _VERSION:
-            raise self._corrupt(0, f"it has format {version}; this Interlock reads {_VERSION}")
+        if magic != _FILE_MAGIC or version not in _BLOCKS:
+            raise self._corrupt(0, f"it has format {version}; this Interlock reads up to {_VERSION}")
+        self._form = _BLOCKS[version]
+        self._head_size = self._form.size + _CRC.size
         return bytes(salt)
 
-    def _head(self, offset: int) -> tuple[int, int, int] | None:
-        """Return number, length and checksum of the block at a place, or None when there is no sound header."""
-        if offset < START:
-            return None
-        raw = os.pread(self._handle, HEAD, offset)
-        return _parse_head(raw, self._salt)
+    def _head(self, offset: int) -> _Head | None:
+        """Return what the header of the block at a place says, or None when there is no sound one."""
+        return None if offset < START else self._parse(os.pread(self._handle, self._head_size, offset))
 
-    def _any_head_after(self, offset: int, size: int) -> bool:
+    def _parse(self, raw: bytes) -> _Head | None:
+        form = self._form
+        salted = zlib.crc32(raw[: form.size], zlib.crc32(self._salt))
+        if len(raw) < self._head_size or _CRC.unpack_from(raw, form.size)[0] != salted:
+            return None
+        magic, number, *middle, length, crc = form.unpack_from(raw)
+        return _Head(number, middle[0] if middle else number, length, crc) if magic == _BLOCK_MAGIC else None
+
+    def _check_lost(self, offset: int, number: int, size: int, why: str) -> None:
+        """Accept that a block is damaged, where no later one says that it was on disk.
+
+        Raises:
+            Corrupt: one does.
+        """
         rest = os.pread(self._handle, size - offset, offset)
         place = rest.find(_BLOCK_MAGIC, 1)
         while place >= 0:
-            if _parse_head(rest[place : place + HEAD], self._salt) is not None:
-                return True
+            head = self._parse(rest[place : place + self._head_size])
+            if head is not None and head.synced > number:
+                raise self._corrupt(offset, why)
             place = rest.find(_BLOCK_MAGIC, place + 1)
-        return False
 
     def _corrupt(self, offset: int, why: str) -> Corrupt:
         return corrupt(self.path, offset, why)
@@ -232,7 +276,7 @@ def settle(path: Path) -> bool:
                 end, number = block.end, block.number + 1
             file.truncate(end)
             file.seek(end)
-            file.write(_block(reader._salt, number, b""))  # noqa: SLF001 - of this module
+            file.write(reader.last(number))
             file.flush()
             os.fsync(file.fileno())
     return True
@@ -276,16 +320,10 @@ def _create(folder: Path, salt: bytes) -> tuple[Path, int]:
     return path, handle
 
 
-def _block(salt: bytes, number: int, payload: bytes) -> bytes:
-    head = _BLOCK.pack(_BLOCK_MAGIC, number, len(payload), zlib.crc32(payload))
+def _block(salt: bytes, number: int, synced: int, payload: bytes, form: struct.Struct = _BLOCK) -> bytes:
+    counts = (number, synced) if form is _BLOCK else (number,)
+    head = form.pack(_BLOCK_MAGIC, *counts, len(payload), zlib.crc32(payload))
     return b"".join((head, _CRC.pack(zlib.crc32(head, zlib.crc32(salt))), payload))
-
-
-def _parse_head(raw: bytes, salt: bytes) -> tuple[int, int, int] | None:
-    if len(raw) < HEAD or _CRC.unpack_from(raw, _BLOCK.size)[0] != zlib.crc32(raw[: _BLOCK.size], zlib.crc32(salt)):
-        return None
-    magic, number, length, crc = _BLOCK.unpack_from(raw)
-    return (number, length, crc) if magic == _BLOCK_MAGIC else None
 
 
 def _write(handle: int, data: bytes) -> None:

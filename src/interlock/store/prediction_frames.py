@@ -68,7 +68,7 @@ def to_rows(frame: pl.DataFrame) -> Iterator[Prediction]:
 
     plain = frame.with_columns(pl.col("at", "occurred_at").to_physical())
     names = [name.removeprefix(INPUTS) for name in plain.columns if name.startswith(INPUTS)]
-    fields = list(_fields())
+    fields = [name for name in _fields() if name in plain.columns]  # older files lack the newest
     for row in plain.select(*fields, "exact", *(INPUTS + name for name in names)).iter_rows():
         inputs: dict[str, Scalar] = dict(zip(names, row[len(fields) + 1 :], strict=True))
         if (packed := row[len(fields)]) is not None:
@@ -96,7 +96,7 @@ def _fields() -> dict[str, Any]:
     import polars as pl
 
     moment = pl.Datetime("us", "UTC")
-    types = {"at": moment, "occurred_at": moment, "score": pl.Float64}
+    types = {"at": moment, "occurred_at": moment, "score": pl.Float64, "latency_s": pl.Float64}
     types |= dict.fromkeys(("revision", "row", "label"), pl.Int64)
     return {name: types.get(name, pl.String) for name in Prediction.__struct_fields__ if name != "inputs"}
 

@@ -1,13 +1,21 @@
-"""Predictions as records, as the payload of a block, and the facts by which files and blocks are skipped."""
+"""Predictions as records, as the payload of a block, and the facts by which files and blocks are skipped.
+
+A server logs by the request: an `Answered` has its rows by column and names what they share once. A block is msgpack,
+`[headers, answered]`, where those of one model share a header. Blocks of single rows, as they were written before, are
+read too.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import sys
+from array import array
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
 
 Scalar = str | int | float | bool | None
 Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
@@ -31,6 +39,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
         score: what the model said, such as the chance (0-1) of the positive class.
         label: the class it decided for.
         route: which route of the deployment answered: `champion`, `challenger` ...
+        caller: who asked: the address, or whom a proxy named; "" where it was not recorded.
+        latency_s: how long the answer took, from the whole request to the hand-over here; 0.0 where not recorded.
     """
 
     id: str
@@ -47,6 +57,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cyc
     score: float
     label: Int64
     route: str
+    caller: str = ""
+    latency_s: float = 0.0
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -107,8 +119,104 @@ class Facts(msgspec.Struct, frozen=True):
         return max((span.last for name, span in self.spans.items() if deployment in {"", name}), default=None)
 
 
+class Source(msgspec.Struct, frozen=True, array_like=True):
+    """What answers of one route share: see `Prediction`; `names` are those of the input columns, in order."""
+
+    deployment: str
+    model: str
+    bundle: str
+    revision: Int64
+    route: str
+    names: tuple[str, ...]
+
+
+class Answered(msgspec.Struct, array_like=True, gc=False):  # no cycle can go through it
+    """What one route answered to one request.
+
+    Attributes:
+        source: who answered.
+        ids: the prediction ids.
+        at: when, in microseconds since 1970 UTC.
+        request_id: the request.
+        caller: who asked.
+        latency_s: how long it took.
+        columns: the values of each input column, in the order of `source.names`; many numbers as their bytes, float64
+            in little-endian order, where NaN is a missing value.
+        scores: what the model said, one a row.
+        labels: the class it decided for, one a row.
+        rows: the numbers of the rows in the request; empty means 0, 1, 2 ...
+        subjects: whom each row is about; empty means nobody.
+        occurred_at: when each row's case happened; empty means `at`.
+    """
+
+    source: Source
+    ids: Sequence[str]
+    at: int
+    request_id: str
+    caller: str
+    latency_s: float
+    columns: Sequence[Sequence[Any] | bytes]
+    scores: Sequence[float]
+    labels: Sequence[int]
+    rows: Sequence[int] = ()
+    subjects: Sequence[str] = ()
+    occurred_at: Sequence[int] = ()
+
+    def predictions(self) -> Iterator[Prediction]:
+        """Yield its rows."""
+        source = self.source
+        columns = [_values(column) for column in self.columns]
+        for place, (ident, score, label, *values) in enumerate(
+            zip(self.ids, self.scores, self.labels, *columns, strict=True)
+        ):
+            yield Prediction(
+                id=ident,
+                at=self.at,
+                occurred_at=self.occurred_at[place] if self.occurred_at else self.at,
+                deployment=source.deployment,
+                model=source.model,
+                bundle=source.bundle,
+                revision=source.revision,
+                request_id=self.request_id,
+                row=self.rows[place] if self.rows else place,
+                subject=self.subjects[place] if self.subjects else "",
+                inputs=dict(zip(source.names, values, strict=True)),
+                score=score,
+                label=label,
+                route=source.route,
+                caller=self.caller,
+                latency_s=self.latency_s,
+            )
+
+
+class _Entry(msgspec.Struct, array_like=True, frozen=True):
+    """An `Answered` as a block holds it: `source` is the number of its header there."""
+
+    source: int
+    ids: tuple[str, ...]
+    at: Int64
+    request_id: str
+    caller: str
+    latency_s: float
+    columns: tuple[tuple[Scalar, ...] | bytes, ...]
+    scores: tuple[float, ...]
+    labels: tuple[Int64, ...]
+    rows: tuple[Int64, ...] = ()
+    subjects: tuple[str, ...] = ()
+    occurred_at: tuple[Int64, ...] = ()
+
+
+class _Block(msgspec.Struct, array_like=True, frozen=True):
+    """The payload of a block."""
+
+    sources: tuple[Source, ...]
+    entries: tuple[_Entry, ...]
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[Prediction])
+_rows_decoder = msgspec.msgpack.Decoder(list[Prediction])
+_block_decoder = msgspec.msgpack.Decoder(_Block)
+_MAP: Final = (0x80, 0xDE)  # how a row begins: a small map, or a larger one
 
 
 def encode(rows: Sequence[Prediction]) -> bytes:
@@ -123,8 +231,46 @@ def encode(rows: Sequence[Prediction]) -> bytes:
         payload = _encoder.encode(rows)
     except (OverflowError, TypeError) as error:
         raise ValueError(str(error)) from None
-    _decoder.decode(payload)  # a msgspec.ValidationError is a ValueError
+    _rows_decoder.decode(payload)  # a msgspec.ValidationError is a ValueError
     return payload
+
+
+def encode_answered(answered: Sequence[Answered]) -> bytes:
+    """Return answers as the payload of a block; their values are those that `InputColumns.prepare` lets through.
+
+    Raises:
+        ValueError: one holds what cannot be stored.
+
+    Cost: 1.5 us, and 20 ns a value.
+    """
+    sources: dict[int, int] = {}
+    heads: list[Source] = []
+    entries: list[tuple[Any, ...]] = []
+    for one in answered:
+        number = sources.get(id(one.source))
+        if number is None:
+            number = sources[id(one.source)] = len(heads)
+            heads.append(one.source)
+        entries.append(
+            (
+                number,
+                one.ids,
+                one.at,
+                one.request_id,
+                one.caller,
+                one.latency_s,
+                one.columns,
+                one.scores,
+                one.labels,
+                one.rows,
+                one.subjects,
+                one.occurred_at,
+            )
+        )
+    try:
+        return _encoder.encode((heads, entries))
+    except (OverflowError, TypeError, UnicodeEncodeError) as error:
+        raise ValueError(str(error)) from None
 
 
 def decode(payload: bytes) -> list[Prediction]:
@@ -133,7 +279,46 @@ def decode(payload: bytes) -> list[Prediction]:
     Raises:
         ValueError: it holds none.
     """
-    return _decoder.decode(payload)
+    if _is_of_rows(payload):
+        return _rows_decoder.decode(payload)
+    block = _block_decoder.decode(payload)
+    found: list[Prediction] = []
+    for entry in block.entries:
+        if not 0 <= entry.source < len(block.sources):
+            raise ValueError(f"a row of header {entry.source}, of which there are {len(block.sources)}")
+        found += Answered(
+            block.sources[entry.source],
+            entry.ids,
+            entry.at,
+            entry.request_id,
+            entry.caller,
+            entry.latency_s,
+            entry.columns,
+            entry.scores,
+            entry.labels,
+            entry.rows,
+            entry.subjects,
+            entry.occurred_at,
+        ).predictions()
+    return found
+
+
+def _is_of_rows(payload: bytes) -> bool:
+    """Return whether a payload is an array of rows, each a map; what is not is two arrays."""
+    first = payload[:1]
+    skip = {0xDC: 3, 0xDD: 5}.get(first[0], 1) if first else 0
+    kind = payload[skip] if len(payload) > skip else 0x80
+    return kind & 0xF0 == _MAP[0] or kind == _MAP[1]
+
+
+def _values(column: Sequence[Any] | bytes) -> Sequence[Any]:
+    """Return the values of a column, however it is held."""
+    if not isinstance(column, bytes):
+        return column
+    numbers = array("d", column)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return [None if number != number else number for number in numbers]  # noqa: PLR0124 - NaN is what differs from itself
 
 
 def facts_of(rows: Iterable[Prediction]) -> Facts:

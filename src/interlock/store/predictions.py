@@ -14,8 +14,8 @@ from interlock.store.blocklog import SUFFIX
 from interlock.store.compact import Compacted, Compactor, Erased, compact_folder, erase_subject, settle_folder
 from interlock.store.prediction_files import PARQUET, LogFile, ParquetFile, identity, stems
 from interlock.store.prediction_frames import inputs_of, join, need_polars
-from interlock.store.prediction_rows import Filter, Prediction, Scalar
-from interlock.store.prediction_writer import PredictionWriter
+from interlock.store.prediction_rows import Answered, Filter, Prediction, Scalar, Source
+from interlock.store.prediction_writer import PredictionWriter, PromptWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,19 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["Compacted", "Compactor", "Erased", "Prediction", "PredictionLog", "PredictionWriter", "Scalar", "inputs_of"]
+__all__ = [
+    "Answered",
+    "Compacted",
+    "Compactor",
+    "Erased",
+    "Prediction",
+    "PredictionLog",
+    "PredictionWriter",
+    "PromptWriter",
+    "Scalar",
+    "Source",
+    "inputs_of",
+]
 
 
 class PredictionLog:

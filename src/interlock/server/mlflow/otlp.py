@@ -95,8 +95,8 @@ def _body(call: Call) -> bytes:
         raise Refused("BAD_REQUEST", f"The content encoding {encoding!r} is not read here: send gzip or deflate.")
     try:
         return _unpacked(pieces, _WINDOW[encoding], call.share)
-    except zlib.error as error:
-        raise Refused("BAD_REQUEST", f"The body is no {encoding}: {error}.") from None
+    except zlib.error:
+        raise Refused("BAD_REQUEST", f"The body is no {encoding}.") from None
 
 
 def _unpacked(pieces: Iterable[bytes], window: int, share: Share) -> bytes:

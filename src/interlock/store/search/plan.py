@@ -142,12 +142,30 @@ class _Planner:
         direct = self.direct() if walks else ()
         if direct:  # a comparison with the very value that is walked rules out what lacks it
             ranks = tuple(rank for rank in ranks if rank == VALUE or (rank == NAN and {c.op for c in direct} == {"!="}))
+        if self.places and len(divided) == 1 and self.seeks():
+            return tuple(self.onward(divided[0], same) for same in reversed(range(len(self.keys))))
         begin = self.places[0][0] if self.places else VALUE
         return tuple(
             Step(tuple(self.ranked(rank, marks, walks=walks and rank != MISSING) for marks in divided), rank)
             for rank in ranks
             if rank >= begin
         )
+
+    def seeks(self) -> bool:
+        """Return whether indexes go on after a row by all keys, not by the first alone."""
+        source = source_of(self.first, self.sources)
+        return isinstance(source, Column) and source.ordered and all(len(key.ranks) == 1 for key in self.keys)
+
+    def onward(self, marks: list[str], same: int) -> Step:
+        """Return the step for what equals the last row in so many keys and comes after it by the next.
+
+        One statement for all would seek by the first key only, and walk over all its equals that earlier pages gave:
+        the versions of one model, say, in an order by the name.
+        """
+        values = [self.binder.bind(value) for _, value in self.places[: same + 1]]
+        equal = [key.same(VALUE, mark) for key, mark in zip(self.keys[:same], values, strict=False)]
+        conditions = [self.filter, *self.scope(marks), *equal, self.keys[same].beyond(VALUE, values[same])]
+        return Step((self.statement(self.target.table, conditions, self.keys, 0),))
 
     def probes(self) -> tuple[Probe, ...]:
         """Return what is worth counting before any walk."""

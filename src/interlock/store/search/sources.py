@@ -36,6 +36,8 @@ class Column(msgspec.Struct, frozen=True):
             column holds microseconds. Users see whole units, cut off, so `= 5` matches 5000 to 5999; orders
             go by the finer ones.
         indexed: whether an index of the table finds its values, within a partition or without.
+        ordered: whether indexes give the table's rows by this column and then by the ties of the entity, so that it
+            pays to seek where a page begins by all of them. Such a column is never NULL.
         order: what to order by instead, where text of digits is ordered as numbers, say.
     """
 
@@ -44,6 +46,7 @@ class Column(msgspec.Struct, frozen=True):
     number: bool = False
     scale: int = 1
     indexed: bool = False
+    ordered: bool = False
     order: Column | None = None
 
 
