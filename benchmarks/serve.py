@@ -28,7 +28,7 @@ from interlock.core.bundles import Agreement, Bundle, Column, DeploymentSpec, Go
 from interlock.store import create_store
 from interlock.store.manifests import put_folder
 
-NAMES = [f"x{i}" for i in range(10)]
+NAMES = [f"x{i}" for i in range(30)]
 BARE = """
 import asyncio, sys, msgspec, numpy as np, onnxruntime as rt, uvicorn
 options = rt.SessionOptions()
@@ -111,6 +111,8 @@ def start(folder: Path, graph: Path) -> dict[str, tuple[subprocess.Popen[bytes],
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
     said = {"workspace": folder / ".interlock", "deployment": "bench", "announce": announce}
     flags = [text for name, value in said.items() for text in (f"--{name}", str(value))]
+    if len(sys.argv) > 2:
+        flags += ["--durability", sys.argv[2]]
     ours = subprocess.Popen([sys.executable, "-m", "interlock.serve", *flags], env=environment)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import shutil
-import signal
 import socket
 import sqlite3
 import statistics
@@ -30,10 +29,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from common.peers import REQUIREMENTS, peer
+from common.processes import ServerProcess
+from common.tables import Table
 
-ROOT = Path(__file__).parents[1]
-PEERS = ROOT / ".venv-peers"
-VERSIONS = {"mlflow": "mlflow==3.17.2", "fasttrackml": "fasttrackml==0.6.0"}
 API = "/api/2.0/mlflow/"
 LARGE = "--large" in sys.argv  # search among 100,000 runs too; filling takes minutes
 
@@ -54,33 +53,14 @@ class Batch(msgspec.Struct):
     metrics: list[Point]
 
 
-class Server:
+class Server(ServerProcess):
     """A tracking server in a process of its own, over a fresh store."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name, self.folder = name, folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.process: subprocess.Popen[bytes] | None = None
-        self.started_s = 0.0
 
     def start(self) -> None:
         """Start it and wait for its first answer."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        began = time.perf_counter()
-        with (self.folder / "log.txt").open("wb") as log:
-            self.process = subprocess.Popen(
-                self._command(), cwd=self.folder, stdout=log, stderr=log, start_new_session=True
-            )
-        while True:
-            with contextlib.suppress(OSError):
-                if urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5).status == 200:
-                    break
-            if self.process.poll() is not None or time.perf_counter() - began > 60:
-                raise SystemExit(f"{self.name} does not start:\n{(self.folder / 'log.txt').read_text()[-2000:]}")
-            time.sleep(0.01)
-        self.started_s = time.perf_counter() - began
+        health = f"http://127.0.0.1:{self.port}/health"
+        self.launch(self._command(), lambda: urllib.request.urlopen(health, timeout=5).status == 200)
 
     def _command(self) -> list[str]:
         port = str(self.port)
@@ -95,54 +75,6 @@ class Server:
             return [str(peer("mlflow") / "bin/mlflow"), "server", *store, *artifacts, "--port", port]
         database = ["-d", f"sqlite://{self.folder}/fml.db", "--default-artifact-root", f"{self.folder}/artifacts"]
         return [str(peer("fasttrackml") / "bin/fml"), "server", *database, "-a", f"127.0.0.1:{port}"]
-
-    def stop(self) -> None:
-        """End all its processes."""
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGTERM)
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-
-    def tree(self) -> list[int]:
-        """Return the ids of its processes."""
-        assert self.process is not None
-        found = [self.process.pid]
-        for pid in found:
-            with contextlib.suppress(OSError):
-                for task in Path(f"/proc/{pid}/task").iterdir():
-                    found += [int(child) for child in (task / "children").read_text().split()]
-        return found
-
-    def cpu_s(self) -> float:
-        """Return the processor time of all its processes so far."""
-        total = 0
-        for pid in self.tree():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                total += sum(map(int, fields[11:15]))
-        return total / os.sysconf("SC_CLK_TCK")
-
-    def memory_mb(self) -> float:
-        """Return the proportional set size of all its processes."""
-        total = 0
-        for pid in self.tree():
-            with contextlib.suppress(OSError):
-                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                    total += int(line.split()[1]) if line.startswith("Pss:") else 0
-        return total / 1024
-
-
-def peer(name: str) -> Path:
-    """Return a peer's environment, which is made if it is missing."""
-    folder = PEERS / name
-    if not (folder / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([folder / "bin/python", "-m", "pip", "install", "--quiet", VERSIONS[name]], check=True)
-        (folder / "ready").touch()
-    return folder
 
 
 class Client:
@@ -550,10 +482,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--large", action="store_true", help="search among 100,000 runs too")
     asked = parser.parse_args()
-    print(f"Python {platform.python_version()}, {', '.join(VERSIONS.values())}, load {os.getloadavg()[0]:.1f}")
-    table: dict[str, dict[str, float]] = {}
-    units: dict[str, str] = {}
     names = asked.only.split(",")
+    versions = [text for name in names for text in REQUIREMENTS.get(name, ())]
+    print(", ".join([f"Python {platform.python_version()}", *versions, f"load {os.getloadavg()[0]:.1f}"]))
+    table = Table()
     for name in names:
         for work in asked.work.split(","):
             folder = Path(tempfile.mkdtemp(prefix=f"bench-{name}-"))
@@ -561,23 +493,15 @@ def main() -> None:
             server.start()
             try:
                 if work == "singles":
-                    table.setdefault("start to first answer", {})[name] = server.started_s
-                    units["start to first answer"] = "s"
+                    table.put("start to first answer", name, server.started_s, "s")
                     time.sleep(1)
-                    table.setdefault("memory idle (proportional)", {})[name] = server.memory_mb()
-                    units["memory idle (proportional)"] = "MB"
+                    table.put("memory idle (proportional)", name, server.memory_mb(), "MB")
                 for row, value, unit in WORK[work](server, asked.quick):
-                    table.setdefault(row, {})[name] = value
-                    units[row] = unit
-                    print(f"  {name}: {row.strip()} {value:,.3g} {unit}", file=sys.stderr, flush=True)
+                    table.put(row, name, value, unit)
             finally:
                 server.stop()
                 shutil.rmtree(folder, ignore_errors=True)
-    width = max(map(len, table))
-    print(f"{'':{width}}  {'unit':>12}  " + "  ".join(f"{name:>12}" for name in names))
-    for row, values in table.items():
-        cells = "  ".join(f"{values[name]:12,.3g}" if name in values else f"{'-':>12}" for name in names)
-        print(f"{row:{width}}  {units[row]:>12}  {cells}")
+    table.show(names)
 
 
 if __name__ == "__main__":

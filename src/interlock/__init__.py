@@ -8,6 +8,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # type checkers take this name for true; `typing` itself is not worth its import here
 if TYPE_CHECKING:
     from interlock import data
+    from interlock.sdk import duckdb, polars
     from interlock.sdk.recording.autolog import autolog
     from interlock.sdk.recording.door import current_run, run
     from interlock.sdk.workspace import Workspace
@@ -22,11 +23,13 @@ __all__ = [
     "bucket",
     "current_run",
     "data",
+    "duckdb",
     "holdout",
     "log_artifact",
     "log_metric",
     "log_param",
     "pipeline",
+    "polars",
     "run",
     "step",
 ]
@@ -45,7 +48,7 @@ _HOMES = {
     "pipeline": "interlock.train",
     "step": "interlock.train",
 }
-_ROOMS = frozenset({"data"})
+_ROOMS = {"data": "interlock.data", "duckdb": "interlock.sdk.duckdb", "polars": "interlock.sdk.polars"}
 
 
 def __getattr__(name: str) -> object:
@@ -53,7 +56,7 @@ def __getattr__(name: str) -> object:
     from importlib import import_module
 
     if name in _ROOMS:
-        return import_module(f"interlock.{name}")
+        return import_module(_ROOMS[name])
     if name not in _HOMES:
         raise AttributeError(f"module 'interlock' has no attribute {name!r}")
     value: object = getattr(import_module(_HOMES[name]), name)

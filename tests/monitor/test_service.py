@@ -370,3 +370,87 @@ def test_a_table_of_windows_says_which_estimates_are_not_to_be_trusted() -> None
     place = WindowReport.TABLE.index("estimated")
     assert WindowReport.TABLE[place : place + 2] == ("estimated", "distrust")
     assert set(WindowReport.TABLE) <= set(WindowReport.__struct_fields__)
+
+
+def csv_labels(store: Store, text: str) -> StoredFile:
+    return StoredFile("labels.csv", store.objects.put(text.encode()), len(text))
+
+
+def test_a_file_says_which_cases_its_labels_are_about_and_when_they_were_observed(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame
+) -> None:
+    row = people.head(1)
+    person = row["person"][0]
+    for month in (1, 2, 3):
+        world.month(month, row)
+    text = (
+        f"person,happy,occurred_at,observed_at\n{person},1,2026-01-01,2026-02-10\n{person},0,2026-02-01/2026-03-01,\n"
+    )
+    assert monitor.label("happy", csv_labels(store, text)).rows == 2
+    assert truths(monitor) == {1: 1, 2: 0}
+    monitor.label(
+        "happy", csv_labels(store, f"person,happy,occurred_at,observed_at\n{person},0,2026-01-01,2026-02-09\n")
+    )
+    assert truths(monitor) == {1: 1, 2: 0}  # it was observed before
+    monitor.label("happy", csv_labels(store, f"person,happy,observed_at\n{person},1,2026-03-20\n"))
+    assert truths(monitor) == {1: 1, 2: 0, 3: 1}
+    said = monitor.labels(str(person))
+    assert [(x.label, x.counts, x.source) for x in said] == [
+        (1, True, "monitor:happy"),
+        (0, True, "monitor:happy"),
+        (0, False, "monitor:happy"),
+        (1, True, "monitor:happy"),
+    ]
+    assert (said[0].since, said[3].until) == (datetime(2026, 1, 1, tzinfo=UTC), None)
+    assert monitor.labels(f"subject:{person}") == said
+    with pytest.raises(NotFound, match="no label"):
+        monitor.labels("nobody")
+
+
+def truths(monitor: MonitorService) -> dict[int, int]:
+    """The truth by the month of its case, where it is known."""
+    frame = monitor._labelled_frame("happy").filter(pl.col("happy").is_not_null())
+    return {at.month: truth for at, truth in frame.select("occurred_at", "happy").iter_rows()}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("occurred_at", "soon"), ("observed_at", "soon"), ("observed_at", "2999-01-01")]
+)
+def test_instants_of_labels_that_are_none_are_refused_by_their_line(
+    store: Store, monitor: MonitorService, world: World, column: str, value: str
+) -> None:
+    with pytest.raises(Invalid, match=f"'{column}' .* line 3 of labels.csv"):
+        monitor.label("happy", csv_labels(store, f"person,happy,{column}\n1,1,2026-01-01\n2,0,{value}\n"))
+    assert store.database.all("SELECT * FROM labels") == []
+
+
+def test_a_daily_file_of_all_labels_so_far_keeps_only_what_is_new(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame
+) -> None:
+    for rows in (10, 20, 30):
+        text = people.head(rows).select("person", "happy").write_csv()
+        assert monitor.label("happy", csv_labels(store, text)).rows == rows
+    assert store.database.one("SELECT COUNT(*) AS n FROM labels") == {"n": 30}
+
+
+def test_files_that_an_older_interlock_kept_whole_still_count(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame
+) -> None:
+    world.month(1, people.head(40))
+    for at, (start, rows) in enumerate([(0, 40), (30, 10)]):
+        frame = people.slice(start, rows).select(pl.col("person").cast(pl.Int64), "happy", "group")
+        frame = frame.with_columns(happy=1 - pl.col("happy")) if at else frame
+        sink = io.BytesIO()
+        frame.write_parquet(sink)
+        values = {"digest": store.objects.put(sink.getvalue()), "rows": rows, "at": at + to_micros(datetime.now(UTC))}
+        store.database.write(
+            lambda tx, values=values: tx.run(
+                "INSERT INTO label_batches (monitor, digest, rows, arrived_at) VALUES ('happy', :digest, :rows, :at)",
+                values,
+            )
+        )
+    found = monitor.labelled("happy").sort(pl.col("person").cast(pl.Int64))
+    assert found["happy"].to_list() == [*people["happy"][:30], *(1 - people["happy"][30:40])]
+    assert found["group"].null_count() == 0
+    assert store.database.all("SELECT * FROM label_batches") == []
+    assert monitor.labelled("happy").height == 40

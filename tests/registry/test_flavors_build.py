@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
@@ -148,6 +148,50 @@ def test_a_form_that_disagrees_is_not_kept(tmp_path) -> None:
     assert first.count >= len(first.rows) > 0
     assert f"row {first.rows[0]}: {original[first.rows[0]]:.6f} in the original" in first.message
     assert "Float32" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["names", "values"])
+def test_other_targets_than_two_classes(tmp_path, kind) -> None:
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(rng.normal(size=(300, 2)).astype(np.float32), schema=["a", "b"])
+    total = frame.to_numpy().sum(axis=1).astype(float) * 1000
+    truth = total if kind == "values" else np.array(["low", "mid", "top"])[np.digitize(total, [-500, 500])]
+    frame = frame.with_columns(y=pl.Series(truth))
+    inputs = frame.select("a", "b")
+    estimator = (Ridge() if kind == "values" else LogisticRegression()).fit(inputs, truth)
+    bundle = build_bundle(estimator, inputs=inputs, target="y", evaluation=frame, folder=tmp_path)
+    golden = msgspec.json.decode((tmp_path / "golden.json").read_bytes(), type=Golden)
+    twin = msgspec.json.decode((tmp_path / RECORD_FILE).read_bytes(), type=Twin)
+    assert (twin.verdict, twin.rows, twin.classes, twin.inputs) == ("agrees", 600, bundle.classes, bundle.inputs)
+    assert bundle.engines["linear"].rows == 600
+    assert bundle.engines["linear"].max_difference < 1e-9
+    rows = pl.DataFrame(golden.rows)
+    if kind == "values":
+        assert (bundle.task, bundle.classes) == ("regression", ())
+        np.testing.assert_allclose(golden.scores, estimator.predict(rows))
+        assert golden.tolerance == pytest.approx(1e-4 * total.std(), rel=0.1)
+        wrong = frame.with_columns(y=pl.lit("text"))
+    else:
+        assert (bundle.task, bundle.classes) == ("classification", ("low", "mid", "top"))
+        np.testing.assert_allclose(golden.scores, estimator.predict_proba(rows).max(axis=1))
+        wrong = frame.with_columns(y=pl.lit("else"))
+    with pytest.raises(Invalid, match="300 evaluation rows have no label"):
+        build_bundle(estimator, inputs=inputs, target="y", evaluation=wrong, folder=tmp_path / "wrong")
+    kinds = "a regression" if kind == "values" else "a model of 3 classes"
+    with pytest.raises(Invalid, match=f"This is {kinds}; it is served"):
+        score_frame(bundle, (tmp_path / "model.onnx").read_bytes(), inputs)
+
+
+def test_values_that_disagree_are_measured_by_their_spread(tmp_path) -> None:
+    # On top of a large constant, 32-bit floats are coarse against what the values differ by.
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(rng.normal(size=(400, 2)), schema=["a", "b"])
+    frame = frame.with_columns(y=pl.col("a") + 1e6)
+    inputs = frame.select("a", "b")
+    estimator = RandomForestRegressor(3, random_state=0).fit(inputs, frame["y"].to_numpy())
+    with pytest.raises(Invalid, match="evaluation rows differ by more than"):
+        build_bundle(estimator, inputs=inputs, target="y", evaluation=frame, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

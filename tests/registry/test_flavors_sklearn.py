@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.cluster import KMeans
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -56,11 +57,13 @@ def test_saves_both_forms_and_says_what_they_are(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("estimator", "labels", "message"),
     [
-        (LogisticRegression(), None, "not a fitted classifier"),
-        (LinearRegression(), Y, "not a fitted classifier"),
-        (LogisticRegression(), np.arange(60) % 3, "3 classes"),
+        (LogisticRegression(), None, "no fitted classifier or regressor"),
+        (LinearRegression(), None, "no fitted classifier or regressor"),
+        (KMeans(2), Y, "no fitted classifier or regressor"),
+        (RandomForestClassifier(2), np.column_stack([Y, 1 - Y]), "answers 2 questions at once"),
+        (RandomForestClassifier(2), Y * 0, "saw one class only"),
         (LinearSVC(), Y, "no probabilities"),
-        (LogisticRegression(), np.where(Y, "yes", "no"), "'no', 'yes', not whole numbers"),
+        (RandomForestClassifier(2), np.where(Y, "1999-01-01", "2000-01-01").astype("M8[D]"), "neither whole numbers"),
     ],
 )
 def test_refuses_what_cannot_be_served(estimator, labels, message: str, tmp_path) -> None:
@@ -76,6 +79,22 @@ def test_refuses_what_cannot_be_served(estimator, labels, message: str, tmp_path
 def test_labels_are_whole_numbers_the_positive_one_last(labels) -> None:
     estimator = LogisticRegression().fit(X, labels)
     assert classes_of(estimator) == tuple(int(label) for label in sorted(set(labels.tolist())))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "labels", "classes"),
+    [
+        (LogisticRegression(), np.arange(60) % 3, (0, 1, 2)),
+        (LogisticRegression(), np.where(Y, "yes", "no"), ("no", "yes")),
+        (HistGradientBoostingClassifier(max_iter=2), np.where(Y, "yes", "no"), ("no", "yes")),
+        (LinearRegression(), X[:, 0], ()),
+        (HistGradientBoostingRegressor(max_iter=2), X[:, 0], ()),
+    ],
+)
+def test_more_classes_names_and_values(estimator, labels, classes, tmp_path) -> None:
+    facts = Sklearn().save(estimator.fit(X, labels), FRAME, tmp_path)
+    assert facts["classes"] == classes
+    assert (tmp_path / "model.onnx").exists()
 
 
 def test_says_what_to_install(monkeypatch, tmp_path) -> None:

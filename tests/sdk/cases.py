@@ -447,6 +447,8 @@ CASES: list[Case] = [
     Case("monitor.windows", {"name": "d"}),
     Case("monitor.prediction", lambda past: {"id": past.last("notes.answer")[0]}),
     Case("monitor.prediction", {"id": "01ARZ3NDEKTSV4RRFFQ69G5FAV"}),
+    Case("monitor.labels", {"about": "1"}),
+    Case("monitor.labels", {"about": "nobody"}),
     Case("monitor.replay", {"name": "d", "model": "m@2", "until": "2026-03-01"}),
     # loop
     Case("loop.turn"),

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from interlock.core.bundles import Agreement, Bundle, Column, DeploymentSpec, Golden, Route
+from interlock.serve.sources import Deployed
 from interlock.store import create_store
 from interlock.store.manifests import put_folder
 
@@ -119,6 +120,10 @@ class Shop:
         self.kinds = kinds
         self.store = create_store(root)
         self._folders = 0
+
+    def source(self, name="shop"):
+        """Return what says what a deployment serves."""
+        return Deployed(name, self.store.database, self.store.objects)
 
     def bundle(self, kind: str = "people", **changes) -> str:
         """Return the digest of a bundle; `changes` are fields of its records that shall be otherwise."""

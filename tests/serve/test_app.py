@@ -98,9 +98,9 @@ def test_beyond_the_concurrency_limit_callers_are_asked_to_come_back(tight, tool
         slow.sendall(head + BODY[:5])
         tools.until(lambda: tight.status()["under_way"] == 1)
         busy = tight.client.post("/invocations", content=BODY)
-        assert busy.status_code == 503
+        assert busy.status_code == 429
         assert busy.headers["retry-after"] == "1"
-        assert busy.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
+        assert busy.json()["error_code"] == "REQUEST_LIMIT_EXCEEDED"
         assert tight.client.get("/v2/health/ready").status_code == 200
         slow.sendall(BODY[5:])
         assert slow.recv(65536).startswith(b"HTTP/1.1 200")
@@ -139,3 +139,18 @@ def test_an_error_inside_is_500_and_says_nothing_of_it():
     assert sent[0]["status"] == 500
     assert b"secret" not in sent[1]["body"]
     assert engine.metrics.requests["/x", "", 500] == 1
+
+
+def test_who_sets_a_deadline_is_answered_within_it_or_told_so(tight):
+    assert tight.client.post("/invocations", content=BODY, headers={"Interlock-Timeout-Ms": "5000"}).status_code == 200
+    for wrong in ("0", "-1", "soon", "1.5", "99999999999"):
+        refused = tight.client.post("/invocations", content=BODY, headers={"Interlock-Timeout-Ms": wrong})
+        assert refused.status_code == 400
+        assert "milliseconds" in refused.json()["message"]
+    host, port = tight.said["url"].removeprefix("http://").split(":")
+    head = (
+        f"POST /invocations HTTP/1.1\r\nHost: localhost\r\nInterlock-Timeout-Ms: 50\r\nContent-Length: {len(BODY)}\r\n"
+    )
+    with socket.create_connection((host, int(port)), timeout=20) as slow:
+        slow.sendall(head.encode() + b"\r\n" + BODY[:5])
+        assert slow.recv(65536).startswith(b"HTTP/1.1 504")

@@ -88,7 +88,7 @@ def test_only_this_machine_may_ask_for_a_reload(shop):
         with ThreadPoolExecutor(1) as pool:
             journal = Journal(lambda: PredictionWriter(shop.store.predictions.folder))
             engine = Engine("shop", journal, SystemClock(), pool)
-            control = Control(engine, Watcher(engine, shop.store.database, shop.store.objects), SystemClock().now())
+            control = Control(engine, Watcher(engine, shop.source()), SystemClock().now())
             (reload,) = (e for e in control.routes() if e.path == "/-/reload")
             with pytest.raises(Denied):
                 await reload.handler(Request(scope, "r"))

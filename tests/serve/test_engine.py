@@ -15,6 +15,7 @@ from interlock.serve.engine import Ask, Engine
 from interlock.serve.journal import Journal
 from interlock.serve.revision import load_revision
 from interlock.serve.row_ids import row_ids
+from interlock.serve.sources import Wanted
 from interlock.store.predictions import PredictionWriter
 
 ROW = {"age": 40, "hours": 38.0, "income": 30.0}
@@ -27,7 +28,7 @@ def revision(shop, tools):
     def load(*routes, number=1):
         shop.deploy(*routes, revision=number)
         spec = shop.store.database.one("SELECT spec FROM deployments")["spec"]
-        return load_revision(shop.store.objects, "shop", number, spec, {})
+        return load_revision(shop.source(), Wanted(number, spec), {})
 
     return load
 
@@ -86,7 +87,11 @@ def test_every_row_is_recorded_with_what_made_it(shop, tools, revision):
     assert {(r.deployment, r.model, r.bundle, r.revision, r.request_id, r.route) for r in rows} == {
         ("shop", only.model, only.bundle, 1, "r", "champion")
     }
-    assert dict(answer.headers) == {b"interlock-model": b"model:buyer@1", b"interlock-revision": b"1"}
+    assert dict(answer.headers) == {
+        b"interlock-model": b"model:buyer@1",
+        b"interlock-revision": b"1",
+        b"interlock-configuration": loaded.spec[:16].encode(),
+    }
 
 
 def test_a_subject_stays_with_its_route_whatever_else_is_in_the_request(shop, canary):
@@ -213,7 +218,7 @@ def test_a_model_that_changed_its_mind_is_not_ready(shop, tools, revision):
     async def scene(engine):
         engine.revision = loaded
         before = engine.check()
-        loaded.routes[0].model.session = other.routes[0].model.session
+        loaded.routes[0].model.engine = other.routes[0].model.engine
         return before, engine.check()
 
     before, after = play(shop, scene)

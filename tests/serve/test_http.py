@@ -107,18 +107,6 @@ def test_a_caller_who_left_is_gone():
         read(b"ab", gone=True)
 
 
-def test_a_body_that_does_not_come_is_408(monkeypatch):
-    monkeypatch.setattr("interlock.serve.http._BODY_TIMEOUT_S", 0.01)
-    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
-
-    async def receive():
-        await asyncio.sleep(60)
-
-    with pytest.raises(Invalid) as caught:
-        asyncio.run(read_body(Request(scope, "id"), receive, 100))
-    assert caught.value.facts["status"] == 408
-
-
 @pytest.mark.parametrize(("text", "header"), [("model:a b@1", b"model:a b@1"), ("modèle\r\nx", b"mod%C3%A8le%0D%0Ax")])
 def test_a_header_carries_printable_ascii_only(text, header):
     assert header_text(text) == header

@@ -86,7 +86,7 @@ def test_the_metadata_and_limits_are_those_of_the_code():
 
 def test_the_commands_exist():
     lines = [line for block in SHELL for line in block.splitlines() if line.startswith("interlock ")]
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
         command: click.Command | None = Root(SERVICES)
         words = line.split()[1:]

@@ -6,11 +6,12 @@ import pytest
 from interlock.core.bundles import DeploymentSpec, Route
 from interlock.core.errors import Corrupt, Invalid, NotFound
 from interlock.serve.revision import load_revision
+from interlock.serve.sources import Wanted
 
 
 def load(shop, *routes, name="shop", loaded=None):
     spec = shop.store.objects.put(msgspec.json.encode(DeploymentSpec(name, 4, routes)))
-    return load_revision(shop.store.objects, "shop", 4, spec, loaded or {})
+    return load_revision(shop.source(), Wanted(4, spec), loaded or {})
 
 
 def test_a_bundle_of_two_routes_is_loaded_once_and_one_in_memory_not_again(shop, tools):
@@ -47,7 +48,7 @@ def test_a_spec_of_another_deployment_or_without_routes_is_corrupt(shop, tools):
         load(shop)
     text = shop.store.objects.put(b"no spec")
     with pytest.raises(Corrupt):
-        load_revision(shop.store.objects, "shop", 1, text, {})
+        load_revision(shop.source(), Wanted(1, text), {})
 
 
 def test_a_model_that_is_no_reference_is_refused(shop):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from interlock.sdk.workspace import Workspace
-from interlock.server import connections
+from interlock.serve import connections
 from interlock.server.run import serving
 
 PIECE = b"a" * (64 << 10)
@@ -128,7 +128,7 @@ def test_requests_are_read_ahead_within_reason(connect: Callable[[], socket.sock
 def test_nobody_waits_for_a_request_that_does_not_come(
     connect: Callable[[], socket.socket], server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(connections.BoundedProtocol, "patience_s", 0.2)
     silent, half, later, body = connect(), connect(), connect(), connect()
     half.sendall(b"GET /health HTTP/1.1\r\nHost: ")
     later.sendall(f"GET /health HTTP/1.1\r\nHost: {server}\r\n\r\n".encode())
@@ -146,7 +146,7 @@ def test_nobody_waits_for_a_request_that_does_not_come(
 def test_who_waits_for_an_answer_is_not_silent(
     connect: Callable[[], socket.socket], server: str, monkeypatch: pytest.MonkeyPatch, workspace: Workspace
 ) -> None:
-    monkeypatch.setattr(connections, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(connections.BoundedProtocol, "patience_s", 0.05)
     free = threading.Event()
     one = workspace.store.database.one
     monkeypatch.setattr(workspace.store.database, "one", lambda *args: free.wait(20) and one(*args))
@@ -163,7 +163,7 @@ def test_who_waits_for_an_answer_is_not_silent(
 def test_a_body_that_comes_slowly_is_waited_for(
     connect: Callable[[], socket.socket], server: str, monkeypatch: pytest.MonkeyPatch, workspace: Workspace
 ) -> None:
-    monkeypatch.setattr(connections, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr(connections.BoundedProtocol, "patience_s", 1.0)
     sock = connect()
     head = f"PUT /api/v1/uploads?name=x HTTP/1.1\r\nHost: {server}\r\nTransfer-Encoding: chunked\r\n\r\n"
     sock.sendall(head.encode())

@@ -47,6 +47,8 @@ VERBS: Final[Mapping[str, Verb]] = {
     "models": Verb("interlock.cli.models:models", "Find and download models; sign, verify and check their files."),
     "import": Verb("interlock.cli.moving:take_over", "Take over what another tool holds, such as an MLflow store."),
     "export": Verb("interlock.cli.moving:give", "Write everything as folders that another tool loads."),
+    "serve": Verb("interlock.cli.serve:serve", "Answer with one version of a model over HTTP."),
+    "predict": Verb("interlock.cli.predict:predict", "Score files with a model version, each row once."),
     "up": Verb("interlock.cli.up:up", "Serve the workspace and keep the loop turning."),
     "status": Verb("loop.status", "Show what is live, what waits, and what is wrong."),
     "why": Verb("loop.why", "Walk from an answer, a version or a run back to data, code, environment and approvals."),

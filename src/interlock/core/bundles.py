@@ -6,6 +6,7 @@ when it is loaded.
     bundle.json        this record
     model.onnx         what answers
     model.skops        the original, for people and re-training
+    linear.json        coefficients, where the model is linear in its inputs
     golden.json        requests with the scores that training saw
     evaluation.parquet the held-out rows that gates judge it on
 """
@@ -49,8 +50,26 @@ class Agreement(msgspec.Struct, frozen=True):
     label_flips: int
 
 
+class Linear(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A model that is linear in its inputs: an answer is the link of `coefficients @ row + intercept`.
+
+    Attributes:
+        columns: the inputs, in the order of the coefficients.
+        coefficients: one list a sum; two classes have one sum.
+        intercepts: what each sum begins with.
+        link: what makes an answer of the sums; `shares` is a sigmoid of each, divided by their total.
+        means: the mean of each column in training, or () when it was not recorded.
+    """
+
+    columns: tuple[str, ...]
+    coefficients: tuple[tuple[float, ...], ...]
+    intercepts: tuple[float, ...]
+    link: Literal["identity", "sigmoid", "softmax", "shares", "exp"]
+    means: tuple[float, ...] = ()
+
+
 class Golden(msgspec.Struct, frozen=True):
-    """A request with the answer that training saw: rows by column, and one score a row."""
+    """A request with the answer that training saw: rows by column, and one score a row (see `Bundle.task`)."""
 
     rows: list[dict[str, Any]]
     scores: list[float]
@@ -62,23 +81,26 @@ class Bundle(msgspec.Struct, frozen=True):
 
     Attributes:
         flavor: the plug-in that wrote it, such as `sklearn`.
-        task: what it does.
+        task: what it does. The score of two classes is the probability of the last, of more classes that of the class
+            which is chosen, of a regression the value.
         inputs: the columns it takes, in the model's order.
         target: the column it predicts.
-        classes: the labels, in the order of the model; the last is the positive one.
-        files: path of each part by its role (`serving`, `original`, `golden`, `evaluation`).
-        agreement: serving form against original.
+        classes: the labels, in the order of the model; of two the last is the positive one. A regression has none.
+        files: path of each part by its role (`serving`, `original`, `golden`, `evaluation`, `linear`, `booster`).
+        agreement: serving form against original; of a regression differences are shares of the standard deviation.
         layout: `matrix` when the ONNX graph has one float input of all columns, `columns` when one a column.
+        engines: agreement of the further forms that may answer, by their role in `files` (`linear`, `booster`).
     """
 
     flavor: str
-    task: Literal["classification"]
+    task: Literal["classification", "regression"]
     inputs: tuple[Column, ...]
     target: str
-    classes: tuple[int, ...]
+    classes: tuple[int | str, ...]
     files: dict[str, str]
     agreement: Agreement
     layout: Literal["matrix", "columns"] = "matrix"
+    engines: dict[str, Agreement] = {}
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -38,6 +38,8 @@ EXTRAS: Final[Mapping[str, str]] = {
     "prometheus_client": "serve",
     "resvg_py": "pictures",
     "rich": "terminal",
+    "duckdb": "sql",
+    "pyarrow": "sql",
     "cryptography": "signing",
 }
 """The extra that brings each heavy library."""

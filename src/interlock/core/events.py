@@ -118,7 +118,19 @@ KINDS: Final = _table(
     ),
     EventKind("deployment.stopped", "deployment", ("revision",), "A deployment was taken down."),
     EventKind(
+        "batch.scored",
+        "model",
+        ("batch", "bundle", "inputs", "outputs", "rows", "refused", "record"),
+        "A version scored files.",
+    ),
+    EventKind(
         "labels.joined", "monitor", ("digest", "rows", "joined"), "Labels arrived and were joined to predictions."
+    ),
+    EventKind(
+        "labels.received",
+        "deployment",
+        ("digest", "rows", "kept", "corrections"),
+        "Labels arrived at a model server.",
     ),
     EventKind("monitor.set", "monitor", ("plan", "reference"), "A monitoring plan or its reference changed."),
     EventKind("window.evaluated", "monitor", ("window", "report", "verdict", "predictions"), "A window was evaluated."),

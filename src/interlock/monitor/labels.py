@@ -1,4 +1,4 @@
-"""Labels: the truth that comes later, joined to predictions whenever it comes."""
+"""Labels in files, and the join of labels to predictions. What a label is, and which counts: `store/labels.py`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,31 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from interlock.core.clock import from_micros, to_micros
 from interlock.core.errors import Invalid
 from interlock.data.formats import read_table
 from interlock.data.read import Rows, has_a_line_a_row
+from interlock.monitor.label_times import cases_of, observed_of
 from interlock.monitor.records import LabelBatch
+from interlock.store.labels import ALWAYS, PREDICTION, SUBJECT, Body, Label, Labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
 
     from interlock.core.files import StoredFile
-    from interlock.core.ports import Transaction
+    from interlock.core.ports import Row, Transaction
     from interlock.monitor.records import MonitorPlan
     from interlock.store import Store
+    from interlock.store.labels import Taken
 
 BY_PREDICTION = "prediction_id"
-_KEY, _SECOND = "label of what?", " of the subject?"  # no file of labels has such columns
+OBSERVED_AT, OCCURRED_AT = "observed_at", "occurred_at"
+_PLACE = ["label of which file?", "and which row?"]  # no file of labels has such columns
+_SECOND = " of the subject?"
 
 
 def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> LabelBatch:
@@ -30,12 +39,14 @@ def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> 
 
     A row names its prediction (`prediction_id`) or its subject (the plan's id column; a plan without one has labels by
     prediction only), and holds the target as 0 or 1; further columns, such as sensitive ones, are kept for audits.
+    `observed_at` and, for subjects, `occurred_at` are instants, as the data plane takes them.
 
     Raises:
-        Invalid: a column is missing, or a label is neither 0 nor 1; nothing is kept.
+        Invalid: a column is missing, a label is neither 0 nor 1, or an instant is none; nothing is kept.
     """
     import polars as pl
 
+    settle_batches(store, name, plan)
     with tempfile.TemporaryDirectory(prefix="interlock-") as folder:
         path = Path(folder) / "labels"
         store.uploads.fetch(file.digest, path)
@@ -46,30 +57,153 @@ def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> 
         if column not in frame.columns:
             raise Invalid(f"{file.name} has no column {column!r}.", about="labels", hint=_needed(frame, plan))
     truth = _truth(rows, plan, file.name)
+    times = (
+        observed_of(rows, OBSERVED_AT, to_micros(store.clock.now())),
+        cases_of(rows, OCCURRED_AT) if key != BY_PREDICTION else [],
+    )
     frame = _plain(frame.with_columns(truth.cast(pl.Int64)), file.name)
     sink = io.BytesIO()
     frame.write_parquet(sink, compression="zstd")
     digest = store.objects.put(sink.getvalue())
     joined = _joined(store, plan, frame, key)
+    body = _body(name, plan, frame, digest)
+    body = msgspec.structs.replace(body, labels=_timed(body.labels, *times))
 
-    def change(tx: Transaction) -> int:
-        row = tx.one(
-            "SELECT arrived_at FROM label_batches WHERE monitor = :m AND digest = :d", {"m": name, "d": digest}
-        )
-        if row is not None:
-            return int(row["arrived_at"])
-        at = to_micros(store.clock.now())
-        tx.run(
-            "INSERT INTO label_batches (monitor, digest, rows, arrived_at) VALUES (:m, :d, :rows, :at)",
-            {"m": name, "d": digest, "rows": frame.height, "at": at},
-        )
+    def then(tx: Transaction, _: Taken) -> None:
         data = {"digest": digest, "rows": frame.height, "joined": joined}
         store.ledger.append(tx, "labels.joined", f"monitor:{name}", data)
-        return at
 
-    at = from_micros(store.database.write(change))
+    taken = Labels(store).take(body, then)
     note = f"none of them belongs to a prediction of deployment:{plan.deployment} yet" if not joined else ""
-    return LabelBatch(digest, frame.height, joined, frame.height - joined, at, note)
+    return LabelBatch(digest, frame.height, joined, frame.height - joined, from_micros(taken.received_at), note)
+
+
+def settle_batches(store: Store, name: str, plan: MonitorPlan) -> None:
+    """Take the files that an older Interlock kept whole; those whose key the plan does not have wait for another plan.
+
+    Cost: a look at a table that is empty from the second time on.
+    """
+    import polars as pl
+
+    rows = store.database.all(
+        "SELECT digest, arrived_at FROM label_batches WHERE monitor = :name ORDER BY arrived_at, digest", {"name": name}
+    )
+    for row in rows:
+        frame = pl.read_parquet(io.BytesIO(store.objects.get(row["digest"])))
+        if plan.target not in frame.columns or not _key(frame, plan):
+            continue
+        body = msgspec.structs.replace(_body(name, plan, frame, row["digest"]), received_at=row["arrived_at"])
+        Labels(store).take(body, lambda _tx, _taken: None)  # the event was written when it came
+        values = {"name": name, "digest": row["digest"]}
+        store.database.write(
+            lambda tx, values=values: tx.run(  # type: ignore[misc]
+                "DELETE FROM label_batches WHERE monitor = :name AND digest = :digest", values
+            )
+        )
+
+
+def with_labels(store: Store, name: str, plan: MonitorPlan, predictions: pl.DataFrame) -> pl.DataFrame:
+    """Return predictions with the columns of their labels; null where the truth has not come.
+
+    A label of the prediction itself wins over one of its subject, one of a subject's case over one of a span of time,
+    and that over one that says no time. Of several such, the one observed last counts, then the one received last.
+
+    Args:
+        store: the workspace.
+        name: the monitor.
+        plan: its plan.
+        predictions: rows of the prediction log.
+    """
+    import polars as pl
+
+    settle_batches(store, name, plan)
+    if not predictions.height:
+        return predictions.with_columns(pl.lit(None, pl.Int64).alias(plan.target))
+    book = Labels(store)
+    ids = predictions["id"]
+    own = book.current(plan.deployment, PREDICTION + str(ids.min()), PREDICTION + str(ids.max()))
+    others = book.current(plan.deployment, SUBJECT, f"{SUBJECT}\U0010ffff") if plan.id else []
+    said = [_of_predictions(own, predictions), _of_subjects(others, predictions)]
+    joined = predictions
+    for labels in said:
+        new = _further(store, plan, labels, predictions.columns)
+        joined = joined.join(new, on="id", how="left", maintain_order="left", suffix=_SECOND)
+    second = [column for column in joined.columns if column.endswith(_SECOND)]
+    names = [column.removesuffix(_SECOND) for column in second]
+    return joined.with_columns(pl.coalesce(a, b) for a, b in zip(names, second, strict=True)).drop(second)
+
+
+def _of_predictions(rows: list[Row], predictions: pl.DataFrame) -> pl.DataFrame:
+    """Return the labels of predictions by their ids, one each."""
+    labels = _frame(rows, PREDICTION).select("label", *_PLACE, id="about")
+    return labels.join(predictions.select("id"), on="id", how="semi")
+
+
+def _of_subjects(rows: list[Row], predictions: pl.DataFrame) -> pl.DataFrame:
+    """Return for each prediction the label of its subject that is about its case, one each."""
+    import polars as pl
+
+    labels = _frame(rows, SUBJECT).rename({"about": "subject"})
+    always = (pl.col("since") == ALWAYS[0]) & (pl.col("until") == ALWAYS[1])
+    labels = labels.with_columns(
+        until=pl.when(always).then("observed_at").otherwise("until"),  # no truth is observed before its case
+        exact=pl.when(always).then(0).when(pl.col("since") == pl.col("until")).then(2).otherwise(1),
+    )
+    cases = predictions.select("id", "subject", case=pl.col("occurred_at").to_physical()).filter(
+        pl.col("subject") != ""
+    )
+    found = cases.join(labels, on="subject").filter(pl.col("case").is_between("since", "until"))
+    found = found.sort("exact", "observed_at", "body", "position").unique("id", keep="last")
+    return found.select("id", "label", *_PLACE)
+
+
+def _frame(rows: list[Row], prefix: str) -> pl.DataFrame:
+    import polars as pl
+
+    numbers = dict.fromkeys(("since", "until", "label", "observed_at", "body", "position"), pl.Int64)
+    frame = pl.DataFrame(rows, schema={"about": pl.String, **numbers, "file": pl.String})
+    places = dict(zip(_PLACE, (pl.col("file"), pl.col("position")), strict=True))
+    return frame.with_columns(pl.col("about").str.strip_prefix(prefix), **places)
+
+
+def _further(store: Store, plan: MonitorPlan, labels: pl.DataFrame, taken: list[str]) -> pl.DataFrame:
+    """Return labels, the truth under the target's name, with the further columns of the files that they came in."""
+    import polars as pl
+
+    parts = []
+    for digest in labels[_PLACE[0]].unique().to_list():
+        if digest:
+            frame = pl.read_parquet(io.BytesIO(store.objects.get(digest)))
+            known = {*taken, plan.id, plan.target, BY_PREDICTION, OBSERVED_AT, "label"}
+            frame = frame.select(pl.exclude([column for column in frame.columns if column in known]))
+            if frame.width:
+                frame = frame.with_row_index(_PLACE[1]).with_columns(pl.lit(digest).alias(_PLACE[0]))
+                parts.append(frame.with_columns(pl.col(_PLACE[1]).cast(pl.Int64)))
+    if parts:
+        labels = labels.join(pl.concat(parts, how="diagonal_relaxed"), on=_PLACE, how="left")
+    return labels.drop(_PLACE).rename({"label": plan.target})
+
+
+def _body(name: str, plan: MonitorPlan, frame: pl.DataFrame, digest: str) -> Body:
+    """Return the rows of a file that say what they are about, as labels."""
+    import polars as pl
+
+    key = _key(frame, plan)
+    prefix = PREDICTION if key == BY_PREDICTION else SUBJECT
+    pairs = zip(frame[key].cast(pl.String), frame[plan.target].cast(pl.Int64), strict=True)
+    labels = [Label(prefix + about, truth, position=row) for row, (about, truth) in enumerate(pairs) if about]
+    further = bool({*frame.columns} - {key, plan.id, plan.target, OBSERVED_AT, OCCURRED_AT})
+    return Body(plan.deployment, labels, f"monitor:{name}:{digest}", digest, f"monitor:{name}", further)
+
+
+def _timed(labels: Sequence[Label], observed: list[int | None], cases: list[tuple[int, int] | None]) -> list[Label]:
+    """Return labels with the instants of their rows."""
+    timed = []
+    for label in labels:
+        since, until = (cases[label.position] if cases else None) or ALWAYS
+        at = observed[label.position] if observed else None
+        timed.append(msgspec.structs.replace(label, observed_at=at, since=since, until=until))
+    return timed
 
 
 def _truth(rows: Rows, plan: MonitorPlan, name: str) -> pl.Series:
@@ -94,39 +228,6 @@ def _truth(rows: Rows, plan: MonitorPlan, name: str) -> pl.Series:
     return truth
 
 
-def with_labels(store: Store, name: str, plan: MonitorPlan, predictions: pl.DataFrame) -> pl.DataFrame:
-    """Return predictions with the columns of their labels; null where the truth has not come.
-
-    A label of the prediction itself wins over one of its subject; of several such, the newest.
-
-    Args:
-        store: the workspace.
-        name: the monitor.
-        plan: its plan.
-        predictions: rows of the prediction log.
-    """
-    import polars as pl
-
-    batches = store.database.all(
-        "SELECT digest FROM label_batches WHERE monitor = :name ORDER BY arrived_at, digest", {"name": name}
-    )
-    if not batches:
-        return predictions.with_columns(pl.lit(None, pl.Int64).alias(plan.target))
-    frames = [pl.read_parquet(io.BytesIO(store.objects.get(row["digest"]))) for row in batches]
-    found = [_newest(frames, plan, key) for key in filter(None, (BY_PREDICTION, plan.id))]
-    joined = predictions
-    for labels, on in zip(found, ("id", "subject"), strict=False):
-        if labels is not None:
-            new = labels.drop([name for name in labels.columns if name in predictions.columns])
-            joined = joined.join(new, left_on=on, right_on=_KEY, how="left", maintain_order="left", suffix=_SECOND)
-    second = [name for name in joined.columns if name.endswith(_SECOND)]
-    names = [name.removesuffix(_SECOND) for name in second]
-    joined = joined.with_columns(pl.coalesce(a, b) for a, b in zip(names, second, strict=True)).drop(second)
-    if plan.target not in joined.columns:  # all labels are of a key that the plan has no more
-        return joined.with_columns(pl.lit(None, pl.Int64).alias(plan.target))
-    return joined
-
-
 def _plain(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     """Return labels with columns of types that go together with those of any other batch: numbers, texts, booleans."""
     import polars as pl
@@ -138,21 +239,6 @@ def _plain(frame: pl.DataFrame, name: str) -> pl.DataFrame:
             f"{name}: column {column!r} holds {frame.schema[column]}; labels are numbers and texts.", about="labels"
         )
     return frame
-
-
-def _newest(frames: list[pl.DataFrame], plan: MonitorPlan, key: str) -> pl.DataFrame | None:
-    """Return the newest label of each key, the key in column `_KEY`, or None when no batch is of this kind."""
-    import polars as pl
-
-    mine = [
-        frame.with_columns(pl.col(key).cast(pl.String).alias(_KEY)).drop({key, plan.id} & {*frame.columns})
-        for frame in frames
-        if _key(frame, plan) == key
-    ]
-    if not mine:
-        return None
-    labels = pl.concat(mine, how="diagonal_relaxed").filter(pl.col(_KEY) != "")
-    return labels.unique(subset=[_KEY], keep="last", maintain_order=True)
 
 
 def _key(frame: pl.DataFrame, plan: MonitorPlan) -> str:

@@ -129,6 +129,8 @@ class LoggedPrediction(msgspec.Struct, frozen=True, kw_only=True):
         subject: whom it is about, or "".
         inputs: the value of each input column.
         score: the chance (0-1) of the positive label.
+        caller: who asked, or "" where that was not recorded.
+        latency_s: how long the answer took, or 0.0 where that was not recorded.
     """
 
     id: str
@@ -145,6 +147,8 @@ class LoggedPrediction(msgspec.Struct, frozen=True, kw_only=True):
     score: float
     label: int
     route: str
+    caller: str = ""
+    latency_s: float = 0.0
 
 
 class Replay(msgspec.Struct, frozen=True):

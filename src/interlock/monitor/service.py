@@ -26,6 +26,7 @@ from interlock.monitor.records import (
 from interlock.monitor.replay import Duel, duel, make_reference, replay
 from interlock.monitor.verdict import Standard
 from interlock.registry.service import RegistryService
+from interlock.store.labels import PREDICTION, SUBJECT, KeptLabel, Labels
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 Reports = list[WindowReport]
 Monitors = list[Monitor]
+KeptLabels = list[KeptLabel]
 
 
 class MonitorService:
@@ -198,6 +200,25 @@ class MonitorService:
         return LoggedPrediction(**found | instants)
 
     @operation(Permission.MONITOR_READ)
+    def labels(self, about: str) -> KeptLabels:
+        """List what was said to be true of a prediction or subject: each label and each correction, oldest first.
+
+        Args:
+            about: a prediction's id or a subject, as they stand or as prediction:ID and subject:TEXT.
+
+        Raises:
+            NotFound: there is no label of it.
+        """
+        book = Labels(self._store)
+        named = about.startswith((PREDICTION, SUBJECT))
+        found = [*(book.said(about) if named else ()), *book.said(PREDICTION + about), *book.said(SUBJECT + about)]
+        if not found:
+            raise NotFound(
+                f"There is no label of {about!r}.", about="label", hint="Labels come by POST /labels of a model server."
+            )
+        return found
+
+    @operation(Permission.MONITOR_READ)
     def replay(self, name: str, model: str, since: str = "", until: str = "") -> Replay:
         """Score logged requests again with another version, and compare with the answers that were given.
 
@@ -242,6 +263,7 @@ class MonitorService:
         frame = frame.filter(pl.col(plan.target).is_not_null())
         inputs = {column: column.removeprefix("inputs.") for column in frame.columns if column.startswith("inputs.")}
         meta = ["at", "bundle", "deployment", "revision", "request_id", "row", "score", "label", "route", "exact"]
+        meta += ["caller", "latency_s"]
         meta += {*inputs.values()} - {"id", "subject"}  # labels may have these columns too: what was scored counts
         shaped = frame.drop(meta, strict=False).rename(inputs | {"id": BY_PREDICTION})
         if not plan.id:

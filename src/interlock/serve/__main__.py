@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Why is one line of JSON on standard error.
     """
+    # Threads of the linear algebra library spin while they wait, and would take the processor from other requests.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from interlock.serve.server import run
     from interlock.store import open_store
 
@@ -46,11 +49,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--deployment", required=True, help="whom to answer for")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="port; 0 picks a free one")
+    parser.add_argument("--grpc-port", type=int, help="port for gRPC; 0 picks a free one; without it there is none")
     parser.add_argument("--announce", type=Path, help="write pid, url and revision here when ready")
     parser.add_argument("--parent-pid", type=int, default=0, help="end when this process does")
     parser.add_argument(
         "--allow-host", action="append", default=[], help="a further name for the Host header; * for any"
     )
+    parser.add_argument("--durability", choices=["fsync", "1s"], default="fsync", help="when an answer is recorded")
+    parser.add_argument("--code-models", action="store_true", help="let originals answer, in a process of their own")
     parser.add_argument("--max-body-bytes", type=int, default=16_000_000, help="largest body")
     parser.add_argument("--max-concurrent", type=int, default=256, help="predictions under way at once")
     return parser
@@ -61,12 +67,15 @@ def _options(named: argparse.Namespace) -> Options:
     from interlock.serve.server import Options
 
     return Options(
-        named.deployment,
-        named.host,
-        named.port,
-        named.announce,
-        named.parent_pid,
-        Limits(named.max_body_bytes, named.max_concurrent, tuple(named.allow_host)),
+        deployment=named.deployment,
+        code_models=named.code_models,
+        host=named.host,
+        port=named.port,
+        grpc_port=named.grpc_port,
+        announce=named.announce,
+        parent=named.parent_pid,
+        durability=named.durability,
+        limits=Limits(named.max_body_bytes, named.max_concurrent, tuple(named.allow_host)),
     )
 
 

@@ -10,8 +10,8 @@ import msgspec
 
 from interlock.core.errors import Conflict, Denied, Error, Invalid, MissingExtra, NotFound, Unavailable
 from interlock.serve.control import refuse
+from interlock.serve.deadlines import DEADLINE, in_time
 from interlock.serve.http import Endpoint, Gone, Refuse, Request, Response, Table, read_body, refusal
-from interlock.serve.row_ids import row_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,7 @@ _STATUS: Final[tuple[tuple[type[Error], int], ...]] = (
     (MissingExtra, 501),
 )
 _SMALL_BODY: Final = 4096
-_LONGEST_ID: Final = 200
+_REMEMBERED: Final = 100
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -81,23 +81,21 @@ class Application:
         routes = [endpoint for protocol in protocols for endpoint in protocol.routes(engine)]
         self._table = Table([*routes, *further])
         self._refusals = {protocol.prefix: protocol.refuse for protocol in protocols}
+        self._welcome: set[bytes] = set()
         self._hosts = _LOOPBACK | {host.lower() for host in limits.hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-        elif scope["type"] == "http":
-            await self._http(scope, receive, send)
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await _lifespan(receive, send)
+            return
         began = time.perf_counter()
-        request = Request(scope, "")
-        given = request.headers.get(b"x-request-id", b"")
-        request.id = given.decode() if 0 < len(given) <= _LONGEST_ID and given.isascii() else own_id()
-        endpoint: Endpoint | None = None
+        request = Request(scope)
+        path = "none"
         try:
             endpoint = self._find(request)
+            path = endpoint.path
             response = await self._answer(endpoint, request, receive)
         except Gone:
             return
@@ -107,16 +105,13 @@ class Application:
             _log.exception("request %s failed", request.id)
             unknown = Error("Something is wrong in the server.", hint=f"Its log names request {request.id}.")
             response = self._refuse(request, unknown)
-        response.headers.append((b"interlock-request-id", request.id.encode()))
-        await response.send(send)
-        path = endpoint.path if endpoint is not None else "none"
+        await response.send(send, request.id)
         self.engine.metrics.count(path, response.model, response.status, time.perf_counter() - began)
 
     def _find(self, request: Request) -> Endpoint:
-        host = request.headers.get(b"host", b"").decode("latin-1").lower()
-        name = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
-        if name not in self._hosts and "*" not in self._hosts:
-            raise refusal(421, "This server does not answer to this host name.", hint="Allow it with --allow-host.")
+        host = request.headers.get(b"host", b"")
+        if host not in self._welcome:
+            self._check_host(host)
         found = self._table.find(request.path)
         if found is None:
             raise NotFound("There is nothing at this path.", about="path", hint="GET / shows what there is.")
@@ -127,19 +122,36 @@ class Application:
             raise refusal(405, f"This path is asked with {allowed}, not with {request.method}.", allow=allowed)
         return endpoint
 
+    def _check_host(self, given: bytes) -> None:
+        host = given.decode("latin-1").lower()
+        name = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
+        if name not in self._hosts and "*" not in self._hosts:
+            raise refusal(421, "This server does not answer to this host name.", hint="Allow it with --allow-host.")
+        if len(self._welcome) < _REMEMBERED:
+            self._welcome.add(given)
+
     async def _answer(self, endpoint: Endpoint, request: Request, receive: Receive) -> Response:
         if not endpoint.predicts:
             if request.method == "POST":
-                await read_body(request, receive, _SMALL_BODY)
+                await read_body(request, receive, endpoint.body_bytes or _SMALL_BODY)
             return await endpoint.handler(request)
-        if self.engine.under_way >= self.limits.concurrent:
-            raise Unavailable("The server is busy.", about="server", hint="Come back in a second, or add replicas.")
-        self.engine.under_way += 1
+        engine = self.engine
+        if engine.under_way >= self.limits.concurrent:
+            raise refusal(
+                429,
+                f"{self.limits.concurrent} requests are under way already.",
+                hint="Come back in a second, or add replicas.",
+            )
+        engine.under_way += 1
         try:
+            if DEADLINE in request.headers:
+                async with in_time(request):
+                    await read_body(request, receive, self.limits.body_bytes)
+                    return await endpoint.handler(request)
             await read_body(request, receive, self.limits.body_bytes)
             return await endpoint.handler(request)
         finally:
-            self.engine.under_way -= 1
+            engine.under_way -= 1
 
     def _refuse(self, request: Request, error: Error) -> Response:
         status = _status(error)
@@ -148,18 +160,15 @@ class Application:
             if request.path == prefix or request.path.startswith(prefix + "/"):
                 words = own
         response = words(status, error)
+        headers = [*response.headers]
         if status == 405:
-            response.headers.append((b"allow", str(error.facts["allow"]).encode()))
-        if status == 503:
-            response.headers.append((b"retry-after", b"1"))
-        if status in {408, 413}:
-            response.headers.append((b"connection", b"close"))  # the rest of the body is not wanted
+            headers.append((b"allow", str(error.facts["allow"]).encode()))
+        if status in {429, 503}:
+            headers.append((b"retry-after", b"1"))
+        if status in {408, 413, 504}:
+            headers.append((b"connection", b"close"))  # the rest of the body is not wanted
+        response.headers = headers
         return response
-
-
-def own_id() -> str:
-    """Return an id for a request that brought none."""
-    return row_ids(time.time_ns() // 1_000_000, 1)[0]
 
 
 def _status(error: Error) -> int:

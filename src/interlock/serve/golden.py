@@ -23,6 +23,8 @@ def check_golden(model: LoadedModel, golden: Golden, limit: int | None = None) -
     Cost: one call of the model.
     """
     rows, wanted = golden.rows[:limit], golden.scores[:limit]
+    if not rows and not model.parts.source:
+        return []  # it came without a request that it is known to answer; `LoadedModel.open` says so
     if not rows or len(golden.rows) != len(golden.scores):
         return [Finding("golden_missing", "The bundle has no golden request with a score for every row.")]
     columns = {name: [row.get(name) for row in rows] for name in rows[0]}

@@ -5,15 +5,16 @@ A framework's router and request objects cost as much as the whole rest of a pre
 
 from __future__ import annotations
 
-import asyncio
+import time
 import zlib
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 
 from interlock.core.errors import Error, Invalid
+from interlock.serve.row_ids import row_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,7 +26,9 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 JSON: Final = b"application/json"
-_BODY_TIMEOUT_S: Final = 20.0
+_REMEMBERED: Final = 1000  # paths of which we know what answers
+_NOBODY: Final = ("", 0)
+_LONGEST_ID: Final = 200
 _WINDOW_BITS: Final = {b"gzip": 31, b"deflate": 15}
 
 
@@ -33,7 +36,6 @@ class Request:
     """A request whose body has been read.
 
     Attributes:
-        id: the caller's `X-Request-Id`, or one of our own.
         method: the verb.
         path: the decoded path.
         params: what stood in the braces of the endpoint's pattern.
@@ -42,16 +44,24 @@ class Request:
         peer: the address it came from, or "".
     """
 
-    __slots__ = ("body", "headers", "id", "method", "params", "path", "peer")
+    __slots__ = ("_id", "body", "headers", "method", "params", "path", "peer")
 
-    def __init__(self, scope: Scope, id: str) -> None:
-        self.id = id
+    def __init__(self, scope: Scope, id: str = "") -> None:
+        self._id = id
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.params: tuple[str, ...] = ()
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.body = b""
-        self.peer: str = (scope.get("client") or ("", 0))[0]
+        self.peer: str = (scope.get("client") or _NOBODY)[0]
+
+    @property
+    def id(self) -> str:
+        """The caller's `X-Request-Id`, or one of our own."""
+        if not self._id:
+            given = self.headers.get(b"x-request-id", b"")
+            self._id = given.decode() if 0 < len(given) <= _LONGEST_ID and given.isascii() else own_id()
+        return self._id
 
     def header(self, name: bytes) -> str:
         """Return a header as text, or "".
@@ -79,13 +89,17 @@ class Response(msgspec.Struct):
     body: bytes = b""
     status: int = 200
     media: bytes = JSON
-    headers: Headers = []
+    headers: Headers | tuple[tuple[bytes, bytes], ...] = ()
     model: str = ""
 
-    async def send(self, send: Send) -> None:
+    async def send(self, send: Send, request_id: str) -> None:
         """Send it."""
-        length = str(len(self.body)).encode()
-        headers = [(b"content-type", self.media), (b"content-length", length), *self.headers]
+        headers = [
+            (b"content-type", self.media),
+            (b"content-length", b"%d" % len(self.body)),
+            (b"interlock-request-id", request_id.encode()),
+            *self.headers,
+        ]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 
@@ -102,19 +116,37 @@ class Endpoint(msgspec.Struct, frozen=True):
         path: a pattern such as `/v2/models/{name}/infer`; a pair of braces takes one segment.
         handler: what answers.
         predicts: whether it is counted, limited and may carry a large body.
+        body_bytes: the largest body of one that does not; 0 for a few thousand bytes.
     """
 
     method: str
     path: str
     handler: Handler
     predicts: bool = False
+    body_bytes: int = 0
 
 
-class Found(msgspec.Struct, frozen=True):
+class Found(NamedTuple):
     """The endpoints of one path, by method, and what stood in the braces."""
 
     endpoints: dict[str, Endpoint]
     params: tuple[str, ...]
+
+
+class _Ids:
+    """Ids for requests that brought none: unique and in order, and cheaper than ULIDs."""
+
+    def __init__(self) -> None:
+        self._start = row_ids(time.time_ns() // 1_000_000, 1)[0][:16]
+        self._count = 0
+
+    def __call__(self) -> str:
+        """Return the next."""
+        self._count = count = self._count + 1
+        return f"{self._start}{count:010d}"
+
+
+own_id: Final = _Ids()
 
 
 class Table:
@@ -122,15 +154,22 @@ class Table:
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self._plain: dict[str, dict[str, Endpoint]] = {}
+        self._seen: dict[str, Found] = {}
         self._patterns: dict[int, list[tuple[tuple[str, ...], dict[str, Endpoint]]]] = {}
         for endpoint in endpoints:
             self._row(endpoint.path)[endpoint.method] = endpoint
+        self._seen = {path: Found(row, ()) for path, row in self._plain.items()}
 
     def find(self, path: str) -> Found | None:
         """Return the endpoints of a path, or None."""
-        plain = self._plain.get(path)
-        if plain is not None:
-            return Found(plain, ())
+        found = self._seen.get(path)
+        if found is None:
+            found = self._look(path)
+            if found is not None and len(self._seen) < _REMEMBERED:
+                self._seen[path] = found
+        return found
+
+    def _look(self, path: str) -> Found | None:
         parts = path.split("/")
         for pattern, row in self._patterns.get(len(parts), ()):
             params = _match(pattern, parts)
@@ -162,14 +201,10 @@ async def read_body(request: Request, receive: Receive, limit: int) -> None:
         Invalid: there are more, they do not come, or their encoding is not known.
         Gone: the caller went away.
     """
-    length = request.headers.get(b"content-length", b"")
-    if length and (not length.isdigit() or int(length) > limit):
+    length = request.headers.get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > limit:
         raise _too_large(limit)
-    try:
-        async with asyncio.timeout(_BODY_TIMEOUT_S):
-            data = await _collect(receive, limit)
-    except TimeoutError:
-        raise refusal(408, "The body did not come in time.", hint="Send it in one go.") from None
+    data = await _collect(receive, limit)
     encoding = request.headers.get(b"content-encoding")
     request.body = data if encoding is None or encoding == b"identity" else _decompress(data, encoding, limit)
 
@@ -211,7 +246,7 @@ def _too_large(limit: int) -> Invalid:
 
 
 async def _collect(receive: Receive, limit: int) -> bytes:
-    message = await receive()
+    message = await receive()  # a connection whose body does not come is ended by its protocol
     if message["type"] == "http.disconnect":
         raise Gone
     body: bytes = message.get("body", b"")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from interlock.serve.columns import Value
     from interlock.serve.engine import Answer, Engine
+    from interlock.serve.revision import View
     from interlock.serve.welcome import Sample
 
 _DATA: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -43,7 +44,9 @@ _CODES: Final = {
     408: "BAD_REQUEST",
     413: "BAD_REQUEST",
     415: "BAD_REQUEST",
+    429: "REQUEST_LIMIT_EXCEEDED",
     503: "TEMPORARILY_UNAVAILABLE",
+    504: "TEMPORARILY_UNAVAILABLE",
 }
 Unset = msgspec.UnsetType
 
@@ -114,16 +117,22 @@ class Invocations:
     def refuse(self, status: int, error: Error) -> Response:
         """Return an error in the protocol's words."""
         code = _CODES.get(status) or ("INVALID_PARAMETER_VALUE" if error.findings else "BAD_REQUEST")
-        code = code if status < 500 or status == 503 else "INTERNAL_ERROR"
+        code = code if status < 500 or status in _CODES else "INTERNAL_ERROR"
         return Response(to_json({"error_code": code, "message": str(error)}), status)
 
 
 async def _invoke(server: Engine, request: Request) -> Response:
     revision = server.current()
-    ask, request_id = await server.work(len(request.body), _read, request)
-    add_headers(ask, request)
-    answer = await server.predict(ask, revision, revision.whole, request_id or request.id)
-    body = await server.work(ask.rows * 64, _encode, answer)
+    view = revision.whole
+
+    def read() -> tuple[Ask, str]:
+        ask, request_id = _read(request, view)
+        ask.caller = request.peer
+        add_headers(ask, request)
+        return ask, request_id or request.id
+
+    answer = await server.answer(len(request.body), read, revision, view)
+    body = await server.work(len(answer.ids) * 64, _encode, answer)
     return Response(body, headers=answer.headers, model=answer.model)
 
 
@@ -133,31 +142,40 @@ def _encode(answer: Answer) -> bytes:
     return to_json({"predictions": [{target: label, "probability": p, "prediction_id": i} for label, p, i in rows]})
 
 
-def _read(request: Request) -> tuple[Ask, str]:
+def _read(request: Request, view: View) -> tuple[Ask, str]:
     """Return the rows of a request, and the request's id if the body names one."""
     kind = _media(request)
+    if kind == "application/json" and view.rows is not None and (found := view.rows.read(request.body)):
+        rows, params = found
+        if not params:
+            return Ask({}, len(rows), typed=rows), ""
+        return _said(Ask({}, len(rows), typed=rows), params)
     if kind == "text/csv":
         return _from_csv(request.body), ""
     if kind != "application/json":
         raise refusal(415, "This content type is not read here.", hint="Send application/json or text/csv.")
     try:
         body = _decoder.decode(request.body)
-        check_params(body.params)
-        said = msgspec.convert(body.params, Params)
     except UNREADABLE as error:
         raise unreadable(error, hint=_FORM) from None
     given = [name for name in _DATA if getattr(body, name) is not msgspec.UNSET]
     if len(given) != 1:
         raise Invalid(f"The body has {len(given)} data keys.", hint=f"Send exactly one of {', '.join(_DATA)}.")
-    columns, rows = _columns(body)
+    return _said(Ask(*_columns(body)), body.params)
+
+
+def _said(ask: Ask, params: dict[str, object]) -> tuple[Ask, str]:
+    """Return an ask with what `params` say of its rows, and the request's id if they name one."""
+    try:
+        check_params(params)
+        said = msgspec.convert(params, Params)
+    except UNREADABLE as error:
+        raise unreadable(error, hint=_FORM) from None
+    rows = ask.rows
     whom = [said.subjects] * rows if isinstance(said.subjects, str) else said.subjects
     when = [said.occurred_at] * rows if isinstance(said.occurred_at, str) else said.occurred_at
-    ask = Ask(
-        columns,
-        rows,
-        subjects(whom, rows) if whom is not None else (),
-        instants(when, rows) if when is not None else (),
-    )
+    ask.subjects = subjects(whom, rows) if whom is not None else ()
+    ask.occurred_at = instants(when, rows) if when is not None else ()
     return ask, said.request_id
 
 
@@ -167,6 +185,9 @@ def _media(request: Request) -> str:
     Raises:
         Invalid: it has parameters other than charset=utf-8.
     """
+    given = request.headers.get(b"content-type", b"application/json")
+    if given == b"application/json":
+        return "application/json"
     kind, *parameters = (part.strip().lower() for part in request.header(b"content-type").split(";"))
     for parameter in parameters:
         if parameter.replace(" ", "").replace('"', "") not in {"", "charset=utf-8", "charset=utf8"}:

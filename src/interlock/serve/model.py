@@ -1,120 +1,148 @@
-"""A model that answers: a bundle from the object store, verified, as an ONNX Runtime session. No code of it runs."""
+"""A model that answers: prepared rows go to its engine, and what comes back is looked at before anybody gets it."""
 
 from __future__ import annotations
 
+import math
 import time
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from interlock.core.bundles import Bundle, Golden
-from interlock.core.errors import Corrupt, Finding, Invalid, MissingExtra, NotFound, Unavailable
+from interlock.core.errors import Corrupt, Error, Finding, Invalid, Unavailable
 from interlock.serve.blame import Blame
 from interlock.serve.columns import Columns, InputColumns, Prepared, refused
-from interlock.store.manifests import Manifest, read_manifest
+from interlock.serve.loading import Parts, load_bundle, seconds
+from interlock.serve.opening import open_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     from numpy.typing import NDArray
 
+    from interlock.core.bundles import Bundle, Golden
     from interlock.core.ports import ObjectStore
+    from interlock.serve.engines.port import Runner, Table
 
-T = TypeVar("T")
-BUNDLE_FILE: Final = "bundle.json"
 _FAR: Final = 0.501  # from the middle of all probabilities, with room for rounding
 _FEW: Final = 16
-_TIMED_CALLS: Final = 5
+_SLOW_S: Final = 0.002  # what an engine in another process takes at least: the event loop must never wait for one
 
 
-class _Node(Protocol):
-    name: str
-    type: str
-    shape: Sequence[int | str | None]
+class Scores(msgspec.Struct, frozen=True, eq=False):
+    """The answers to some rows, one a row.
 
-
-class Session(Protocol):
-    """What we use of an ONNX Runtime session. `run` may be called from several threads."""
-
-    def run(self, outputs: list[str], feeds: dict[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
-        """Return the outputs that were asked for."""
-        ...
-
-    def get_inputs(self) -> Sequence[_Node]:
-        """Return the graph's inputs."""
-        ...
-
-    def get_outputs(self) -> Sequence[_Node]:
-        """Return the graph's outputs."""
-        ...
-
-
-class Scores(msgspec.Struct, frozen=True):
-    """The answers to some rows: probability of the positive class, and label, one a row."""
+    Attributes:
+        scores: the probability of the positive class; of more than two classes that of the class that was chosen; of a
+            regression the value.
+        labels: the classes that were chosen; None of a regression.
+        table: what the engine answered, (rows, answers).
+    """
 
     scores: list[float]
-    labels: list[int]
+    labels: list[Any]
+    table: Any = None
+
+    @property
+    def probabilities(self) -> list[list[float]]:
+        """The probability of every class, in the model's order, one list a row."""
+        rows: list[list[float]] = self.table.tolist()
+        return [[1.0 - row[0], row[0]] for row in rows] if self.table.shape[1] == 1 else rows
 
 
 class LoadedModel:
-    """A bundle in memory.
+    """A model in memory.
 
     Attributes:
-        digest: the manifest digest of its bundle.
+        digest: the manifest digest of its files.
         bundle: what the model is.
-        golden: requests with the scores that training saw.
+        golden: requests with the scores that training saw, or, of a model that came without some, those that it gave
+            when it was opened; `parts.source` says which.
+        engine: what calculates.
+        parts: all that it was made of.
         load_s: how long loading took.
         call_s: how long one row takes.
     """
 
-    def __init__(self, digest: str, bundle: Bundle, golden: Golden, session: Session) -> None:
+    def __init__(self, digest: str, parts: Parts) -> None:
         self.digest = digest
-        self.bundle = bundle
-        self.golden = golden
-        self.session = session
+        self.parts = parts
+        self.bundle: Bundle = parts.bundle
+        self.golden: Golden = parts.golden
+        self.engine: Runner = parts.engine
         self.load_s = 0.0
         self.call_s = 0.0
-        self.inputs = InputColumns(bundle, [(node.name, node.type) for node in session.get_inputs()])
-        self._output = [_probabilities(session, len(bundle.classes))]
+        self.inputs = InputColumns(parts.bundle, parts.engine.inputs)
+        self._regression = parts.bundle.task == "regression"
+        self._answer = self._values if self._regression else self._two if len(parts.bundle.classes) == 2 else self._many
 
     @classmethod
-    def load(cls, objects: ObjectStore, digest: str) -> LoadedModel:
+    def load(
+        cls, objects: ObjectStore, digest: str, *, code_models: bool = False, rows: int = 0, graph: bool = False
+    ) -> LoadedModel:
         """Return the model of a bundle, every byte of it checked.
 
         Args:
             objects: where the bundle rests.
             digest: the bundle's manifest.
+            code_models: whether the policy allows an original in a process of its own.
+            rows: how many rows a call will have, where that is known, as in a batch: the engine is chosen for it.
+            graph: take the ONNX graph, whatever else could answer.
 
         Raises:
             NotFound: the bundle, or a file of it, is not there.
             Corrupt: it is no bundle, or its bytes have changed.
+            Denied: only its original could answer, which the policy does not allow.
 
-        Cost: reads three files; a session of a small model takes 1-50 ms.
+        Cost: reads three files; a small model takes 1-50 ms, an original in a process of its own 2 s.
         """
         began = time.perf_counter()
-        manifest = read_manifest(objects, digest)
-        bundle = _decode(objects, manifest, BUNDLE_FILE, Bundle)
-        golden = _decode(objects, manifest, _part(bundle, "golden"), Golden)
-        graph = objects.get(manifest.find(_part(bundle, "serving")).digest)
-        model = cls(digest, bundle, golden, open_session(graph))
+        return cls._timed(digest, load_bundle(objects, digest, code_models=code_models, rows=rows, graph=graph), began)
+
+    @classmethod
+    def open(cls, objects: ObjectStore, digest: str, *, code_models: bool = False) -> LoadedModel:
+        """Return the model of a folder, be it a bundle or not.
+
+        Args:
+            objects: where the folder rests.
+            digest: its manifest.
+            code_models: whether the policy allows an original in a process of its own.
+
+        Raises:
+            NotFound: the folder, or a file of it, is not there.
+            Corrupt: its bytes have changed, or a file is not what it says.
+            Invalid: nothing in it can answer; the error says why.
+            Denied: only its original could answer, which the policy does not allow.
+            MissingExtra: its library is not installed.
+
+        Cost: as `load`.
+        """
+        began = time.perf_counter()
+        found = open_folder(objects, digest, code_models=code_models)
+        if found is None:
+            return cls.load(objects, digest, code_models=code_models)
+        model = cls._timed(digest, found, began)
+        model.prove()
+        return model
+
+    @classmethod
+    def _timed(cls, digest: str, parts: Parts, began: float) -> LoadedModel:
+        model = cls(digest, parts)
         model.load_s = time.perf_counter() - began
         model.call_s = model.time_call()
         return model
 
     def prepare(self, columns: Columns) -> Prepared:
-        """Return rows as the graph takes them; see `InputColumns.prepare`."""
+        """Return rows as the engine takes them; see `InputColumns.prepare`."""
         return self.inputs.prepare(columns)
 
     def scores(self, columns: Columns) -> NDArray[np.float64]:
-        """Return the probability of the positive class, one a row.
+        """Return the scores of rows (see `Scores`), one a row.
 
         Args:
             columns: one list of values a column; further columns are left out.
 
         Raises:
             Invalid: the model does not take these columns or values.
-            Unavailable: the model's answer is no probability.
+            Unavailable: the model's answer is no probability, or no number.
         """
         import numpy as np
 
@@ -125,23 +153,18 @@ class LoadedModel:
 
         Raises:
             Invalid: the rows lack numbers that the model cannot do without.
-            Unavailable: the model's answer is no probability.
+            Unavailable: the model's answer is no probability, or no number; or its engine is down.
         """
-        import numpy as np
-
         try:
-            table = self.session.run(self._output, prepared.feeds)[0]
-        except Exception as error:  # noqa: BLE001 - the runtime's own kinds, for bad rows and broken graphs alike
+            table = self.engine.run(prepared.feeds)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - the engine's own kinds, for bad rows and broken models alike
             raise self._failed(prepared, error) from None
-        classes = self.bundle.classes
-        scores: list[float] = table[:, -1].tolist()
-        # Turned around so that NaN is far too; a handful of rows is looked at faster without arrays.
-        few = prepared.rows <= _FEW
-        if not (all(abs(p - 0.5) <= _FAR for p in scores) if few else (np.abs(table - 0.5) <= _FAR).all()):
+        found = self._answer(table)
+        if found is None:
             raise self._failed(prepared, None)
-        if len(classes) == 2:
-            return Scores(scores, [classes[p > 0.5] for p in scores])
-        return Scores(scores, [classes[i] for i in table.argmax(axis=1).tolist()])
+        return found
 
     def golden_columns(self, limit: int | None = None) -> dict[str, list[object]]:
         """Return the golden rows, or the first of them, by column."""
@@ -150,16 +173,31 @@ class LoadedModel:
 
     def time_call(self) -> float:
         """Return the seconds that one golden row takes, 0.0 when there is none that works."""
-        best = float("inf")
-        try:
-            columns = self.golden_columns(1)
-            for _ in range(_TIMED_CALLS):
-                began = time.perf_counter()
-                self.run(self.prepare(columns))
-                best = min(best, time.perf_counter() - began)
-        except (Invalid, Unavailable):
-            return 0.0  # the golden check, which follows, says what is wrong
-        return best
+        found = seconds(self.bundle, self.golden, self.engine, 1)
+        return max(found, _SLOW_S) if self.engine.name == "worker" else found
+
+    def close(self) -> None:
+        """Let go of what its engine holds outside this process's memory."""
+        self.engine.close()
+
+    def _two(self, table: Table) -> Scores | None:
+        scores: list[float] = table[:, -1].tolist()
+        if not _sound(table, scores):
+            return None
+        classes = self.bundle.classes
+        return Scores(scores, [classes[p > 0.5] for p in scores], table)
+
+    def _many(self, table: Table) -> Scores | None:
+        if not _sound(table, None):
+            return None
+        classes = self.bundle.classes
+        best = table.argmax(axis=1).tolist()
+        rows = table.tolist()
+        return Scores([row[i] for row, i in zip(rows, best, strict=True)], [classes[i] for i in best], table)
+
+    def _values(self, table: Table) -> Scores | None:
+        values: list[float] = table[:, 0].tolist()
+        return Scores(values, [None] * len(values), table) if all(map(math.isfinite, values)) else None
 
     def _failed(self, prepared: Prepared, error: Exception | None) -> Invalid | Unavailable:
         """Return whose fault a failure is: the rows' when the model still answers its golden row, else its own."""
@@ -177,8 +215,9 @@ class LoadedModel:
                 "The model cannot work with a value of these rows.",
                 hint="A text column may hold a category that training never saw.",
             )
+        wanted = "number" if self._regression else "probability"
         return Unavailable(
-            "The model's answer is no probability." if error is None else "The model failed to answer.",
+            f"The model's answer is no {wanted}." if error is None else "The model failed to answer.",
             about="model",
             hint="Nothing was recorded. Look at the deployment's status, or roll back.",
             model=self.digest,
@@ -192,72 +231,47 @@ class LoadedModel:
         return Blame(good, self._unsound).find(dict(zip(self.inputs.names, prepared.values, strict=True)))
 
     def _unsound(self, columns: Columns) -> list[int] | None:
-        """Return the rows whose answer is no probability; None when the graph fails over them."""
+        """Return the rows whose answer is no probability or number; None when the model fails over them."""
         import numpy as np
 
         try:
-            table = self.session.run(self._output, self.prepare(columns).feeds)[0]
-        except Exception:  # noqa: BLE001 - the runtime's own kinds
+            table = self.engine.run(self.prepare(columns).feeds)
+        except Exception:  # noqa: BLE001 - the engine's own kinds
             return None
-        found: list[int] = (~(np.abs(table - 0.5) <= _FAR).all(axis=1)).nonzero()[0].tolist()
-        return found
+        sound: NDArray[Any] = np.isfinite(table) if self._regression else np.abs(table - 0.5) <= _FAR
+        return [row for row, right in enumerate(sound.tolist()) if not all(right)]
 
     def _answers_golden(self) -> bool:
         try:
-            self.session.run(self._output, self.prepare(self.golden_columns(1)).feeds)
-        except Exception:  # noqa: BLE001 - the runtime's own kinds
+            self.engine.run(self.prepare(self.golden_columns(1)).feeds)
+        except Exception:  # noqa: BLE001 - the engine's own kinds
             return False
         return True
 
+    def prove(self) -> None:
+        """Give a model that came without golden answers those that it gives now.
 
-def open_session(graph: bytes) -> Session:
-    """Return an ONNX Runtime session over a graph's bytes: one thread, on the processor.
-
-    A graph that would read its weights from files is refused by the runtime, because bytes have no folder.
-
-    Raises:
-        MissingExtra: onnxruntime is not installed.
-        Corrupt: the bytes are no graph that it runs.
-    """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingExtra.named("serve", "onnxruntime") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        session: Session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime raises its own kinds  # noqa: BLE001
-        raise Corrupt(f"The serving graph does not load: {type(error).__name__}.", about="bundle") from None
-    return session
+        Raises:
+            Corrupt: it does not answer its own example.
+        """
+        rows = self.golden.rows
+        if not rows:
+            return
+        try:
+            scores = self.run(self.prepare(self.golden_columns())).scores
+        except Error as error:
+            self.golden = msgspec.structs.replace(self.golden, rows=[], scores=[])
+            if self.parts.source == "zeros":  # nobody said that it answers zeros
+                self.parts = self.parts._replace(source="", golden=self.golden)
+                return
+            raise Corrupt(f"The model does not answer the example beside it: {error}", about="model_version") from None
+        self.golden = msgspec.structs.replace(self.golden, scores=scores)
+        self.parts = self.parts._replace(golden=self.golden)
 
 
-def _probabilities(session: Session, classes: int) -> str:
-    wanted = {"tensor(float)", "tensor(double)"}
-    for node in session.get_outputs():
-        if node.type not in wanted or len(node.shape) != 2:
-            continue
-        if node.shape[1] in {classes, 1} or not isinstance(node.shape[1], int):
-            return node.name
-    raise Corrupt(
-        "The graph has no output of probabilities (rows by classes).",
-        about="bundle",
-        hint="Convert the model with the option zipmap off.",
-    )
-
-
-def _part(bundle: Bundle, role: str) -> str:
-    if role not in bundle.files:
-        raise Corrupt(f"The bundle names no {role} file.", about="bundle")
-    return bundle.files[role]
-
-
-def _decode(objects: ObjectStore, manifest: Manifest, path: str, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(objects.get(manifest.find(path).digest), type=kind)
-    except NotFound as error:
-        raise Corrupt(f"The bundle has no {path}: {error.message}", about="bundle") from None
-    except msgspec.MsgspecError as error:
-        raise Corrupt(f"{path} of the bundle does not hold what it should: {error}.", about="bundle") from None
+def _sound(table: Table, scores: list[float] | None) -> bool:
+    """Return whether all answers are probabilities; a handful of rows is looked at faster without arrays."""
+    # Turned around so that NaN is far too.
+    if scores is not None and len(scores) <= _FEW:
+        return all(abs(p - 0.5) <= _FAR for p in scores)
+    return bool((abs(table - 0.5) <= _FAR).all())

@@ -18,37 +18,36 @@ from urllib.parse import quote
 
 import msgspec
 
-from interlock.core.errors import Error, Invalid, NotFound
+from interlock.core.errors import Error, Invalid
 from interlock.serve.engine import Ask
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, to_json, unreadable
-from interlock.serve.metadata import REQUEST_ID, SUBJECTS, WHEN, add_headers, instants, meant, subjects
+from interlock.serve.metadata import SUBJECTS, add_headers, meant
+from interlock.serve.oip_common import (
+    PLACES,
+    PLATFORM,
+    check_outputs,
+    check_parameters,
+    collect,
+    index,
+    one_version,
+    outputs,
+    statistics,
+)
 from interlock.serve.release import version
 from interlock.serve.tensors import Parameters, TensorIn, TensorOut, of_column, to_binary, values_of, values_of_binary
 from interlock.serve.welcome import Example
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from interlock.serve.columns import Value
     from interlock.serve.engine import Answer, Engine
     from interlock.serve.revision import Revision, View
     from interlock.serve.welcome import Sample
 
 _LENGTH: Final = b"inference-header-content-length"
-_PLATFORM: Final = "interlock_onnx"
-_METADATA: Final = ("subject", "occurred_at")
-_NS: Final = 1_000_000_000
 _ELSEWHERE: Final = ("subject", "subjects", "occurred_at", "timestamp", "request_id", "params")
-# Request parameters of the protocol and its extensions: never taken for a slip of the pen.
-_PARAMETERS: Final = frozenset(
-    {"binary_data_output", "sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "content_type"}
-)
-_PLACE: Final = {
-    SUBJECTS: "Whom rows are about goes as an input tensor 'subject' (BYTES, one text a row),"
-    " or as the header Interlock-Subject for all rows.",
-    WHEN: "When cases happened goes as an input tensor 'occurred_at' (BYTES, ISO 8601, one a row),"
-    " or as the header Interlock-Occurred-At for all rows.",
-    REQUEST_ID: "A request's id goes as 'id' of the body, or as the header X-Request-Id.",
-}
-_WHERE: Final = f"{_PLACE[SUBJECTS]} GET / shows an example."
+_WHERE: Final = f"{PLACES[SUBJECTS]} GET / shows an example."
 
 
 class Wanted(msgspec.Struct):
@@ -164,13 +163,12 @@ class _Bound:
 
     async def model_metadata(self, request: Request) -> Response:
         name, view = self._named(request)
-        outputs = [TensorOut(name, kind, [-1]) for name, kind in _outputs(view)]
         body = {
             "name": name,
             "versions": [live.version for live in view.routes],
-            "platform": _PLATFORM,
+            "platform": PLATFORM,
             "inputs": [of_column(column) for column in view.columns],
-            "outputs": outputs,
+            "outputs": [TensorOut(name, kind, [-1]) for name, kind in outputs(view)],
         }
         return Response(to_json(body))
 
@@ -181,15 +179,13 @@ class _Bound:
 
     async def statistics(self, request: Request) -> Response:
         _, view = self._named(request)
-        return Response(to_json({"model_stats": self._statistics(view)}))
+        return Response(to_json({"model_stats": statistics(self.engine, view)}))
 
     async def all_statistics(self, _: Request) -> Response:
-        return Response(to_json({"model_stats": self._statistics(self.engine.current().whole)}))
+        return Response(to_json({"model_stats": statistics(self.engine, self.engine.current().whole)}))
 
     async def index(self, _: Request) -> Response:
-        routes = self.engine.current().routes
-        listed = [{"name": live.name, "version": live.version, "state": "READY", "reason": ""} for live in routes]
-        return Response(to_json(listed))
+        return Response(to_json(index(self.engine)))
 
     async def refuse_change(self, _: Request) -> Response:
         raise Invalid("Models are not loaded by hand here.", hint="Deploy a version: interlock deploy.")
@@ -197,48 +193,39 @@ class _Bound:
     async def infer(self, request: Request) -> Response:
         revision = self.engine.current()
         name, view = self._named(request, revision)
-        body, tail = await self.engine.work(len(request.body), _read, request)
-        rows = body.inputs[0].shape[0] if body.inputs and body.inputs[0].shape else 0
-        ask = await self.engine.work(len(request.body), _ask, body, tail, view, rows)
-        wanted = _wanted(body, view)
-        add_headers(ask, request)
-        answer = await self.engine.predict(ask, revision, view, body.id or request.id)
-        versions = {live.version for live in answer.routes}
+        said: list[tuple[str | None, dict[str, bool]]] = []
+
+        def read() -> tuple[Ask, str]:
+            plain = None if view.tensors is None or _LENGTH in request.headers else view.tensors.read(request.body)
+            if plain is not None:
+                ask = Ask({}, plain.inputs[0].shape[0], typed=[tensor.data for tensor in plain.inputs], by_column=True)
+                ask.caller = request.peer
+                add_headers(ask, request)
+                said.append((plain.id, dict.fromkeys([name for name, _ in outputs(view)], False)))
+                return ask, plain.id or request.id
+            body, tail = _read(request)
+            ask = collect(_tensors(body, tail), view)
+            said.append((body.id, _wanted(body, view)))
+            ask.caller = request.peer
+            add_headers(ask, request)
+            return ask, body.id or request.id
+
+        answer = await self.engine.answer(len(request.body), read, revision, view)
+        given, wanted = said[0]
         found = InferResponse(
             model_name=name,
-            id=body.id if body.id is not None else request.id,
-            outputs=_answer(answer, wanted, ask.rows),
-            model_version=versions.pop() if len(versions) == 1 else "",
+            id=given if given is not None else request.id,
+            outputs=_answer(answer, wanted, len(answer.ids)),
+            model_version=one_version(answer),
         )
         response = _encode(found, wanted)
-        response.headers += answer.headers
+        response.headers = (*response.headers, *answer.headers)
         response.model = answer.model
         return response
 
     def _named(self, request: Request, revision: Revision | None = None) -> tuple[str, View]:
         name, of = (*request.params, "")[:2]
         return name, (revision or self.engine.current()).view(name, of)
-
-    def _statistics(self, view: View) -> list[dict[str, object]]:
-        listed: list[dict[str, object]] = []
-        for live in view.routes:
-            tally = self.engine.metrics.models[live.route.model]
-            success = {"count": tally.requests, "ns": int(tally.busy_s * _NS)}
-            listed.append(
-                {
-                    "name": live.name,
-                    "version": live.version,
-                    "last_inference": int(tally.last_at * 1000),
-                    "inference_count": tally.rows,
-                    "execution_count": tally.requests,
-                    "inference_stats": {"success": success, "fail": {"count": tally.failures, "ns": 0}},
-                }
-            )
-        return listed
-
-
-def _outputs(view: View) -> list[tuple[str, str]]:
-    return [(view.target, "INT64"), ("probability", "FP64"), ("prediction_id", "BYTES")]
 
 
 def _read(request: Request) -> tuple[InferRequest, bytes]:
@@ -265,54 +252,31 @@ def _check_places(body: InferRequest) -> None:
     """
     for name in _ELSEWHERE:
         if getattr(body, name) is not msgspec.UNSET:
-            raise Invalid(f"An infer request has no field {name!r}.", hint=_PLACE.get(meant(name), _WHERE))
-    for name in body.parameters:
-        if name not in _PARAMETERS and (key := meant(name)):
-            raise Invalid(f"There is no parameter {name[:60]!r}.", hint=_PLACE[key])
+            raise Invalid(f"An infer request has no field {name!r}.", hint=PLACES.get(meant(name), _WHERE))
+    check_parameters(body.parameters)
 
 
-def _ask(body: InferRequest, tail: bytes, view: View, rows: int) -> Ask:
-    """Return the rows of a request; each input is a column, or metadata."""
-    columns: dict[str, list[Value]] = {}
-    found: dict[str, list[Value]] = {}
+def _tensors(body: InferRequest, tail: bytes) -> Iterator[tuple[str, list[int], list[Value]]]:
+    """Yield name, shape and elements of each input."""
     for tensor in body.inputs:
         size = tensor.parameters.get("binary_data_size")
         if size is None:
-            values = values_of(tensor)
+            yield tensor.name, tensor.shape, values_of(tensor)
         elif type(size) is not int or not 0 <= size <= len(tail):
             raise Invalid(f"Input {tensor.name!r}: binary_data_size is no length within the body.")
         else:
-            values, tail = values_of_binary(tensor, tail[:size]), tail[size:]
-        if tensor.name in columns or tensor.name in found:
-            raise Invalid(f"Input {tensor.name!r} is there twice.")
-        if tensor.shape[0] != rows:
-            raise Invalid(f"Input {tensor.name!r} has {tensor.shape[0]} rows, the first input has {rows}.")
-        if tensor.name not in view.names and tensor.name not in _METADATA and (key := meant(tensor.name)):
-            raise Invalid(f"There is no input {tensor.name[:60]!r}.", hint=_PLACE[key])
-        into = found if tensor.name in _METADATA and tensor.name not in view.names else columns
-        into[tensor.name] = values
+            raw, tail = tail[:size], tail[size:]
+            yield tensor.name, tensor.shape, values_of_binary(tensor, raw)
     if tail:
         raise Invalid("There is binary data that belongs to no input.")
-    if not columns:
-        raise Invalid("There are no inputs.", hint=f"Inputs: {', '.join(c.name for c in view.columns[:8])}.")
-    return Ask(
-        columns,
-        rows,
-        subjects(found["subject"], rows) if "subject" in found else (),
-        instants(found["occurred_at"], rows) if "occurred_at" in found else (),
-        extras="refuse",
-    )
 
 
 def _wanted(body: InferRequest, view: View) -> dict[str, bool]:
     """Return the outputs to send, and whether each goes binary."""
     every = body.parameters.get("binary_data_output") is True
-    known = [name for name, _ in _outputs(view)]
     if not body.outputs:
-        return dict.fromkeys(known, every)
-    for output in body.outputs:
-        if output.name not in known:
-            raise Invalid(NotFound.named("output", output.name, known).message, hint=f"Outputs: {', '.join(known)}.")
+        return dict.fromkeys([name for name, _ in outputs(view)], every)
+    check_outputs((output.name for output in body.outputs), view)
     return {output.name: output.parameters.get("binary_data", every) is True for output in body.outputs}
 
 

@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from interlock.core.bundles import Column, DeploymentSpec
-from interlock.core.errors import Corrupt, Finding, Invalid, NotFound
+from interlock.core.errors import Finding, Invalid, NotFound
 from interlock.core.refs import parse
 from interlock.serve.golden import check_golden
-from interlock.serve.http import Headers, header_text
-from interlock.serve.model import LoadedModel
+from interlock.serve.http import header_text
 from interlock.serve.router import Router
+from interlock.serve.rows import row_reader, tensor_reader
+from interlock.store.predictions import Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from interlock.core.bundles import Route
-    from interlock.core.ports import ObjectStore
+    from interlock.core.bundles import Column, Route
+    from interlock.serve.model import LoadedModel
+    from interlock.serve.sources import Source as Models
+    from interlock.serve.sources import Wanted
 
 
 class LiveRoute:
@@ -38,9 +40,25 @@ class LiveRoute:
         self.name = ref.name
         self.version = str(ref.version or ref.alias)
 
+    def source(self, deployment: str, revision: int) -> Source:
+        """Return what the prediction log says of all answers of this route."""
+        route = self.route
+        return Source(deployment, route.model, route.bundle, revision, route.role, self.model.inputs.names)
+
 
 class View:
-    """Some routes of a revision, under one name that callers may use, and the columns they take together."""
+    """Some routes of a revision, under one name that callers may use, and the columns they take together.
+
+    Attributes:
+        routes: the routes.
+        columns: the input columns of all of them.
+        names: their names.
+        target: the column that is predicted.
+        call_s: how long the slowest of them takes for one row.
+        one: a model for all where they take the very same inputs, so that rows are prepared once; else None.
+        rows: reads rows for that one, or None.
+        tensors: reads tensors for that one, or None.
+    """
 
     def __init__(self, routes: Sequence[LiveRoute]) -> None:
         self.routes = tuple(routes)
@@ -51,6 +69,10 @@ class View:
         self.columns = tuple(columns.values())
         self.names = frozenset(columns)
         self.target = routes[0].model.bundle.target
+        self.call_s = max(live.model.call_s for live in routes)
+        self.one = routes[0].model if all(live.model.inputs == routes[0].model.inputs for live in routes) else None
+        self.rows = row_reader(self.columns) if self.one is not None else None
+        self.tensors = tensor_reader(self.columns) if self.one is not None else None
 
     def pick(self, key: str) -> int:
         """Return the index of the route that answers a subject."""
@@ -76,7 +98,8 @@ class Revision:
         self.routes = tuple(routes)
         self.whole = View(routes)
         self.views = _views(deployment, self.whole)
-        self._headers: dict[str, tuple[tuple[bytes, bytes], ...]] = {}
+        self.sources = {id(live): live.source(deployment, number) for live in self._all()}
+        self._headers: dict[tuple[str, ...], tuple[tuple[bytes, bytes], ...]] = {}
 
     def view(self, name: str, version: str = "") -> View:
         """Return the routes behind a name.
@@ -96,25 +119,27 @@ class Revision:
             raise NotFound.named("model", label, known, hint=hint)
         return found
 
-    def headers(self, models: Sequence[str]) -> Headers:
-        """Return the headers that say which models answered, and the revision."""
-        key = ", ".join(models)
-        if key not in self._headers:
-            number = str(self.number).encode()
-            self._headers[key] = ((b"interlock-model", header_text(key)), (b"interlock-revision", number))
-        return [*self._headers[key]]
+    def headers(self, models: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
+        """Return the headers that say which models answered, the revision, and the digest of its configuration."""
+        found = self._headers.get(models)
+        if found is None:
+            found = self._headers[models] = (
+                (b"interlock-model", header_text(", ".join(models))),
+                (b"interlock-revision", str(self.number).encode()),
+                (b"interlock-configuration", self.spec[:16].encode()),
+            )
+        return found
+
+    def _all(self) -> list[LiveRoute]:
+        return [live for view in self.views.values() for live in view.routes]
 
 
-def load_revision(
-    objects: ObjectStore, deployment: str, number: int, spec: str, loaded: Mapping[str, LoadedModel]
-) -> Revision:
+def load_revision(source: Models, wanted: Wanted, loaded: Mapping[str, LoadedModel]) -> Revision:
     """Return a revision whose models are loaded and give the golden answers.
 
     Args:
-        objects: where specs and bundles rest.
-        deployment: the deployment's name.
-        number: the revision's number.
-        spec: the digest of its DeploymentSpec.
+        source: says what the routes are, and loads their models.
+        wanted: the revision.
         loaded: models in memory already, by bundle.
 
     Raises:
@@ -122,42 +147,29 @@ def load_revision(
         NotFound: an object is missing.
         Invalid: the routes cannot be served together, or a golden request fails; `findings` says which.
     """
-    wanted = read_spec(objects, spec)
-    if wanted.name != deployment or not wanted.routes:
-        raise Corrupt(f"Spec {spec[:12]} is not one of deployment {deployment!r} with routes.", about="deployment")
-    Router(wanted.routes)
+    spec = source.spec(wanted)
+    Router(spec.routes)
     models: dict[str, LoadedModel] = {}
     findings: list[Finding] = []
-    for route in wanted.routes:
+    for route in spec.routes:
         if route.bundle in models:
             continue
-        models[route.bundle] = model = loaded.get(route.bundle) or LoadedModel.load(objects, route.bundle)
+        models[route.bundle] = model = loaded.get(route.bundle) or source.load(route.bundle)
         findings += [
             msgspec.structs.replace(found, message=f"{route.model}: {found.message}")
             for found in check_golden(model, model.golden)
         ]
     if findings:
         raise Invalid(
-            f"Revision {number} of {deployment!r} takes no traffic: {findings[0].message}",
+            f"Revision {wanted.revision} of {source.name!r} takes no traffic: {findings[0].message}",
             about="deployment",
             hint="The revision before it goes on answering.",
             findings=findings,
         )
     if len({model.bundle.target for model in models.values()}) > 1:
         raise Invalid("The routes predict different columns.", about="deployment", hint="Deploy them apart.")
-    return Revision(deployment, number, spec, [LiveRoute(route, models[route.bundle]) for route in wanted.routes])
-
-
-def read_spec(objects: ObjectStore, digest: str) -> DeploymentSpec:
-    """Return a deployment's spec.
-
-    Raises:
-        Corrupt: the object is none.
-    """
-    try:
-        return msgspec.json.decode(objects.get(digest), type=DeploymentSpec)
-    except msgspec.MsgspecError as error:
-        raise Corrupt(f"Object {digest} is no deployment spec: {error}.", about="deployment") from None
+    routes = [LiveRoute(route, models[route.bundle]) for route in spec.routes]
+    return Revision(source.name, wanted.revision, wanted.configuration, routes)
 
 
 def _views(deployment: str, whole: View) -> dict[tuple[str, str], View]:

@@ -9,6 +9,7 @@ from typing import Final
 from interlock.core.ids import ALPHABET
 
 _PAIRS: Final = [a + b for a in ALPHABET for b in ALPHABET]
+_FIRST: Final = ["00" + pair for pair in _PAIRS]
 _MOST: Final = 1 << 20
 
 
@@ -35,7 +36,14 @@ def row_ids(milliseconds: int, count: int) -> list[str]:
     )
     if count == 1:
         return [stem + "0000"]
-    return [stem + _PAIRS[i >> 10] + _PAIRS[i & 1023] for i in range(count)]
+    return [stem + end for end in _ends(count)]
+
+
+def _ends(count: int) -> list[str]:
+    """Return the first counters; a thousand are kept, which is what most requests need."""
+    if count <= len(_PAIRS):
+        return _FIRST[:count]
+    return [_PAIRS[i >> 10] + _PAIRS[i & 1023] for i in range(count)]
 
 
 @lru_cache(maxsize=4)

@@ -10,6 +10,7 @@ import hashlib
 import os
 import signal
 import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -22,16 +23,20 @@ import uvloop
 from interlock.core.errors import Conflict, Error, Unavailable
 from interlock.core.plugins import load_all
 from interlock.serve.app import Application, Limits, ServingProtocol
+from interlock.serve.connections import BoundedProtocol
 from interlock.serve.control import Control
 from interlock.serve.engine import Engine
-from interlock.serve.journal import Journal
+from interlock.serve.journal import Durability, open_journal
+from interlock.serve.labels import Labels
+from interlock.serve.sources import Deployed, Named
 from interlock.serve.watch import Watcher
 from interlock.serve.welcome import Welcome
-from interlock.store.predictions import PredictionWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from interlock.serve.grpc_server import GrpcServer
+    from interlock.serve.sources import Source
     from interlock.store import Store
 
 _GROUP: Final = "interlock.protocol"
@@ -40,30 +45,11 @@ _BUILT_IN: Final = {
     "mlflow": ("interlock.serve.invocations", "Invocations"),
     "oip": ("interlock.serve.oip", "OpenInference"),
 }
+_LOCAL: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _KEEP_ALIVE_S: Final = 75
 _DRAIN_S: Final = 20
 _TICK_S: Final = 0.1
 _THREADS: Final = 4
-
-
-class Options(msgspec.Struct, frozen=True):
-    """How a server is started.
-
-    Attributes:
-        deployment: whom it answers for.
-        host: the address it listens on.
-        port: the port; 0 picks a free one.
-        announce: a file that is written when it is ready, and again after each swap; None for no file.
-        parent: a process with which it ends, or 0.
-        limits: what it takes on.
-    """
-
-    deployment: str
-    host: str = "127.0.0.1"
-    port: int = 0
-    announce: Path | None = None
-    parent: int = 0
-    limits: Limits = Limits()
 
 
 class Announcement(msgspec.Struct, frozen=True):
@@ -72,6 +58,39 @@ class Announcement(msgspec.Struct, frozen=True):
     pid: int
     url: str
     revision: int
+    grpc_port: int = 0  # 0: none
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How a server is started.
+
+    Attributes:
+        deployment: whom it answers for; "" where a model is named.
+        model: a reference of a model version that is served without a deployment, or "".
+        unapproved: whether a version that nobody approved may be shown beyond this machine.
+        code_models: whether originals may answer, in a process of their own.
+        host: the address it listens on.
+        port: the port; 0 picks a free one.
+        grpc_port: the port for gRPC; 0 picks a free one, None has none.
+        announce: a file that is written when it is ready, and again after each swap; None for no file.
+        parent: a process with which it ends, or 0.
+        durability: when an answer counts as recorded.
+        limits: what it takes on.
+        ready: is told what is served, when it is ready and again after each swap.
+    """
+
+    deployment: str = ""
+    model: str = ""
+    unapproved: bool = False
+    code_models: bool = False
+    host: str = "127.0.0.1"
+    port: int = 0
+    announce: Path | None = None
+    parent: int = 0
+    durability: Durability = "fsync"
+    limits: Limits = Limits()
+    grpc_port: int | None = None
+    ready: Callable[[Announcement], None] | None = None
 
 
 def protocols() -> list[ServingProtocol]:
@@ -95,24 +114,38 @@ def run(store: Store, options: Options) -> None:
         Conflict: another server of this workspace serves it.
         Unavailable: the address cannot be listened on, or the announce file not be written.
     """
+    source = _source(store, options)
     with (
-        _claim(store.root, options.deployment),
+        _claim(store.root, source.name) if options.deployment else contextlib.nullcontext(),
         _listen(options) as listener,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         try:
-            runner.run(_serve(store, options, listener))
+            runner.run(_serve(store, source, options, listener))
         finally:
             if options.announce is not None:
                 with contextlib.suppress(OSError):  # whoever reads it asks whether this process lives
                     options.announce.unlink()
 
 
-async def _serve(store: Store, options: Options, listener: socket.socket) -> None:
+def _source(store: Store, options: Options) -> Source:
+    """Return what says which models are served."""
+    if not options.model:
+        return Deployed(options.deployment, store.database, store.objects, code_models=options.code_models)
+    return Named(
+        options.model,
+        store.database,
+        store.objects,
+        code_models=options.code_models,
+        approved_only=not options.unapproved and options.host not in _LOCAL,
+    )
+
+
+async def _serve(store: Store, source: Source, options: Options, listener: socket.socket) -> None:
     with ThreadPoolExecutor(_THREADS, "interlock-serve") as pool:
-        journal = Journal(lambda: PredictionWriter(store.predictions.folder))
-        engine = Engine(options.deployment, journal, store.clock, pool)
-        watcher = Watcher(engine, store.database, store.objects)
+        journal = open_journal(store.predictions.folder, options.durability)
+        engine = Engine(source.name, journal, store.clock, pool)
+        watcher = Watcher(engine, source)
         started_at = store.clock.now()
         try:
             await asyncio.to_thread(watcher.read)
@@ -121,19 +154,35 @@ async def _serve(store: Store, options: Options, listener: socket.socket) -> Non
             raise
         limits = msgspec.structs.replace(options.limits, hosts=(*options.limits.hosts, options.host))
         spoken = protocols()
-        further = [*Control(engine, watcher, started_at).routes(), *Welcome(engine, spoken).routes()]
+        rooms = (Control(engine, watcher, started_at), Welcome(engine, spoken), Labels(engine, store))
+        further = [endpoint for room in rooms for endpoint in room.routes()]
         server = _Server(_configuration(Application(engine, spoken, further, limits)))
+        try:
+            calls = await _open_grpc(engine, limits, options)
+        except Error:
+            await journal.close()
+            raise
         watcher.start()  # it loads while the server answers already: alive, and not ready
-        side = asyncio.create_task(_accompany(server, engine, options, listener))
+        side = asyncio.create_task(_accompany(server, engine, options, listener, calls))
         side.add_done_callback(lambda _: setattr(server, "should_exit", True))
         try:
             await server.serve([listener])
         finally:
             side.cancel()
+            if calls is not None:
+                await calls.stop(_DRAIN_S)
             await asyncio.to_thread(watcher.stop)
             await journal.close()
         with contextlib.suppress(asyncio.CancelledError):
             await side
+
+
+async def _open_grpc(engine: Engine, limits: Limits, options: Options) -> GrpcServer | None:
+    if options.grpc_port is None:
+        return None
+    from interlock.serve.grpc_server import start_grpc
+
+    return await start_grpc(engine, limits, options.host, options.grpc_port)
 
 
 class _Server(uvicorn.Server):
@@ -147,10 +196,17 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Connection(BoundedProtocol):
+    """Bodies of predictions are small: who sends one for longer than this holds a place that others could have."""
+
+    patience_s = 20.0
+    whole_s = 60.0
+
+
 def _configuration(app: Application) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=_Connection,
         ws="none",
         lifespan="off",
         access_log=False,
@@ -161,7 +217,9 @@ def _configuration(app: Application) -> uvicorn.Config:
     )
 
 
-async def _accompany(server: uvicorn.Server, engine: Engine, options: Options, listener: socket.socket) -> None:
+async def _accompany(
+    server: uvicorn.Server, engine: Engine, options: Options, listener: socket.socket, calls: GrpcServer | None
+) -> None:
     """Announce what is served, and end with the parent process."""
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -174,11 +232,16 @@ async def _accompany(server: uvicorn.Server, engine: Engine, options: Options, l
                 gc.collect()
                 gc.freeze()  # libraries and models stay; looking through them again and again would cost each request
             said = revision.number
+            announcement = Announcement(os.getpid(), url, said, calls.port if calls else 0)
             if options.announce is not None:
-                write_announcement(options.announce, Announcement(os.getpid(), url, said))
+                write_announcement(options.announce, announcement)
+            if options.ready is not None:
+                options.ready(announcement)
         if options.parent and (os.getppid() != options.parent if child else not _is_alive(options.parent)):
             server.should_exit = True
         await asyncio.sleep(_TICK_S)
+    if calls is not None:  # both drain at once; `_serve` waits for it
+        await calls.stop(_DRAIN_S)
 
 
 def write_announcement(path: Path, announcement: Announcement) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from interlock.core.errors import Invalid
+from interlock.serve.http import UNREADABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from interlock.core.bundles import Column
     from interlock.serve.columns import Value
@@ -34,8 +35,15 @@ _PLAIN: Final[dict[str, frozenset[type]]] = {
     "BOOL": frozenset({bool}),
     "BYTES": frozenset({str}),
 }
-# A column refuses what does not fit into INT64 by itself.
-_WATCHED: Final = frozenset({*_INTEGERS, "FP16"}) - {"INT64"}
+_any: Final = msgspec.json.Decoder(list[Any]).decode
+# Readers that refuse every wrong value by themselves; a column refuses what does not fit into INT64.
+_TYPED: Final[dict[str, Callable[[msgspec.Raw], list[Any]]]] = {
+    "FP32": msgspec.json.Decoder(list[float]).decode,
+    "FP64": msgspec.json.Decoder(list[float]).decode,
+    "INT64": msgspec.json.Decoder(list[int]).decode,
+    "BOOL": msgspec.json.Decoder(list[bool]).decode,
+    "BYTES": msgspec.json.Decoder(list[str]).decode,
+}
 _OF_COLUMN: Final = {"integer": "INT64", "float": "FP64", "boolean": "BOOL", "string": "BYTES"}
 
 
@@ -46,7 +54,7 @@ class TensorIn(msgspec.Struct):
     shape: list[int]
     datatype: str
     parameters: Parameters = {}
-    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
+    data: msgspec.Raw = msgspec.Raw()  # it stays unread until the datatype is known
 
 
 class TensorOut(msgspec.Struct, omit_defaults=True):
@@ -65,27 +73,47 @@ def of_column(column: Column) -> TensorOut:
 
 
 def values_of(tensor: TensorIn) -> list[Value]:
-    """Return the elements of a JSON tensor that is a column: shape `[n]` or `[n, 1]`.
+    """Return the elements of a JSON tensor that is a column: shape `[n]` or `[n, 1]`; all are of one type.
 
     Raises:
         Invalid: datatype, shape and data do not fit together.
     """
-    shape, data, plain = tensor.shape, tensor.data, _PLAIN.get(tensor.datatype)
-    if (  # the usual case, at a glance
-        plain is not None
-        and data is not msgspec.UNSET
-        and len(shape) == 1
-        and shape[0] == len(data)
-        and plain.issuperset(map(type, data))
-        and tensor.datatype not in _WATCHED
-    ):
-        return data
-    check(tensor)
-    if tensor.data is msgspec.UNSET:
-        raise Invalid(f"Input {tensor.name!r} has no data.", hint="Send `data`, or binary data with its size.")
-    if tensor.datatype == "FP16":
-        raise Invalid(f"Input {tensor.name!r}: FP16 cannot go as JSON.", hint="Send it binary, or as FP32.")
-    data = tensor.data
+    typed = _TYPED.get(tensor.datatype)
+    if (
+        typed is not None and len(tensor.shape) == 1 and type(tensor.data) is msgspec.Raw
+    ):  # the usual case, without a look at each value
+        try:
+            values = typed(tensor.data)
+        except UNREADABLE:
+            pass
+        else:
+            if len(values) == tensor.shape[0]:
+                return values
+    return listed(tensor, _unread(tensor))
+
+
+def rows_of(tensor: TensorIn) -> list[tuple[Value, ...]]:
+    """Return the rows of a JSON tensor of shape `[rows, columns]`; all values are of one type.
+
+    Raises:
+        Invalid: datatype, shape and data do not fit together.
+    """
+    values, width = listed(tensor, _unread(tensor), wide=True), tensor.shape[1]
+    return [tuple(values[at : at + width]) for at in range(0, len(values), width)]
+
+
+def listed(tensor: TensorIn, data: list[Any], *, wide: bool = False) -> list[Value]:
+    """Return the elements of a tensor, each looked at, so that the first wrong one can be named; all are of one type.
+
+    Args:
+        tensor: its name, datatype and shape.
+        data: the elements, nested or flat.
+        wide: whether it may be several columns.
+
+    Raises:
+        Invalid: datatype, shape and data do not fit together.
+    """
+    check(tensor, wide=wide)
     if data and isinstance(data[0], list):
         data = _flat(tensor.name, data, tensor.shape)
     if len(data) != math.prod(tensor.shape):
@@ -96,7 +124,20 @@ def values_of(tensor: TensorIn) -> list[Value]:
         raise Invalid(f"Input {tensor.name!r}: element {row} is no {tensor.datatype}.")
     if tensor.datatype in _INTEGERS:
         _check_range(tensor, data)
-    return data
+    return [float(value) for value in data] if tensor.datatype in _FLOATS else data
+
+
+def _unread(tensor: TensorIn) -> list[Any]:
+    """Return the data of a tensor, of whatever types they are."""
+    check(tensor, wide=True)
+    if not bytes(tensor.data):
+        raise Invalid(f"Input {tensor.name!r} has no data.", hint="Send `data`, or binary data with its size.")
+    if tensor.datatype == "FP16":
+        raise Invalid(f"Input {tensor.name!r}: FP16 cannot go as JSON.", hint="Send it binary, or as FP32.")
+    try:
+        return _any(tensor.data)
+    except UNREADABLE:
+        raise Invalid(f"Input {tensor.name!r}: its data is no list that is read here.") from None
 
 
 def values_of_binary(tensor: TensorIn, raw: bytes) -> list[Value]:
@@ -118,8 +159,8 @@ def values_of_binary(tensor: TensorIn, raw: bytes) -> list[Value]:
     return values
 
 
-def check(tensor: TensorIn) -> None:
-    """Accept a tensor whose datatype is known and whose shape is that of a column.
+def check(tensor: TensorIn, *, wide: bool = False) -> None:
+    """Accept a tensor whose datatype is known and whose shape is that of a column; of several, if it may be wide.
 
     Raises:
         Invalid: it is not.
@@ -129,7 +170,8 @@ def check(tensor: TensorIn) -> None:
             f"Input {tensor.name!r} has a datatype that is not known.", hint=f"Known: {', '.join(sorted(DATATYPES))}."
         )
     shape = tensor.shape
-    if not shape or any(size < 0 for size in shape) or any(size != 1 for size in shape[1:]) or len(shape) > 2:
+    narrow = wide or all(size == 1 for size in shape[1:])
+    if not shape or any(size < 0 for size in shape) or not narrow or len(shape) > 2:
         raise Invalid(
             f"Input {tensor.name!r} has the shape {shape[:8]}.",
             hint="Each column is one input of shape [rows] or [rows, 1].",

@@ -1,69 +1,55 @@
-"""Follows the deployment's row and swaps revisions; a new one gives its golden answers before it takes traffic."""
+"""Follows what shall be served and swaps revisions; a new one gives its golden answers before it takes traffic."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from interlock.core.errors import Error, NotFound
+from interlock.core.errors import Error
 from interlock.serve.revision import load_revision
+from interlock.serve.sources import Wanted
 
 if TYPE_CHECKING:
-    from interlock.core.ports import ObjectStore, Reader
     from interlock.serve.engine import Engine
+    from interlock.serve.sources import Source
 
 _POLL_S: Final = 0.25
 _RETRY_S: Final = 5.0
-_WANTED: Final = "SELECT revision, spec FROM deployments WHERE name = :name"
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """What the deployment's row says."""
-
-    revision: int
-    spec: str
 
 
 class Watcher:
-    """Keeps an engine at the revision that its deployment's row names.
+    """Keeps an engine at the revision that is wanted.
 
     Args:
         engine: what serves.
-        database: where the row stands; the watching thread reads it over a connection of its own.
-        objects: where specs and bundles rest.
+        source: says what is wanted, also to a thread of ours.
 
     Attributes:
-        wanted: what the row said last, or None.
+        wanted: what it said last, or None.
         error: why that is not served, or None.
     """
 
-    def __init__(self, engine: Engine, database: Reader, objects: ObjectStore) -> None:
+    def __init__(self, engine: Engine, source: Source) -> None:
         self.wanted: Wanted | None = None
         self.error: Error | None = None
         self._engine = engine
-        self._database = database
-        self._objects = objects
+        self._source = source
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._retry_after = 0.0
         self._thread: threading.Thread | None = None
 
     def read(self) -> Wanted:
-        """Return what the deployment's row says now.
+        """Return what is wanted now.
 
         Raises:
-            NotFound: there is no such deployment.
+            NotFound: there is nothing of this name.
             Unavailable: the database cannot be read.
         """
-        row = self._database.one(_WANTED, {"name": self._engine.name})
-        if row is None:
-            raise NotFound.named("deployment", self._engine.name)
-        return Wanted(row["revision"], row["spec"])
+        return self._source.wanted()
 
     def check(self, force: bool = True) -> None:
-        """Serve what the row says, if it can be; otherwise keep what is served, and say why in `error`.
+        """Serve what is wanted, if it can be; otherwise keep what is served, and say why in `error`.
 
         Args:
             force: try a revision that failed before once more.
@@ -83,7 +69,7 @@ class Watcher:
                 self._refuse(Error(f"Loading failed: {type(error).__name__}.", about="deployment"))
 
     def start(self) -> None:
-        """Begin to watch, in a thread, which serves what the row says as soon as it is loaded."""
+        """Begin to watch, in a thread, which serves what is wanted as soon as it is loaded."""
         self._thread = threading.Thread(target=self._watch, name="interlock-watch", daemon=True)
         self._thread.start()
 
@@ -108,7 +94,7 @@ class Watcher:
     def _swap(self, wanted: Wanted) -> None:
         engine = self._engine
         loaded = {} if engine.revision is None else {live.route.bundle: live.model for live in engine.revision.routes}
-        revision = load_revision(self._objects, engine.name, wanted.revision, wanted.spec, loaded)
+        revision = load_revision(self._source, wanted, loaded)
         engine.revision = revision  # one assignment: a request has the old revision or the new one
         self.error = None
         engine.metrics.swaps["served"] += 1

@@ -246,6 +246,8 @@ class PromptWriter:
         self._thread.join()
         if sound:
             self._file.seal()
+        else:
+            self._file.abandon()
 
     def _keep(self) -> None:
         """Run in the writer's thread."""
@@ -261,13 +263,12 @@ class PromptWriter:
             except OSError as error:
                 with self._gate:
                     self._refuse(error)
-                return
 
     def _refuse(self, error: OSError) -> Error:
         """Return the error for all that follows; called inside the gate."""
         if self._refusal is None:
             self._refusal = _unavailable(f"writing failed: {error}")
-            self._file.abandon()
+            self._stop.set()  # its thread lets go of the file
         return self._refusal
 
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, TypeVar
 from interlock.core.errors import NotFound
 from interlock.store.blocklog import SUFFIX
 from interlock.store.compact import Compacted, Compactor, Erased, compact_folder, erase_subject, settle_folder
+from interlock.store.label_owners import owners
 from interlock.store.prediction_files import PARQUET, LogFile, ParquetFile, identity, stems
 from interlock.store.prediction_frames import inputs_of, join, need_polars
 from interlock.store.prediction_rows import Answered, Filter, Prediction, Scalar, Source
 from interlock.store.prediction_writer import PredictionWriter, PromptWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     import polars as pl
@@ -130,6 +131,19 @@ class PredictionLog:
             facts = self._read(stem, lambda file: file.facts()) or []
             marks += [mark for part in facts if (mark := part.watermark(deployment)) is not None]
         return max(marks, default=None)
+
+    def owners(self, ids: Collection[str]) -> dict[str, str]:
+        """Return which deployment answered each of these predictions; those that are not on record are missing.
+
+        Cost: files whose ids are of another time are not read.
+        """
+        wanted = sorted(ids)
+        found: dict[str, str] = {}
+        for stem in stems(self.folder) if wanted else ():
+            found |= self._read(stem, lambda file: owners(file, wanted)) or {}
+            if len(found) == len(wanted):
+                break
+        return found
 
     def compact(self, min_bytes: int = 0) -> list[Compacted]:
         """Return the logs that became Parquet files; those of living writers are left alone. See `compact_folder`."""

@@ -56,4 +56,4 @@ def test_sparse_rows_have_a_twin_too() -> None:
     inputs = sparse.csr_matrix(np.eye(6)[np.arange(60) % 6])
     model = LogisticRegression().fit(inputs, np.arange(60) % 2)
     files, why = files_of(model, inputs[:5], inputs)
-    assert (why, set(files)) == ("", {"model.skops", "model.onnx", "twin.json", "MLmodel"})
+    assert (why, set(files)) == ("", {"model.skops", "model.onnx", "linear.json", "twin.json", "MLmodel"})

@@ -160,7 +160,7 @@ def _trials(
         (folder / name).write_bytes(store.objects.get(manifest.find(file.path).digest))
         trials.append({"path": file.path, "format": file.format, "file": name})
         if bundle and file.path == bundle.files["serving"]:
-            trials[-1]["golden"] = _golden(LoadedModel.load(store.objects, version.bundle))
+            trials[-1]["golden"] = _golden(LoadedModel.load(store.objects, version.bundle, graph=True))
     return trials
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.core.errors import Invalid
 from interlock.registry.flavors.frames import columns_of, select
+from interlock.registry.flavors.sklearn import classes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,9 +49,9 @@ def save_booster(
     (folder / "model.onnx").write_bytes(files["serving"])
     (folder / original).write_bytes(files["original"])
     return {
-        "classes": tuple(int(label) for label in estimator.classes_),
+        "classes": classes_of(estimator),
         "inputs": columns,
         "layout": "matrix",
-        "files": {"serving": "model.onnx", "original": original},
+        "files": {"serving": "model.onnx", "original": original, "booster": original},
         "untrusted": (),
     }

@@ -11,8 +11,9 @@ from interlock.core.canonical import digest
 from interlock.core.errors import Finding, Invalid, NotFound
 from interlock.core.plugins import load_all
 from interlock.registry.flavors.frames import drawn, for_estimator, matrix, select
-from interlock.registry.flavors.scoring import THRESHOLD, score_frame
-from interlock.registry.flavors.twins import RECORD_FILE, Twin, judge, versions_of
+from interlock.registry.flavors.further import further_forms
+from interlock.registry.flavors.scoring import THRESHOLD, score_table
+from interlock.registry.flavors.twins import RECORD_FILE, Twin, judge, spread_of, versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from interlock.core.ports import Flavor
+
+    _Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 GROUP: Final = "interlock.flavor"
 TOLERANCE: Final = 1e-4
@@ -35,10 +38,11 @@ def build_bundle(
     """Return the record of the bundle that was written into a folder.
 
     The serving form is compared with the original on every evaluation row and on up to 2,000 training rows; one that
-    disagrees is not kept. The same estimator and frames give the same bytes again.
+    disagrees is not kept. So are further forms (coefficients, a booster's own file): each is named in `engines` where
+    it agrees, and left out where it does not. The same estimator and frames give the same bytes again.
 
     Args:
-        estimator: a fitted two-class classifier.
+        estimator: a fitted classifier or regressor.
         inputs: the training rows' inputs, as the estimator saw them; columns that it does not take are left out.
         target: the column that it predicts.
         evaluation: held-out rows with the inputs, the target, and what gates need besides (id, sensitive columns).
@@ -59,17 +63,32 @@ def build_bundle(
     columns = [column.name for column in bundle.inputs]
     judged, seen = select(evaluation, columns), select(inputs, columns)[drawn(inputs.height)]
     serving = (folder / bundle.files["serving"]).read_bytes()
-    pairs = _compared(estimator, bundle, serving, {"evaluation": judged, "training": seen})
+    rows = {"evaluation": judged, "training": seen}
+    truth = {place: original_table(estimator, frame, bundle, flavor) for place, frame in rows.items()}
+    pairs = {place: (truth[place], _as_told(bundle, score_table(bundle, serving, rows[place]))) for place in rows}
+    spread = _spread(bundle, truth)
     try:
-        _refuse_disagreement(pairs)
+        _refuse_disagreement(pairs, spread)
     except Invalid:
         for path in facts["files"].values():
             (folder / path).unlink(missing_ok=True)
         raise
-    bundle = msgspec.structs.replace(bundle, agreement=_agreement(list(pairs.values())))
+    bundle = msgspec.structs.replace(bundle, agreement=_agreement(bundle, pairs, spread))
+    for role, (name, content, answers) in further_forms(estimator, bundle, folder, inputs).items():
+        found = _agreement(
+            bundle, {place: (truth[place], _as_told(bundle, answers(rows[place]))) for place in rows}, spread
+        )
+        files, engines = dict(bundle.files), dict(bundle.engines)
+        if found.max_difference <= TOLERANCE:
+            (folder / name).write_bytes(content)
+            files[role], engines[role] = name, found
+        else:
+            files.pop(role, None)
+        bundle = msgspec.structs.replace(bundle, files=files, engines=engines)
     evaluation.write_parquet(folder / bundle.files["evaluation"])
     _write(folder / RECORD_FILE, _record(estimator, bundle, pairs, serving))
-    _write(folder / bundle.files["golden"], golden_requests(bundle, judged, pairs["evaluation"][0]))
+    golden = golden_requests(bundle, judged, _scores(bundle, truth["evaluation"]))
+    _write(folder / bundle.files["golden"], msgspec.structs.replace(golden, tolerance=TOLERANCE * spread))
     _write(folder / "bundle.json", bundle)
     return bundle
 
@@ -78,7 +97,7 @@ def _draft(flavor: str, facts: Mapping[str, Any], target: str) -> Bundle:
     """Return a bundle's record before its two forms were compared."""
     return Bundle(
         flavor=flavor,
-        task="classification",
+        task="classification" if facts["classes"] else "regression",
         inputs=tuple(facts["inputs"]),
         target=target,
         classes=tuple(facts["classes"]),
@@ -86,17 +105,6 @@ def _draft(flavor: str, facts: Mapping[str, Any], target: str) -> Bundle:
         agreement=Agreement(0, 0.0, TOLERANCE, 0),
         layout=facts["layout"],
     )
-
-
-def _compared(
-    estimator: object, bundle: Bundle, serving: bytes, rows: Mapping[str, pl.DataFrame]
-) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Return the scores of both forms for rows from several places."""
-    flavor = _flavor_of(estimator)
-    return {
-        place: (original_scores(estimator, frame, flavor), score_frame(bundle, serving, frame))
-        for place, frame in rows.items()
-    }
 
 
 def original_scores(estimator: Any, frame: pl.DataFrame, flavor: Flavor | None = None) -> NDArray[np.float64]:
@@ -114,6 +122,49 @@ def original_scores(estimator: Any, frame: pl.DataFrame, flavor: Flavor | None =
     if (answers := getattr(flavor, "answers", None)) is not None:
         return np.asarray(answers(estimator, matrix(frame)), dtype=np.float64)[:, -1]
     return np.asarray(estimator.predict_proba(for_estimator(estimator, frame)), dtype=np.float64)[:, -1]
+
+
+def original_table(estimator: Any, frame: pl.DataFrame, bundle: Bundle, flavor: Flavor) -> NDArray[np.float64]:
+    """Return what the original gives for each row, float64 (rows, answers).
+
+    That is the probability of its last class where it has two, one a class where it has more, or a value.
+
+    Args:
+        estimator: the original.
+        frame: rows of its inputs, in its order.
+        bundle: what it is.
+        flavor: who knows the estimator.
+    """
+    import numpy as np
+
+    if len(bundle.classes) == 2:
+        return original_scores(estimator, frame, flavor).reshape(-1, 1)
+    if not frame.height:
+        return np.empty((0, max(len(bundle.classes), 1)))
+    if (answers := getattr(flavor, "answers", None)) is not None:
+        found = answers(estimator, matrix(frame))
+    else:
+        ask = estimator.predict_proba if bundle.classes else estimator.predict
+        found = ask(for_estimator(estimator, frame))
+    return np.asarray(found, dtype=np.float64).reshape(frame.height, -1)
+
+
+def _as_told(bundle: Bundle, table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return answers in the form of `original_table`."""
+    return table[:, -1:] if len(bundle.classes) == 2 else table
+
+
+def _scores(bundle: Bundle, table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return one score a row, as `Bundle.task` says."""
+    found: NDArray[np.float64] = table.max(axis=1) if len(bundle.classes) > 2 else table[:, 0]
+    return found
+
+
+def _spread(bundle: Bundle, truth: Mapping[str, NDArray[np.float64]]) -> float:
+    """Return what differences are measured by: 1 for probabilities, the standard deviation of values."""
+    import numpy as np
+
+    return 1.0 if bundle.classes else spread_of(np.concatenate(list(truth.values())))
 
 
 def golden_requests(bundle: Bundle, frame: pl.DataFrame, scores: NDArray[np.float64]) -> Golden:
@@ -178,31 +229,41 @@ def _check_frames(inputs: pl.DataFrame, target: str, evaluation: pl.DataFrame) -
 def _check_labels(bundle: Bundle, evaluation: pl.DataFrame) -> None:
     import polars as pl
 
-    labels = evaluation[bundle.target].cast(pl.Float64, strict=False)
-    wrong = (~labels.is_in([float(label) for label in bundle.classes])).fill_null(value=True)
+    given = evaluation[bundle.target]
+    if not bundle.classes:
+        wrong = ~given.cast(pl.Float64, strict=False).is_finite().fill_null(value=False)
+        wanted = "a number"
+    elif isinstance(bundle.classes[0], str):
+        wrong = (~given.cast(pl.String).is_in(bundle.classes)).fill_null(value=True)
+        wanted = " or ".join(map(str, bundle.classes))
+    else:
+        labels = given.cast(pl.Float64, strict=False)
+        wrong = (~labels.is_in([float(label) for label in bundle.classes])).fill_null(value=True)
+        wanted = " or ".join(map(str, bundle.classes))
     if wrong.any():
         first = tuple(wrong.arg_true().head(5).to_list())
         raise Invalid(
-            f"{wrong.sum()} evaluation rows have no label of the model in {bundle.target!r} "
-            f"({' or '.join(map(str, bundle.classes))} is wanted).",
+            f"{wrong.sum()} evaluation rows have no label of the model in {bundle.target!r} ({wanted} is wanted).",
             about="frame",
             hint="Leave rows without a label out.",
             findings=[Finding("label", "These rows have no usable label.", bundle.target, first, int(wrong.sum()))],
         )
 
 
-def _refuse_disagreement(compared: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> None:
+def _refuse_disagreement(pairs: Mapping[str, _Pair], spread: float) -> None:
     import numpy as np
 
     findings = []
-    for place, (truth, scores) in compared.items():
-        gap = np.nan_to_num(np.abs(truth - scores), nan=np.inf)
+    for place, (truth, answers) in pairs.items():
+        gap = _gaps(truth, answers, spread)
         rows = np.flatnonzero(gap > TOLERANCE)
         if rows.size:
             worst = rows[np.argsort(-gap[rows], kind="stable")][:10]
+            column = int(np.nan_to_num(np.abs(truth[worst[0]] - answers[worst[0]]), nan=np.inf).argmax())
+            seen = f"{truth[worst[0], column]:.6f} in the original, {answers[worst[0], column]:.6f} in ONNX"
             message = (
-                f"{rows.size} of {gap.size} {place} rows differ by more than {TOLERANCE:g}, at most by {gap.max():.3g} "
-                f"(row {worst[0]}: {truth[worst[0]]:.6f} in the original, {scores[worst[0]]:.6f} in ONNX)."
+                f"{rows.size} of {gap.size} {place} rows differ by more than {TOLERANCE * spread:g}, at most by "
+                f"{gap.max() * spread:.3g} (row {worst[0]}: {seen})."
             )
             findings.append(Finding("agreement", message, rows=tuple(worst.tolist()), count=int(rows.size)))
     if findings:
@@ -215,33 +276,55 @@ def _refuse_disagreement(compared: Mapping[str, tuple[NDArray[np.float64], NDArr
         )
 
 
-def _agreement(compared: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> Agreement:
+def _gaps(truth: NDArray[np.float64], answers: NDArray[np.float64], spread: float) -> NDArray[np.float64]:
+    """Return how far each row's answers are apart at most; infinitely where one is no number or another shape."""
     import numpy as np
 
-    truth, scores = (np.concatenate(parts) for parts in zip(*compared, strict=True))
-    flips = (truth > THRESHOLD) != (scores > THRESHOLD)
-    return Agreement(
-        rows=int(truth.size),
-        max_difference=float(np.abs(truth - scores).max()),
-        tolerance=TOLERANCE,
-        label_flips=int(flips.sum()),
-    )
+    if truth.shape != answers.shape:
+        return np.full(len(truth), np.inf)
+    found: NDArray[np.float64] = np.nan_to_num(np.abs(truth - answers) / spread, nan=np.inf).max(axis=1)
+    return found
 
 
-def _record(
-    estimator: object,
-    bundle: Bundle,
-    compared: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
-    serving: bytes,
-) -> Twin:
+def _agreement(bundle: Bundle, pairs: Mapping[str, _Pair], spread: float) -> Agreement:
+    import numpy as np
+
+    gaps = np.concatenate([_gaps(truth, answers, spread) for truth, answers in pairs.values()])
+    flips = 0
+    for truth, answers in pairs.values():
+        if bundle.classes and truth.shape == answers.shape:
+            flips += int((_chosen(truth) != _chosen(answers)).sum())
+    worst = float(min(gaps.max(), 1e308)) if gaps.size else 0.0
+    return Agreement(rows=int(gaps.size), max_difference=worst, tolerance=TOLERANCE, label_flips=flips)
+
+
+def _chosen(table: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the number of the class that each row of probabilities chooses."""
+    import numpy as np
+
+    if table.shape[1] == 1:
+        return (table[:, 0] > THRESHOLD).astype(np.int64)
+    return np.asarray(table.argmax(axis=1), dtype=np.int64)
+
+
+def _record(estimator: object, bundle: Bundle, pairs: Mapping[str, _Pair], serving: bytes) -> Twin:
     """Return the record of a bundle's two forms, as every twin has one."""
     import numpy as np
 
-    truth, scores = (np.concatenate(parts) for parts in zip(*compared.values(), strict=True))
-    labels = [bundle.classes[bool(score > THRESHOLD)] for score in scores]
-    twin = judge(np.column_stack([1 - truth, truth]), np.column_stack([1 - scores, scores]), (bundle.classes, labels))
-    rows = {place: int(answers[0].size) for place, answers in compared.items()}
-    return msgspec.structs.replace(twin, compared=rows, versions=versions_of(estimator), digest=digest(serving))
+    truth, answers = (np.concatenate(parts) for parts in zip(*pairs.values(), strict=True))
+    labels = (bundle.classes, [bundle.classes[i] for i in _chosen(answers)]) if bundle.classes else None
+    if len(bundle.classes) == 2:
+        truth, answers = (np.column_stack([1 - positive, positive]) for positive in (truth, answers))
+    twin = judge(truth, answers, labels)
+    rows = {place: len(found) for place, (found, _) in pairs.items()}
+    return msgspec.structs.replace(
+        twin,
+        compared=rows,
+        versions=versions_of(estimator),
+        digest=digest(serving),
+        inputs=bundle.inputs,
+        classes=bundle.classes,
+    )
 
 
 def _write(path: Path, record: msgspec.Struct) -> None:

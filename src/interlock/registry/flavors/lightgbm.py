@@ -30,7 +30,7 @@ _NONE, _ZERO, _NAN = 0, 1, 2
 
 
 class Lightgbm:
-    """Writes fitted two-class estimators of LightGBM as files that are read without running code."""
+    """Writes fitted estimators of LightGBM as files that are read without running code."""
 
     name = "lightgbm"
 
@@ -42,12 +42,12 @@ class Lightgbm:
         """Write `model.onnx` and `model.txt` into a folder; return facts about them, as `Sklearn.save` does.
 
         Raises:
-            Invalid: it is not fitted, has not two classes, or has no ONNX form; the error says why.
+            Invalid: it is not fitted, or has no ONNX form; the error says why.
             MissingExtra: onnx is not installed.
         """
         classes = classes_of(estimator)
         original = estimator.booster_.model_to_string().encode()
-        graph = to_onnx(read(original), classes)
+        graph = to_onnx(read(original), classes or None)
         return save_booster(estimator, sample, folder, {"serving": graph, "original": original}, "model.txt")
 
     def answers(self, model: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:

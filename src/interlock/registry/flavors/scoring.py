@@ -27,10 +27,32 @@ def score_frame(bundle: Bundle, onnx_bytes: bytes, frame: pl.DataFrame) -> NDArr
         frame: rows with at least the model's inputs, in any order; empty values become NaN or "".
 
     Raises:
-        Invalid: the frame lacks inputs, or the graph cannot be loaded or run on these rows.
+        Invalid: the model does not tell two classes apart, the frame lacks inputs, or the graph cannot be loaded or run
+            on these rows.
         MissingExtra: onnxruntime is not installed.
 
     Cost: one thread; some microseconds a row; memory for 50,000 rows at a time.
+    """
+    if bundle.task != "classification" or len(bundle.classes) != 2:
+        kind = "a regression" if bundle.task == "regression" else f"a model of {len(bundle.classes)} classes"
+        raise Invalid(
+            f"This is {kind}; it is served, but what judges models knows two classes only.",
+            about="bundle",
+            hint="Gates, monitors of quality and replays need a model of two classes.",
+        )
+    return score_table(bundle, onnx_bytes, frame)[:, -1]
+
+
+def score_table(bundle: Bundle, onnx_bytes: bytes, frame: pl.DataFrame) -> NDArray[np.float64]:
+    """Return a graph's answers for each row, float64 (rows, answers): probabilities, or the value of a regression.
+
+    Args:
+        bundle: the bundle's record.
+        onnx_bytes: the bytes of its part `serving`.
+        frame: rows with at least the model's inputs.
+
+    Raises:
+        Invalid, MissingExtra: see `score_frame`.
     """
     import numpy as np
 
@@ -39,7 +61,7 @@ def score_frame(bundle: Bundle, onnx_bytes: bytes, frame: pl.DataFrame) -> NDArr
     for start in range(0, frame.height, _BLOCK_ROWS):
         feed = tensors(frame.slice(start, _BLOCK_ROWS), bundle.inputs, bundle.layout)
         parts.append(_run(session, feed))
-    return np.concatenate(parts) if parts else np.empty(0)
+    return np.concatenate(parts) if parts else np.empty((0, 1))
 
 
 def open_session(onnx_bytes: bytes) -> Any:
@@ -71,4 +93,5 @@ def _run(session: Any, feed: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
         (probabilities,) = session.run([name], feed)
     except Exception as error:  # border to onnxruntime
         raise Invalid(f"The model cannot be run on these rows: {error}", about="bundle") from error
-    return np.asarray(probabilities, dtype=np.float64)[:, -1]
+    table = np.asarray(probabilities, dtype=np.float64)
+    return table if table.ndim == 2 else table.reshape(-1, 1)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import msgspec
 
+from interlock.core.bundles import Agreement, Column
 from interlock.core.errors import Error, Invalid
 from interlock.registry.flavors.frames import columns_of, drawn, for_estimator, layout_of, matrix, select, tensors
+from interlock.registry.flavors.linear import LINEAR, LINEAR_FILE, linear_answers, linear_bytes, linear_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from interlock.core.bundles import Column
+    from interlock.core.bundles import Linear
 
 TOLERANCE: Final = 1e-4
 _STEPS: Final = 8
@@ -43,6 +45,9 @@ class Twin(msgspec.Struct, frozen=True):
         ties: rows whose label differs where the original has two classes within the tolerance.
         versions: of the libraries that took part.
         digest: the SHA-256 of the ONNX file, or "".
+        inputs: the columns that the model takes, in its order.
+        classes: the labels in its order; none of a regression.
+        engines: agreement of further forms beside the graph, by role, such as `linear`.
     """
 
     TABLE: ClassVar = ("verdict", "rows", "compared", "max_difference", "tolerance", "label_flips", "ties", "reason")
@@ -58,6 +63,9 @@ class Twin(msgspec.Struct, frozen=True):
     ties: int = 0
     versions: dict[str, str] = {}
     digest: str = ""
+    inputs: tuple[Column, ...] = ()
+    classes: tuple[int | str, ...] = ()
+    engines: dict[str, Agreement] = {}
 
 
 def make_twin(model: Any, example: pl.DataFrame, training: pl.DataFrame | None = None) -> tuple[Twin, dict[str, bytes]]:
@@ -72,14 +80,11 @@ def make_twin(model: Any, example: pl.DataFrame, training: pl.DataFrame | None =
 
     Cost: scores the compared rows twice.
     """
-    twin, graph = _twin(model, example, training)
-    files = {RECORD_FILE: msgspec.json.format(msgspec.json.encode(twin), indent=2) + b"\n"}
-    if graph:
-        files[ONNX_FILE] = graph
-    return twin, files
+    twin, files = _twin(model, example, training)
+    return twin, {RECORD_FILE: msgspec.json.format(msgspec.json.encode(twin), indent=2) + b"\n", **files}
 
 
-def _twin(model: Any, example: pl.DataFrame, training: pl.DataFrame | None) -> tuple[Twin, bytes]:
+def _twin(model: Any, example: pl.DataFrame, training: pl.DataFrame | None) -> tuple[Twin, dict[str, bytes]]:
     import polars as pl
 
     try:
@@ -93,18 +98,40 @@ def _twin(model: Any, example: pl.DataFrame, training: pl.DataFrame | None) -> t
         truth, classes = _original(model, rows)
         found, labels = _answers(graph, rows, columns)
     except Error as error:
-        return Twin("none", error.message, versions=versions_of(model)), b""
+        return Twin("none", error.message, versions=versions_of(model)), {}
     except Exception as error:  # noqa: BLE001 - the border to three libraries and whatever the model is made of
         told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        return Twin("none", told, versions=versions_of(model)), b""
+        return Twin("none", told, versions=versions_of(model)), {}
     twin = judge(truth, found, None if classes is None else (list(classes), labels))
     twin = msgspec.structs.replace(
         twin,
         compared={kind: part.height for kind, part in parts.items()},
         versions=versions_of(model),
         digest=hashlib.sha256(graph).hexdigest(),
+        inputs=columns,
+        classes=tuple(classes or ()),
     )
-    return twin, graph if twin.verdict == "agrees" else b""
+    if twin.verdict != "agrees":
+        return twin, {}
+    files = {ONNX_FILE: graph}
+    form = linear_of(model, columns, rows)
+    if form is not None and (agreement := linear_agreement(form, rows, truth)).max_difference <= TOLERANCE:
+        files[LINEAR_FILE] = linear_bytes(form)
+        twin = msgspec.structs.replace(twin, engines={LINEAR: agreement})
+    return twin, files
+
+
+def linear_agreement(form: Linear, rows: pl.DataFrame, truth: NDArray[np.float64]) -> Agreement:
+    """Return how far coefficients are from the original's answers to rows; see `judge` for the measure."""
+    found = linear_answers(form, rows)
+    verdict = judge(truth, found, None if form.link in {"identity", "exp"} else _numbers(truth, found))
+    flips = verdict.label_flips + verdict.ties
+    worst = verdict.max_difference if verdict.verdict == "agrees" else max(verdict.max_difference, 2 * TOLERANCE)
+    return Agreement(verdict.rows, worst, TOLERANCE, flips)
+
+
+def _numbers(truth: NDArray[np.float64], found: NDArray[np.float64]) -> tuple[list[int], list[int]]:
+    return list(range(truth.shape[1])), found.argmax(axis=1).tolist()
 
 
 def judge(
@@ -156,6 +183,11 @@ def judge(
         label_flips=flips,
         ties=ties,
     )
+
+
+def spread_of(values: NDArray[np.float64]) -> float:
+    """Return what differences of values are divided by before they are held against the tolerance; see `judge`."""
+    return _measure(values)[0]
 
 
 def _measure(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -33,7 +33,7 @@ _LINKS: Final[dict[str, Link]] = {
 
 
 class Xgboost:
-    """Writes fitted two-class estimators of XGBoost as files that are read without running code."""
+    """Writes fitted estimators of XGBoost as files that are read without running code."""
 
     name = "xgboost"
 
@@ -45,12 +45,12 @@ class Xgboost:
         """Write `model.onnx` and `model.ubj` into a folder; return facts about them, as `Sklearn.save` does.
 
         Raises:
-            Invalid: it is not fitted, has not two classes, or has no ONNX form; the error says why.
+            Invalid: it is not fitted, or has no ONNX form; the error says why.
             MissingExtra: onnx is not installed.
         """
         classes = classes_of(estimator)
         original = bytes(estimator.get_booster().save_raw("ubj"))
-        graph = to_onnx(read(original), classes)
+        graph = to_onnx(read(original), classes or None)
         return save_booster(estimator, sample, folder, {"serving": graph, "original": original}, "model.ubj")
 
     def answers(self, model: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,72 @@
+"""A model opened by reference, for callers that hold tables in this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from interlock.core.errors import MissingExtra
+from interlock.sdk.workspace import Workspace
+
+if TYPE_CHECKING:
+    import os
+
+    from interlock.core.ports import ObjectStore
+    from interlock.serve.tables import TableModel
+
+Place = Workspace | str | None
+
+
+class Opened(NamedTuple):
+    """A model in this process.
+
+    Attributes:
+        ref: the version, such as model:credit@3, whatever it was called by.
+        table: what answers tables.
+    """
+
+    ref: str
+    table: TableModel
+
+
+class _Objects:
+    """The objects of a workspace, here or behind an address, as a model's loader reads them."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def get(self, digest: str) -> bytes:
+        """Return the bytes of an object, checked against its digest."""
+        return self._workspace.read(digest)
+
+
+def open_model(model: str, workspace: Workspace | str | os.PathLike[str] | None = None) -> Opened:
+    """Return the version that a reference means now; that it means another later changes nothing here.
+
+    Args:
+        model: model:NAME@3, model:NAME@champion, or model:NAME for the newest.
+        workspace: an open workspace, a folder or address; None looks as `Workspace.open` does.
+
+    Raises:
+        NotFound: there is no such workspace or version.
+        MissingExtra: what it runs on is not installed.
+
+    Cost: loads the model.
+    """
+    if isinstance(workspace, Workspace):
+        return _open(model, workspace)
+    with Workspace.open(workspace) as opened:
+        return _open(model, opened)
+
+
+def _open(model: str, workspace: Workspace) -> Opened:
+    try:
+        from interlock.serve.model import LoadedModel
+        from interlock.serve.tables import TableModel
+
+        version: Any = workspace.registry.version(model)
+        objects = cast("ObjectStore", _Objects(workspace))  # loading only gets
+        return Opened(version.ref, TableModel(LoadedModel.load(objects, version.bundle)))
+    except ModuleNotFoundError as error:
+        if missing := MissingExtra.behind(error):
+            raise missing from error
+        raise

@@ -1,0 +1,1 @@
+"""What calculates: one file an engine, behind one port."""

@@ -1,0 +1,125 @@
+"""A walk over the bytes of an ONNX model, which is a protocol buffer, without a library for it.
+
+The runtime looks for weights in other files where a model says so; such a model is refused before the runtime sees it.
+
+Source: onnx/onnx.proto (field numbers), protobuf.dev/programming-guides/encoding (the bytes).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Field number -> message, for the parts on the way to tensors and to the labels of classes.
+_PARTS: Final[dict[str, dict[int, str]]] = {
+    "Model": {7: "Graph", 20: "Training", 25: "Function"},
+    "Training": {1: "Graph", 2: "Graph"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "Sparse"},
+    "Function": {7: "Node", 11: "Attribute"},
+    "Node": {5: "Attribute"},
+    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "Sparse", 23: "Sparse"},
+    "Sparse": {1: "Tensor", 2: "Tensor"},
+    "Tensor": {},
+}
+_EXTERNAL, _LOCATION = 13, 14  # fields of a tensor
+_ATTRIBUTE_NAME, _INTEGERS, _TEXTS = 1, 8, 9  # fields of an attribute
+_DEEPEST: Final = 200
+_FIXED: Final = {1: 8, 5: 4}
+Field = tuple[int, int, memoryview]  # number, value of a number, bytes of anything else
+
+
+class Unreadable(ValueError):
+    """The bytes are no protocol buffer."""
+
+
+def leads_out(model: bytes) -> bool:
+    """Return whether some tensor of a model keeps its values in another file.
+
+    Raises:
+        Unreadable: these are no bytes of a model.
+
+    Cost: some microseconds a node; what tensors hold is skipped.
+    """
+    return any(
+        kind == "Tensor" and (number == _EXTERNAL or (number == _LOCATION and value != 0))
+        for kind, number, value, _ in _walk(memoryview(model))
+    )
+
+
+def class_labels(model: bytes) -> list[int] | list[str]:
+    """Return the labels of the first classifier in a model, in its order; nothing when no node names labels."""
+    name = b""
+    integers: list[int] = []
+    texts: list[str] = []
+    for kind, number, value, data in _walk(memoryview(model)):
+        if kind != "Attribute":
+            continue
+        if number == _ATTRIBUTE_NAME:
+            if integers or texts:
+                break
+            name = bytes(data)
+        elif number == _INTEGERS and name in {b"classlabels_int64s", b"classlabels_ints"}:
+            integers += _packed(data) if data else [_signed(value)]
+        elif number == _TEXTS and name == b"classlabels_strings":
+            texts.append(bytes(data).decode(errors="replace"))
+    return integers or texts
+
+
+def _walk(model: memoryview) -> Iterator[tuple[str, int, int, memoryview]]:
+    """Yield every field of every part: its part's kind, its number, its value and its bytes."""
+    waiting = [("Model", model, 0)]
+    while waiting:
+        kind, data, depth = waiting.pop()
+        if depth > _DEEPEST:
+            raise Unreadable("its parts are nested too deeply")
+        for number, value, inner in _fields(data):
+            yield kind, number, value, inner
+            part = _PARTS[kind].get(number)
+            if part is not None:
+                waiting.append((part, inner, depth + 1))
+
+
+def _fields(data: memoryview) -> Iterator[Field]:
+    at, end = 0, len(data)
+    empty = data[:0]
+    while at < end:
+        key, at = _varint(data, at)
+        number, wire = key >> 3, key & 7
+        if wire == 0:
+            value, at = _varint(data, at)
+            yield number, value, empty
+            continue
+        length = _FIXED.get(wire, 0)
+        if wire == 2:
+            length, at = _varint(data, at)
+        elif not length:
+            raise Unreadable("these are no bytes of an ONNX model")
+        if at + length > end:
+            raise Unreadable("the bytes of the ONNX model end early")
+        yield number, 0, data[at : at + length]
+        at += length
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(data) and shift < 70:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+    raise Unreadable("these are no bytes of an ONNX model")
+
+
+def _packed(data: memoryview) -> list[int]:
+    found, at = [], 0
+    while at < len(data):
+        value, at = _varint(data, at)
+        found.append(_signed(value))
+    return found
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value

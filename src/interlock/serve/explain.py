@@ -1,0 +1,289 @@
+"""Explanations of single predictions: what each column adds to the raw answer, and what the answer begins with.
+
+The shares and the base add up to the raw answer: log-odds of a classifier, the value of a regression (its logarithm
+where the model has a logarithmic link), the probability of a forest. They are exact for linear models (coefficient
+times distance from the mean in training, or from 0 where no mean is recorded) and for trees (TreeSHAP); other models
+are refused. The protocol is `POST /explain` with the body of `/invocations`, at most 100 rows.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from interlock.core.errors import Denied, Invalid, MissingExtra
+from interlock.serve.columns import InputColumns
+from interlock.serve.engines.booster import LightgbmRunner, XgboostRunner, open_booster, try_apart
+from interlock.serve.engines.worker import RowsRefused, WorkerRunner
+from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, to_json, unreadable
+from interlock.serve.loading import worker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from interlock.core.bundles import Linear
+    from interlock.serve.columns import Columns, Value
+    from interlock.serve.engine import Engine
+    from interlock.serve.engines.port import Feeds
+    from interlock.serve.model import LoadedModel
+
+MOST_ROWS: Final = 100
+_BESIDE_LOOP: Final = 1 << 20  # bytes that are never read inside the event loop: explanations take milliseconds
+_TREES: Final = "TreeSHAP"
+_FORM: Final = "Send one of dataframe_records, dataframe_split, instances and inputs, as to /invocations."
+_LOG_ODDS: Final = frozenset({"binary:logistic", "binary", "multi:softprob", "multi:softmax", "multiclass"})
+_LOGARITHMS: Final = frozenset({"count:poisson", "reg:gamma", "reg:tweedie", "poisson", "gamma", "tweedie"})
+
+
+class RowExplanation(msgspec.Struct, frozen=True):
+    """Why one row has its answer.
+
+    Attributes:
+        score: the score that is served for it; see `Bundle.task`.
+        label: the class that it gets, None of a regression.
+        base_value: what the raw answer begins with.
+        contributions: what each column adds.
+        raw: the raw answer, which base and contributions add up to.
+    """
+
+    score: float
+    label: int | str | None
+    base_value: float
+    contributions: dict[str, float]
+    raw: float
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Why some rows have their answers.
+
+    Attributes:
+        method: `linear` or `TreeSHAP`; both are exact.
+        scale: what is added up: `value`, `log of the value`, `log-odds` or `probability`.
+        relative_to: which answer the base is: `the mean of training rows`, or `a row of zeros`.
+        rows: one a row. Of more than two classes the one that the row gets is explained.
+    """
+
+    method: str
+    scale: str
+    relative_to: str
+    rows: list[RowExplanation]
+
+
+class _Source(Protocol):
+    """What finds shares."""
+
+    inputs: InputColumns
+    method: str
+    scale: str
+    relative_to: str
+
+    def shares(self, feeds: Feeds) -> NDArray[np.float64]:
+        """Return the shares of rows, (rows, sums, columns + 1); the last column is the base."""
+        ...
+
+
+class _LinearSource:
+    method = "linear"
+
+    def __init__(self, model: LoadedModel, form: Linear) -> None:
+        import numpy as np
+
+        self.inputs = InputColumns(model.bundle, (("inputs", "tensor(double)"),))
+        scales = {"identity": "value", "exp": "log of the value"}
+        self.scale = scales.get(form.link, "log-odds")
+        self.relative_to = "the mean of training rows" if form.means else "a row of zeros"
+        self._weights = np.array(form.coefficients)
+        self._means = np.array(form.means or [0.0] * len(form.columns))
+        self._base = np.array(form.intercepts) + self._weights @ self._means
+
+    def shares(self, feeds: Feeds) -> NDArray[np.float64]:
+        import numpy as np
+
+        rows: NDArray[Any] = feeds["inputs"]
+        shares = (rows - self._means)[:, None, :] * self._weights[None, :, :]
+        base = np.broadcast_to(self._base[None, :, None], (*shares.shape[:2], 1))
+        return np.concatenate([shares, base], axis=2)
+
+
+class _BoosterSource:
+    method = _TREES
+    relative_to = "the mean of training rows"
+
+    def __init__(self, model: LoadedModel, runner: XgboostRunner | LightgbmRunner) -> None:
+        self.inputs = InputColumns(model.bundle, runner.inputs)
+        logs = "log of the value" if runner.objective in _LOGARITHMS else "value"
+        self.scale = "log-odds" if runner.objective in _LOG_ODDS else logs
+        self._runner = runner
+
+    def shares(self, feeds: Feeds) -> NDArray[np.float64]:
+        return self._runner.contributions(feeds["inputs"])
+
+
+class _WorkerSource:
+    method = _TREES
+    relative_to = "the mean of training rows"
+    scale = "value"
+
+    def __init__(self, model: LoadedModel, runner: WorkerRunner) -> None:
+        self.inputs = InputColumns(model.bundle, runner.inputs)
+        self._runner = runner
+        self._classes = len(model.bundle.classes)
+
+    def shares(self, feeds: Feeds) -> NDArray[np.float64]:
+        try:
+            found = self._runner.contributions(feeds)
+        except RowsRefused as error:
+            raise Invalid(f"The original cannot be explained: {error}", about="model") from None
+        if self._classes:  # a forest has one sum a class, of probabilities; boosting one sum of log-odds
+            self.scale = "probability" if found.shape[1] == self._classes else "log-odds"
+            self.scale = "log-odds" if float(abs(found.sum(axis=2)).max()) > 1.001 else self.scale
+        return found
+
+
+_sources: WeakKeyDictionary[LoadedModel, _Source] = WeakKeyDictionary()
+_lock: Final = threading.Lock()
+
+
+def explain(model: LoadedModel, columns: Columns) -> Explanation:
+    """Return why a model answers rows as it does.
+
+    Args:
+        model: the loaded model.
+        columns: one list of values a column.
+
+    Raises:
+        Invalid: the rows are not the model's, there are more than 100, or the model is no linear model and no trees.
+        Denied: only the original could tell, which the policy does not allow.
+        MissingExtra: the booster's library, or shap, is not installed.
+
+    Cost: a linear model 50 us; the first one of another model starts its library or process, 0.5-4 s; then 1-10 ms.
+    """
+    with _lock:
+        source = _sources.get(model)
+        if source is None:
+            _sources[model] = source = _source(model)
+    prepared = model.prepare(columns)
+    if prepared.rows > MOST_ROWS:
+        raise Invalid(f"There are {prepared.rows} rows.", hint=f"Send at most {MOST_ROWS} at a time.")
+    answers = model.run(prepared)
+    shares = source.shares(source.inputs.prepare(columns).feeds)
+    classes, names = list(model.bundle.classes), model.inputs.names
+    rows = []
+    for score, label, sums in zip(answers.scores, answers.labels, shares.tolist(), strict=True):
+        # Two classes have one sum, or one each; then the positive one's is told, whose probability is the score.
+        chosen = classes.index(label) if len(sums) > 1 and len(classes) > 2 else len(sums) - 1
+        *each, base = sums[chosen]
+        total = math.fsum([*each, base])
+        rows.append(RowExplanation(score, label, base, dict(zip(names, each, strict=True)), total))
+    return Explanation(source.method, source.scale, source.relative_to, rows)
+
+
+def _source(model: LoadedModel) -> _Source:
+    parts = model.parts
+    if parts.linear is not None:
+        return _LinearSource(model, parts.linear)
+    if isinstance(model.engine, XgboostRunner | LightgbmRunner):
+        return _BoosterSource(model, model.engine)
+    if isinstance(model.engine, WorkerRunner):
+        return _WorkerSource(model, model.engine)
+    files = model.bundle.files
+    if parts.read is not None and "booster" in files:
+        data = parts.read("booster")
+        if parts.source != "training":
+            try_apart(data)  # nobody has looked into it yet
+        return _BoosterSource(model, open_booster(data))
+    if parts.read is not None and files.get("original", "").endswith(".skops"):
+        try:
+            return _WorkerSource(model, worker(parts.read("original"), model.bundle, code_models=parts.code_models))
+        except Denied as error:
+            raise Denied(
+                "Only the original could tell why, and the policy of this project does not allow originals.",
+                about="model",
+                hint=error.hint,
+            ) from None
+    raise Invalid(
+        "This model has no explanations: it is neither linear in its inputs nor are its trees kept beside it.",
+        about="model",
+        hint="Linear models, boosters in their own format and ensembles of scikit-learn are explained.",
+    )
+
+
+class _Split(msgspec.Struct):
+    columns: list[str]
+    data: list[list[Any]]
+
+
+class _Body(msgspec.Struct):
+    dataframe_records: list[dict[str, Any]] | None = None
+    dataframe_split: _Split | None = None
+    instances: list[dict[str, Any]] | None = None
+    inputs: dict[str, list[Any]] | None = None
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """The answer to `POST /explain`."""
+
+    model: str
+    target: str
+    explanation: Explanation
+
+
+_decoder: Final = msgspec.json.Decoder(_Body)
+
+
+def explanations(engine: Engine) -> list[Endpoint]:
+    """Return the endpoint `POST /explain`.
+
+    Args:
+        engine: whose models are asked.
+    """
+
+    async def answer(request: Request) -> Response:
+        revision = engine.current()
+        view = revision.whole
+        live = view.routes[view.pick(request.id)]
+
+        def told() -> bytes:
+            found = explain(live.model, read_columns(request.body))
+            return to_json(_Told(live.route.model, live.model.bundle.target, found))
+
+        try:
+            body = await engine.work(_BESIDE_LOOP, told)
+        except MissingExtra as error:
+            raise Invalid(error.message, about="model", hint=error.hint, status=501) from None
+        except Denied as error:
+            raise Invalid(error.message, about="model", hint=error.hint, status=403) from None
+        return Response(body, model=live.route.model)
+
+    return [Endpoint("POST", "/explain", answer, predicts=True)]
+
+
+def read_columns(body: bytes) -> Mapping[str, Sequence[Value]]:
+    """Return the columns of a JSON body in one of the forms of `/invocations`.
+
+    Raises:
+        Invalid: it is none.
+    """
+    try:
+        found = _decoder.decode(body)
+    except UNREADABLE as error:
+        raise unreadable(error, hint=_FORM) from None
+    given = [form for form in (found.dataframe_records, found.instances) if form is not None]
+    split, inputs = found.dataframe_split, found.inputs
+    if len(given) + (split is not None) + (inputs is not None) != 1:
+        raise Invalid("The body has no data, or several.", hint=_FORM)
+    if inputs is not None:
+        return inputs
+    if split is not None:
+        if any(len(row) != len(split.columns) for row in split.data) or len({*split.columns}) != len(split.columns):
+            raise Invalid("The rows of dataframe_split do not have its columns.", hint=_FORM)
+        return {name: [row[place] for row in split.data] for place, name in enumerate(split.columns)}
+    names = dict.fromkeys(name for row in given[0] for name in row)
+    return {name: [row.get(name) for row in given[0]] for name in names}

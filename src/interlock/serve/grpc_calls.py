@@ -1,0 +1,211 @@
+"""The calls of the gRPC service: each takes a message's bytes and returns the answer's.
+
+Metadata say what headers say over HTTP. In: `x-request-id`, `interlock-subject` and `interlock-occurred-at` (for all
+rows; `interlock-subject-bin` for a subject beyond ASCII). Out, behind every answer and every error:
+`interlock-request-id`, and after a prediction `interlock-model` and `interlock-revision`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+from interlock.core.errors import Invalid
+from interlock.serve.grpc_infer import ask_of, parse, reply, wanted_of
+from interlock.serve.http import header_text, own_id, refusal
+from interlock.serve.metadata import OCCURRED_AT, SUBJECT, instants, subjects
+from interlock.serve.oip_common import PLATFORM, index, outputs, statistics
+from interlock.serve.release import version
+from interlock.serve.tensors import of_column
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from interlock.serve.app import Limits
+    from interlock.serve.engine import Ask, Engine
+    from interlock.serve.grpc_messages import Messages
+    from interlock.serve.revision import View
+
+    Handler = Callable[[bytes, "Call"], Awaitable[bytes]]
+
+_SUBJECT: Final = SUBJECT.decode()
+_WHEN: Final = OCCURRED_AT.decode()
+_LONGEST_ID: Final = 200
+_ROW_BYTES: Final = 48  # of an answer, about
+
+
+class Call:
+    """One call, beside its message.
+
+    Args:
+        metadata: what the caller sent; binary keys end in `-bin`.
+        peer: whom gRPC says it comes from, such as `ipv4:127.0.0.1:4711`.
+
+    Attributes:
+        metadata: the same by key; of several, the last.
+        id: the caller's request id, or one of our own.
+        headers: metadata that go back.
+        model: the versions that answered, for the counters.
+    """
+
+    __slots__ = ("headers", "id", "metadata", "model", "peer")
+
+    def __init__(self, metadata: Iterable[tuple[str, str | bytes]], peer: str = "") -> None:
+        self.peer = peer
+        self.metadata = dict(metadata)
+        given = self.metadata.get("x-request-id")
+        sound = isinstance(given, str) and 0 < len(given) <= _LONGEST_ID and given.isascii()
+        self.id = str(given) if sound else own_id()
+        self.headers: tuple[tuple[str, str], ...] = ()
+        self.model = ""
+
+    @property
+    def caller(self) -> str:
+        """The address that it comes from, or ""."""
+        address = self.peer.partition(":")[2].rpartition(":")[0]
+        return unquote(address).strip("[]")
+
+    def text(self, key: str) -> str:
+        """Return an entry as text, or "".
+
+        Raises:
+            Invalid: it is not UTF-8.
+        """
+        value = self.metadata.get(key) or self.metadata.get(f"{key}-bin") or ""
+        try:
+            return value if isinstance(value, str) else value.decode()
+        except UnicodeDecodeError:
+            raise Invalid(f"The metadata {key!r} are not UTF-8.") from None
+
+    def trailing(self) -> tuple[tuple[str, str], ...]:
+        """Return the metadata that go behind the answer."""
+        return (*self.headers, ("interlock-request-id", header_text(self.id).decode()))
+
+
+class Calls:
+    """The service over one engine.
+
+    Args:
+        engine: what answers.
+        limits: what it takes on, together with what comes over HTTP.
+        messages: the protocol's classes.
+    """
+
+    def __init__(self, engine: Engine, limits: Limits, messages: Messages) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._messages = messages
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return the calls by name."""
+        return {
+            "ServerLive": self.server_live,
+            "ServerReady": self.server_ready,
+            "ModelReady": self.model_ready,
+            "ServerMetadata": self.server_metadata,
+            "ModelMetadata": self.model_metadata,
+            "ModelInfer": self.model_infer,
+            "ModelStatistics": self.model_statistics,
+            "RepositoryIndex": self.repository_index,
+        }
+
+    async def server_live(self, data: bytes, _: Call) -> bytes:
+        """Return that the process answers."""
+        self._read("ServerLiveRequest", data)
+        return self._message("ServerLiveResponse", live=True)
+
+    async def server_ready(self, data: bytes, _: Call) -> bytes:
+        """Return whether all models give their golden answers."""
+        self._read("ServerReadyRequest", data)
+        return self._message("ServerReadyResponse", ready=not self._engine.check())
+
+    async def model_ready(self, data: bytes, _: Call) -> bytes:
+        """Return the same for a model that is named."""
+        self._named("ModelReadyRequest", data)
+        return self._message("ModelReadyResponse", ready=not self._engine.check())
+
+    async def server_metadata(self, data: bytes, _: Call) -> bytes:
+        """Return what this server is."""
+        self._read("ServerMetadataRequest", data)
+        extensions = ["model_repository", "statistics"]
+        return self._message("ServerMetadataResponse", name="interlock", version=version(), extensions=extensions)
+
+    async def model_metadata(self, data: bytes, _: Call) -> bytes:
+        """Return a model's inputs and outputs."""
+        name, view = self._named("ModelMetadataRequest", data)
+        taken = [(column.name, of_column(column).datatype) for column in view.columns]
+        return self._message(
+            "ModelMetadataResponse",
+            name=name,
+            versions=[live.version for live in view.routes],
+            platform=PLATFORM,
+            inputs=_described(taken),
+            outputs=_described(outputs(view)),
+        )
+
+    async def model_statistics(self, data: bytes, _: Call) -> bytes:
+        """Return the counters of a model, or of all."""
+        asked = self._read("ModelStatisticsRequest", data)
+        revision = self._engine.current()
+        view = revision.view(asked.name, asked.version) if asked.name else revision.whole
+        return self._message("ModelStatisticsResponse", model_stats=statistics(self._engine, view))
+
+    async def repository_index(self, data: bytes, _: Call) -> bytes:
+        """Return the models that are served."""
+        self._read("RepositoryIndexRequest", data)
+        return self._message("RepositoryIndexResponse", models=index(self._engine))
+
+    async def model_infer(self, data: bytes, call: Call) -> bytes:
+        """Return predictions; when they go out, they are in the prediction log."""
+        engine, most = self._engine, self._limits.concurrent
+        if engine.under_way >= most:
+            raise refusal(
+                429, f"{most} requests are under way already.", hint="Come back in a second, or add replicas."
+            )
+        engine.under_way += 1
+        try:
+            return await self._infer(data, call)
+        finally:
+            engine.under_way -= 1
+
+    async def _infer(self, data: bytes, call: Call) -> bytes:
+        engine, revision = self._engine, self._engine.current()
+        request = await engine.work(len(data), parse, self._messages["ModelInferRequest"], data)
+        call.id = request.id or call.id
+        view = revision.view(request.model_name, request.model_version)
+        wanted = wanted_of(request, view)
+
+        def read() -> tuple[Ask, str]:
+            ask = ask_of(request, view)
+            _add_metadata(ask, call)
+            return ask, call.id
+
+        answer = await engine.answer(len(data), read, revision, view)
+        call.model = answer.model
+        call.headers = tuple((key.decode(), value.decode()) for key, value in answer.headers)
+        size, kind = len(answer.ids) * _ROW_BYTES, self._messages["ModelInferResponse"]
+        return await engine.work(size, reply, kind, request, wanted, answer, call.id)
+
+    def _read(self, kind: str, data: bytes) -> Any:
+        return parse(self._messages[kind], data)
+
+    def _message(self, kind: str, **fields: object) -> bytes:
+        data: bytes = self._messages[kind](**fields).SerializeToString()
+        return data
+
+    def _named(self, kind: str, data: bytes) -> tuple[str, View]:
+        asked = self._read(kind, data)
+        return asked.name, self._engine.current().view(asked.name, asked.version)
+
+
+def _add_metadata(ask: Ask, call: Call) -> None:
+    """Give an ask its caller, and the subject and the instant of the metadata where no tensor named them."""
+    ask.caller = call.caller
+    if not ask.subjects and (subject := call.text(_SUBJECT)):
+        ask.subjects = subjects([subject], 1) * ask.rows
+    if not ask.occurred_at and (when := call.text(_WHEN)):
+        ask.occurred_at = instants([when], 1) * ask.rows
+
+
+def _described(tensors: Iterable[tuple[str, str]]) -> list[dict[str, object]]:
+    return [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in tensors]

@@ -1,0 +1,263 @@
+"""`POST /labels`: the truth about predictions, whenever it comes. What a label is, and which counts: `store/labels.py`.
+
+A body is JSON (one label or `{"labels": [...]}`), JSON lines (`application/x-ndjson`), or CSV with a header row:
+
+    {"labels": [{"prediction_id": "01...", "label": 1, "observed_at": "2026-09-01T12:00:00Z"},
+                {"subject": "p1", "label": 0, "occurred_at": "2026-03-01", "label_id": "crm-7"}]}
+
+The answer, `{"counts": {...}, "statuses": [...], "refused": [{"row": 3, "reason": ...}], "replayed": false}`, leaves
+once all that is new is on disk. One wrong label refuses the body, by row numbers (from 0); no value is quoted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from interlock.core.actor import acting_as
+from interlock.core.clock import to_micros
+from interlock.core.errors import Invalid, Unavailable
+from interlock.core.ids import is_ulid
+from interlock.serve.http import UNREADABLE, Endpoint, Response, refusal, to_json, unreadable
+from interlock.store.label_times import DAY, parse_case, parse_observed
+from interlock.store.labels import ALWAYS, PREDICTION, REFUSALS, STATUSES, SUBJECT, Body, Label
+from interlock.store.labels import Labels as Book
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from interlock.core.ports import Transaction
+    from interlock.serve.engine import Engine
+    from interlock.serve.http import Request
+    from interlock.store import Store
+    from interlock.store.labels import Taken
+
+MAX_LABELS: Final = 100_000
+MAX_BODY_BYTES: Final = 16_000_000
+MAX_UNDER_WAY: Final = 16
+_FIELDS: Final = frozenset({"prediction_id", "subject", "label", "observed_at", "occurred_at", "label_id"})
+_TRUTHS: Final = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+_LONGEST: Final = {"subject": 500, "label_id": 200}
+_LONGEST_KEY: Final = 200
+_SHOWN: Final = 10
+_FORM: Final = 'A body is {"labels": [{"prediction_id": "...", "label": 1}, ...]}; see the reference, "Labels".'
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A label that was not kept, and why."""
+
+    row: int
+    reason: str
+
+
+class LabelAnswer(msgspec.Struct, frozen=True):
+    """What became of a body's labels.
+
+    Attributes:
+        counts: how many have each status.
+        statuses: one a label, in the order of the body.
+        refused: those that were not kept.
+        replayed: whether this body was taken before, and this is the answer from then.
+    """
+
+    counts: dict[str, int]
+    statuses: list[str]
+    refused: list[Refused]
+    replayed: bool
+
+
+class Labels:
+    """The endpoint over one engine.
+
+    Args:
+        engine: whose deployment the labels are of.
+        store: where they are kept.
+    """
+
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self._engine = engine
+        self._store = store
+        self._book = Book(store)
+        self._under_way = 0
+
+    def routes(self) -> list[Endpoint]:
+        """Return the endpoint."""
+        return [Endpoint("POST", "/labels", self._label, body_bytes=MAX_BODY_BYTES)]
+
+    async def _label(self, request: Request) -> Response:
+        if self._under_way >= MAX_UNDER_WAY:
+            raise Unavailable("The server has labels enough for now.", about="labels", hint="Come back in a second.")
+        self._under_way += 1
+        try:  # not in the pool of the models: whoever waits for the database keeps no prediction waiting
+            return Response(await asyncio.to_thread(self._take, request))
+        finally:
+            self._under_way -= 1
+
+    def _take(self, request: Request) -> bytes:
+        key = request.header(b"idempotency-key")
+        if len(key) > _LONGEST_KEY:
+            raise Invalid(f"The Idempotency-Key has more than {_LONGEST_KEY} characters.", about="labels")
+        labels = read_labels(request, to_micros(self._store.clock.now()))
+        name = self._engine.name
+        asked = {label.about.removeprefix(PREDICTION) for label in labels if label.about.startswith(PREDICTION)}
+        owners = self._store.predictions.owners(asked)
+        body = Body(name, labels, f"key:{key}" if key else "", source=_source(request), owners=owners)
+
+        def then(tx: Transaction, taken: Taken) -> None:
+            data = {"digest": taken.digest, "rows": len(labels), "kept": taken.kept}
+            corrections = taken.counts["correction"]
+            self._store.ledger.append(tx, "labels.received", f"deployment:{name}", {**data, "corrections": corrections})
+
+        with acting_as(f"server:{name}"):
+            return to_json(_answer(self._book.take(body, then), labels, owners))
+
+
+def _source(request: Request) -> str:
+    return f"request:{request.id}" + (f" from {request.peer}" if request.peer else "")
+
+
+def _answer(taken: Taken, labels: Sequence[Label], owners: dict[str, str]) -> LabelAnswer:
+    refused = []
+    for row, letter in enumerate(taken.answer):
+        if letter in REFUSALS:
+            owner = owners.get(labels[row].about.removeprefix(PREDICTION), "") if letter == "o" else ""
+            refused.append(Refused(row, REFUSALS[letter] + (f", {owner!r}" if owner else "")))
+    return LabelAnswer(taken.counts, [STATUSES[letter] for letter in taken.answer], refused, taken.replayed)
+
+
+def read_labels(request: Request, now: int) -> list[Label]:
+    """Return the labels of a request's body.
+
+    Args:
+        request: the request.
+        now: the present instant, in microseconds.
+
+    Raises:
+        Invalid: it is not what its Content-Type says, has no labels or too many, or some are wrong: by row numbers.
+    """
+    kind = request.header(b"content-type").partition(";")[0].strip().lower()
+    read = _READERS.get(kind)
+    if read is None:
+        raise refusal(415, "Labels are application/json, application/x-ndjson or text/csv.", hint=_FORM)
+    try:
+        rows = read(request.body)
+    except UNREADABLE as error:
+        raise unreadable(error, hint=_FORM) from None
+    if not rows:
+        raise Invalid("There are no labels in the body.", about="labels", hint=_FORM)
+    if len(rows) > MAX_LABELS:
+        raise Invalid(
+            f"There are more than {MAX_LABELS} labels in the body.", about="labels", hint="Send them in parts."
+        )
+    labels: list[Label] = []
+    wrong: list[str] = []
+    for number, row in enumerate(rows):
+        try:
+            labels.append(_label(row, number, now))
+        except ValueError as error:
+            wrong.append(f"Row {number}: {error}.")
+    if wrong:
+        told = " ".join(wrong[:_SHOWN])
+        more = f" And {len(wrong) - _SHOWN} more." if len(wrong) > _SHOWN else ""
+        raise Invalid(f"{len(wrong)} of {len(rows)} labels are wrong; none is kept. {told}{more}", about="labels")
+    return labels
+
+
+def _label(row: object, number: int, now: int) -> Label:
+    """Return the label that a row says.
+
+    Raises:
+        ValueError: it says none; the message names the field.
+    """
+    if not isinstance(row, dict):
+        raise ValueError("it is no object")  # noqa: TRY004 - one kind of error for all that is wrong in a row
+    if not _FIELDS.issuperset(row):
+        raise ValueError(f"it has a field beside {', '.join(sorted(_FIELDS))}")
+    prediction, subject = _text(row, "prediction_id"), _text(row, "subject")
+    if bool(prediction) == bool(subject):
+        raise ValueError("it needs either prediction_id or subject")
+    if prediction and not is_ulid(prediction):
+        raise ValueError("prediction_id is no id of a prediction")
+    case, observed = _text(row, "occurred_at"), _text(row, "observed_at")
+    if prediction and case:
+        raise ValueError("occurred_at is for labels by subject; a prediction has its own")
+    since, until = _instant("occurred_at", case, parse_case) if case else ALWAYS
+    at = _instant("observed_at", observed, parse_observed) if observed else None
+    if at is not None and at > now + DAY:
+        raise ValueError("observed_at lies ahead")
+    about = PREDICTION + prediction if prediction else SUBJECT + subject
+    return Label(about, _truth(row.get("label")), at, since, until, _text(row, "label_id"), number)
+
+
+def _truth(value: object) -> int:
+    if isinstance(value, str):
+        found = _TRUTHS.get(value.strip().lower())
+        if found is not None:
+            return found
+    elif isinstance(value, int | float) and value in {0, 1}:
+        return int(value)
+    raise ValueError("label is neither 0 nor 1")
+
+
+def _text(row: dict[str, Any], name: str) -> str:
+    """Return a field that holds a text, or "" when it is not said."""
+    value = row.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is no text")  # noqa: TRY004 - as above
+    if len(value) > _LONGEST.get(name, _LONGEST_KEY):
+        raise ValueError(f"{name} is longer than {_LONGEST.get(name, _LONGEST_KEY)} characters")
+    return value
+
+
+def _instant(name: str, text: str, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(text)
+    except ValueError:
+        raise ValueError(f"{name} is no instant such as 2026-03-01T12:00:00Z") from None
+
+
+def _from_json(body: bytes) -> list[object]:
+    found = msgspec.json.decode(body)
+    if isinstance(found, dict) and "labels" in found:
+        labels = found["labels"]
+        if len(found) > 1 or not isinstance(labels, list):
+            raise Invalid("`labels` is a list, and nothing stands beside it.", about="labels", hint=_FORM)
+        return labels
+    return [found]
+
+
+def _from_lines(body: bytes) -> list[object]:
+    return msgspec.json.Decoder().decode_lines(body)
+
+
+def _from_csv(body: bytes) -> list[object]:
+    reader = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+    try:
+        names = next(reader, [])
+        lines = [line for line in reader if line]
+    except csv.Error:
+        raise Invalid(f"The body is no CSV from line {reader.line_num} on.", about="labels") from None
+    if "label" not in names or len({*names}) < len(names) or not _FIELDS.issuperset(names):
+        raise Invalid(
+            "The header row is not that of labels.",
+            about="labels",
+            hint=f"Columns are {', '.join(sorted(_FIELDS))}; label, and prediction_id or subject, are needed.",
+        )
+    width = len(names)
+    # A line of another length is no object, and is refused by its number with the others.
+    return [dict(zip(names, line, strict=True)) if len(line) == width else None for line in lines]
+
+
+_READERS: Final[dict[str, Callable[[bytes], list[object]]]] = {
+    "": _from_json,
+    "application/json": _from_json,
+    "application/x-ndjson": _from_lines,
+    "application/jsonl": _from_lines,
+    "text/csv": _from_csv,
+}

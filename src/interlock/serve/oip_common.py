@@ -1,0 +1,136 @@
+"""What the Open Inference Protocol means here, whichever way it comes: as JSON over REST or as messages over gRPC."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from interlock.core.errors import Invalid, NotFound
+from interlock.serve.engine import Ask
+from interlock.serve.metadata import REQUEST_ID, SUBJECTS, WHEN, instants, meant, subjects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from interlock.serve.columns import Value
+    from interlock.serve.engine import Answer, Engine
+    from interlock.serve.revision import View
+
+PLATFORM: Final = "interlock_onnx"
+METADATA: Final = ("subject", "occurred_at")
+"""Input tensors that are about the rows, where the model has no input of that name."""
+
+PLACES: Final = {
+    SUBJECTS: "Whom rows are about goes as an input tensor 'subject' (BYTES, one text a row),"
+    " or as the header Interlock-Subject for all rows.",
+    WHEN: "When cases happened goes as an input tensor 'occurred_at' (BYTES, ISO 8601, one a row),"
+    " or as the header Interlock-Occurred-At for all rows.",
+    REQUEST_ID: "A request's id goes as 'id' of the body, or as the header X-Request-Id.",
+}
+"""Where each kind of metadata goes."""
+
+_NS: Final = 1_000_000_000
+_SHOWN: Final = 60
+# Request parameters of the protocol and its extensions: never taken for a slip of the pen.
+_PARAMETERS: Final = frozenset(
+    {"binary_data_output", "sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "content_type"}
+)
+
+
+def outputs(view: View) -> list[tuple[str, str]]:
+    """Return the tensors of an answer, each a name and a datatype."""
+    return [(view.target, "INT64"), ("probability", "FP64"), ("prediction_id", "BYTES")]
+
+
+def check_parameters(names: Iterable[str]) -> None:
+    """Accept a request's parameters: those that nobody knows are ignored, as the protocol wants.
+
+    Raises:
+        Invalid: one looks like a subject, an instant or a request id, which have other places.
+    """
+    for name in names:
+        if name not in _PARAMETERS and (key := meant(name)):
+            raise Invalid(f"There is no parameter {name[:_SHOWN]!r}.", hint=PLACES[key])
+
+
+def check_outputs(names: Iterable[str], view: View) -> None:
+    """Accept the outputs that a caller asks for.
+
+    Raises:
+        Invalid: there is no such output.
+    """
+    known = [name for name, _ in outputs(view)]
+    for name in names:
+        if name not in known:
+            raise Invalid(NotFound.named("output", name, known).message, hint=f"Outputs: {', '.join(known)}.")
+
+
+def collect(tensors: Iterable[tuple[str, Sequence[int], list[Value]]], view: View) -> Ask:
+    """Return the rows of a request; each input is a column, or metadata.
+
+    Args:
+        tensors: name, shape and elements of each input; the elements of one input are of one type.
+        view: the routes that are asked.
+
+    Raises:
+        Invalid: an input is there twice, of another length than the first, or nearly metadata; or there are none.
+    """
+    columns: dict[str, list[Value]] = {}
+    about: dict[str, list[Value]] = {}
+    rows = -1
+    for name, shape, values in tensors:
+        if name in columns or name in about:
+            raise Invalid(f"Input {name!r} is there twice.")
+        if shape[0] != rows:
+            if rows >= 0:
+                raise Invalid(f"Input {name!r} has {shape[0]} rows, the first input has {rows}.")
+            rows = shape[0]
+        if name in view.names:
+            columns[name] = values
+        elif name in METADATA:
+            about[name] = values
+        elif key := meant(name):
+            raise Invalid(f"There is no input {name[:_SHOWN]!r}.", hint=PLACES[key])
+        else:
+            columns[name] = values  # the engine refuses it, and says what there is
+    if not columns:
+        raise Invalid("There are no inputs.", hint=f"Inputs: {', '.join(c.name for c in view.columns[:8])}.")
+    return Ask(
+        columns,
+        rows,
+        subjects(about["subject"], rows) if "subject" in about else (),
+        instants(about["occurred_at"], rows) if "occurred_at" in about else (),
+        extras="refuse",
+        even=True,
+    )
+
+
+def one_version(answer: Answer) -> str:
+    """Return the version that answered, or "" when several did."""
+    versions = {live.version for live in answer.routes}
+    return versions.pop() if len(versions) == 1 else ""
+
+
+def index(engine: Engine) -> list[dict[str, Any]]:
+    """Return the models that are served, as the repository extension lists them."""
+    return [
+        {"name": live.name, "version": live.version, "state": "READY", "reason": ""} for live in engine.current().routes
+    ]
+
+
+def statistics(engine: Engine, view: View) -> list[dict[str, Any]]:
+    """Return the counters of a view's models, as the statistics extension lists them."""
+    listed = []
+    for live in view.routes:
+        tally = engine.metrics.models[live.route.model]
+        success = {"count": tally.requests, "ns": int(tally.busy_s * _NS)}
+        listed.append(
+            {
+                "name": live.name,
+                "version": live.version,
+                "last_inference": int(tally.last_at * 1000),
+                "inference_count": tally.rows,
+                "execution_count": tally.requests,
+                "inference_stats": {"success": success, "fail": {"count": tally.failures, "ns": 0}},
+            }
+        )
+    return listed
