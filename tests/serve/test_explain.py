@@ -219,7 +219,7 @@ def test_a_row_is_explained_over_http(kept) -> None:
     (row,) = said["explanation"]["rows"]
     assert row["base_value"] + sum(row["contributions"].values()) == pytest.approx(row["score"])
     assert row["label"] is None
-    with pytest.raises(Invalid, match="is missing"):
+    with pytest.raises(Invalid, match="are missing"):
         ask(model, b'{"inputs": {"a": [1.0]}}')
 
 

@@ -77,10 +77,12 @@ def test_models_of_scikit_learn_answer_as_the_original(kept, model, truth, engin
     scores = found.run(found.prepare(columns()))
     if found.bundle.task == "regression":
         assert scores.labels == [None] * len(truth)
+        assert scores.codes == [0] * len(truth)
         np.testing.assert_allclose(scores.scores, model.predict(FRAME), rtol=1e-4)
         return
     table = model.predict_proba(FRAME)
     assert scores.labels == model.predict(FRAME).tolist()
+    assert scores.codes == table.argmax(axis=1).tolist()
     np.testing.assert_allclose(scores.probabilities, table, atol=1e-5)
     wanted = table[:, 1] if table.shape[1] == 2 else table.max(axis=1)
     np.testing.assert_allclose(scores.scores, wanted, atol=1e-5)

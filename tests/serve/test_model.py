@@ -29,7 +29,7 @@ def test_scores_are_those_of_the_original(shop, kinds, kind):
 def test_a_label_is_the_likelier_class(shop):
     model = LoadedModel.load(shop.store.objects, shop.bundle("people", classes=(-1, 1)))
     found = model.run(model.prepare(model.golden_columns()))
-    assert found.labels == [1 if score > 0.5 else -1 for score in found.scores]
+    assert found.labels == found.codes == [1 if score > 0.5 else -1 for score in found.scores]
     assert set(found.labels) == {-1, 1}
 
 

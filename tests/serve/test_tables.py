@@ -218,3 +218,42 @@ def test_floats_are_read_as_python_reads_them(values):
 def test_whole_numbers_are_read_in_full(values):
     cast, faults = cast_text(Column("x", "integer"), pl.Series([str(value) for value in values]))
     assert (cast.to_list(), faults) == (values, ())
+
+
+@pytest.fixture(scope="module")
+def linear(tmp_path_factory):
+    """A model of 30 columns that answers from its coefficients, in 64 bits, and rows for it."""
+    from sklearn.linear_model import LogisticRegression
+
+    from interlock.registry.flavors.build import build_bundle
+    from interlock.store import create_store
+    from interlock.store.manifests import put_folder
+
+    random = np.random.default_rng(9)
+    frame = pl.DataFrame({f"x{number}": random.normal(size=3000) for number in range(30)})
+    truth = (frame["x0"] + random.normal(size=3000) > 0).to_numpy().astype(int)
+    model = LogisticRegression().fit(frame[:2000].to_numpy(), truth[:2000])
+    folder = tmp_path_factory.mktemp("linear")
+    evaluation = frame[2000:].with_columns(y=pl.Series(truth[2000:]))
+    build_bundle(model, inputs=frame[:2000], target="y", evaluation=evaluation, folder=folder / "bundle")
+    store = create_store(folder / ".interlock")
+    yield TableModel(LoadedModel.load(store.objects, put_folder(store.objects, folder / "bundle"))), frame
+    store.close()
+
+
+def test_coefficients_do_not_care_where_a_table_is_cut(linear):
+    table, frame = linear
+    assert table.model.engine.name == "linear"
+    whole = same(table, frame).scores
+    for size in (1, 7, 1000, 1001):
+        cut = np.concatenate([table.score(frame[low : low + size]).scores for low in range(0, 3000, size)])
+        assert cut.tobytes() == whole.tobytes(), size
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_floats_that_are_looked_at_together_are_refused_one_by_one(linear, value):
+    table, frame = linear
+    frame = frame.with_columns(x7=pl.Series([value if row == 2500 else 0.5 for row in range(3000)]))
+    with pytest.raises(Invalid) as error:
+        table.score(frame)
+    assert [(f.column, f.rows) for f in error.value.findings] == [("x7", (2500,))]

@@ -1,58 +1,63 @@
-"""HTTP connections that send the head and the body of an answer together.
+"""HTTP connections that send the head of an answer together with what follows it.
 
-uvicorn writes them one after the other, and each write is a system call and a packet. Here what is written in one turn
-of the event loop goes out at its end, at once.
+uvicorn writes the two one after the other, and each write is a system call and a packet. Here a head waits for the
+first piece of its body, or for the end of an answer that has none.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop, BaseTransport, Transport
-
-_MOST: Final = 64 << 10  # held back; more goes out at once, so that a slow reader slows its writer
+    from asyncio import BaseTransport, Transport
 
 
 class CorkedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol over a transport that gathers small writes."""
+    """uvicorn's protocol over a transport that keeps heads back."""
+
+    _corked: _Corked
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin with a new connection."""
-        super().connection_made(_Corked(transport, self.loop))  # type: ignore[arg-type]
+        self._corked = _Corked(transport)  # type: ignore[arg-type]
+        super().connection_made(self._corked)  # type: ignore[arg-type]
+
+    def on_response_complete(self) -> None:
+        """Send what is left of an answer, and go on."""
+        self._corked.flush()
+        super().on_response_complete()
 
 
 class _Corked:
-    """A transport that sends what was written when the event loop's turn ends."""
+    """A transport that keeps the head of an answer until something follows it."""
 
-    __slots__ = ("_held", "_loop", "_size", "_transport")
+    __slots__ = ("_head", "_transport")
 
-    def __init__(self, transport: Transport, loop: AbstractEventLoop) -> None:
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._loop = loop
-        self._held: list[bytes] = []
-        self._size = 0
+        self._head = b""
 
     def write(self, data: bytes) -> None:
-        """Send bytes, soon."""
-        if not self._held:
-            self._loop.call_soon(self._flush)
-        self._held.append(data)
-        self._size += len(data)
-        if self._size > _MOST:
-            self._flush()
+        """Send bytes; a head, when something follows it."""
+        if self._head:
+            self._head, data = b"", self._head + data
+        elif data.startswith(b"HTTP/1.") and not data.startswith(b"HTTP/1.1 100"):
+            self._head = data
+            return
+        if data and not self._transport.is_closing():  # the client may have gone meanwhile
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head that nothing follows."""
+        if self._head:
+            self.write(b"")
 
     def close(self) -> None:
         """Send what is held, and close."""
-        self._flush()
+        self.flush()
         self._transport.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
-
-    def _flush(self) -> None:
-        held, self._held, self._size = self._held, [], 0
-        if held and not self._transport.is_closing():  # the client may have gone in this turn
-            self._transport.write(held[0] if len(held) == 1 else b"".join(held))

@@ -15,6 +15,8 @@ from interlock.serve.loading import Parts, load_bundle, seconds
 from interlock.serve.opening import open_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -34,11 +36,14 @@ class Scores(msgspec.Struct, frozen=True, eq=False):
         scores: the probability of the positive class; of more than two classes that of the class that was chosen; of a
             regression the value.
         labels: the classes that were chosen; None of a regression.
+        codes: the same as whole numbers, for the prediction log: a class that is a text by its place among the classes,
+            0 of a regression.
         table: what the engine answered, (rows, answers).
     """
 
     scores: list[float]
     labels: list[Any]
+    codes: list[int]
     table: Any = None
 
     @property
@@ -71,6 +76,8 @@ class LoadedModel:
         self.load_s = 0.0
         self.call_s = 0.0
         self.inputs = InputColumns(parts.bundle, parts.engine.inputs)
+        self._labels: Sequence[Any] = parts.bundle.classes
+        self._texts = any(isinstance(label, str) for label in parts.bundle.classes)
         self._regression = parts.bundle.task == "regression"
         self._answer = self._values if self._regression else self._two if len(parts.bundle.classes) == 2 else self._many
 
@@ -184,20 +191,23 @@ class LoadedModel:
         scores: list[float] = table[:, -1].tolist()
         if not _sound(table, scores):
             return None
-        classes = self.bundle.classes
-        return Scores(scores, [classes[p > 0.5] for p in scores], table)
+        labels = [self._labels[p > 0.5] for p in scores]
+        codes = [int(p > 0.5) for p in scores] if self._texts else labels
+        return Scores(scores, labels, codes, table)
 
     def _many(self, table: Table) -> Scores | None:
         if not _sound(table, None):
             return None
-        classes = self.bundle.classes
-        best = table.argmax(axis=1).tolist()
-        rows = table.tolist()
-        return Scores([row[i] for row, i in zip(rows, best, strict=True)], [classes[i] for i in best], table)
+        best: list[int] = table.argmax(axis=1).tolist()
+        labels = [self._labels[i] for i in best]
+        scores = [row[i] for row, i in zip(table.tolist(), best, strict=True)]
+        return Scores(scores, labels, best if self._texts else labels, table)
 
     def _values(self, table: Table) -> Scores | None:
         values: list[float] = table[:, 0].tolist()
-        return Scores(values, [None] * len(values), table) if all(map(math.isfinite, values)) else None
+        if not all(map(math.isfinite, values)):
+            return None
+        return Scores(values, [None] * len(values), [0] * len(values), table)
 
     def _failed(self, prepared: Prepared, error: Exception | None) -> Invalid | Unavailable:
         """Return whose fault a failure is: the rows' when the model still answers its golden row, else its own."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
+import os
+import struct
 from functools import lru_cache
 from typing import Final
 
@@ -10,6 +11,7 @@ from interlock.core.ids import ALPHABET
 
 _PAIRS: Final = [a + b for a in ALPHABET for b in ALPHABET]
 _FIRST: Final = ["00" + pair for pair in _PAIRS]
+_FETCHED: Final = 256
 _MOST: Final = 1 << 20
 
 
@@ -24,7 +26,7 @@ def row_ids(milliseconds: int, count: int) -> list[str]:
     """
     if not 0 <= count <= _MOST:
         raise ValueError(count)
-    chance = secrets.randbits(60)
+    chance = _chance()
     stem = (
         _instant(milliseconds)
         + _PAIRS[chance >> 50]
@@ -37,6 +39,25 @@ def row_ids(milliseconds: int, count: int) -> list[str]:
     if count == 1:
         return [stem + "0000"]
     return [stem + end for end in _ends(count)]
+
+
+class _Chance:
+    """The system's randomness, fetched some hundred numbers at a time: each fetch is a system call."""
+
+    def __init__(self) -> None:
+        self._left: list[int] = []
+
+    def __call__(self) -> int:
+        """Return 60 random bits; any thread may call it."""
+        try:
+            return self._left.pop() >> 4
+        except IndexError:
+            self._left.extend(struct.unpack(f"<{_FETCHED}Q", os.urandom(8 * _FETCHED)))
+            return self._left.pop() >> 4
+
+
+_chance: Final = _Chance()
+os.register_at_fork(after_in_child=_chance._left.clear)  # noqa: SLF001 - two processes shall not share a number
 
 
 def _ends(count: int) -> list[str]:

@@ -8,6 +8,7 @@ number depends on where a table was cut.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from interlock.core.errors import Corrupt, Finding, Invalid, Unavailable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _FAR: Final = 0.501  # as in `model`: from the middle of all probabilities, with room for rounding
 _MOST_BLAMED: Final = 100  # rows a table whose columns are looked for by trying; more are named without
 _AT_ONCE: Final = 10
-_BLOCK: Final = 8192
+_BLOCK: Final = 4096
 _VECTOR: Final = 8
 _STRANGE: Final = "is one that the model cannot work with"
 _DTYPES: Final = {
@@ -58,12 +59,21 @@ class Answers(NamedTuple):
 
 
 class _Ready(NamedTuple):
-    """A table that may be answered: each column as an array and as it came, and whether a number is missing."""
+    """A table that may be answered: each column as an array and as it came, and whether a number is missing.
+
+    Attributes:
+        looked: whether every value was looked at; else the floats are once they lie together, which is faster.
+    """
 
     arrays: list[NDArray[Any]]
     series: list[pl.Series]
     missing: bool
     rows: int
+    looked: bool
+
+
+class _Unlooked(Exception):
+    """A number is missing or too large in a table that was not looked at."""
 
 
 class _Places(NamedTuple):
@@ -130,13 +140,14 @@ class TableModel:
             Invalid: a row is refused.
             Unavailable: the model's answer is no probability, or no number.
         """
-        ready, faults = self._prepare(frame)
+        ready, faults = self._prepare(frame, look=not self._matrix)
+        if not faults:
+            with contextlib.suppress(_Unlooked):
+                return self._strictly(ready, first)
+            ready, faults = self._prepare(frame)
         if faults:
             raise refused([finding(f.rule, f.column, (f.rows + first).tolist(), f.trouble) for f in faults])
-        try:
-            return self._answer(ready)
-        except Invalid as error:
-            raise _moved(error, first) from None
+        return self._strictly(ready, first)
 
     def score_sound(self, frame: pl.DataFrame) -> Answers:
         """Return the answers to the rows that the model takes, and what is wrong with the others.
@@ -179,17 +190,23 @@ class TableModel:
             picked[kept] = found.picked
         return Answers(scores, picked, tuple(faults), bad)
 
-    def _prepare(self, frame: pl.DataFrame) -> tuple[_Ready, list[Fault]]:
+    def _strictly(self, ready: _Ready, first: int) -> Answers:
+        try:
+            return self._answer(ready)
+        except Invalid as error:
+            raise _moved(error, first) from None
+
+    def _prepare(self, frame: pl.DataFrame, *, look: bool = True) -> tuple[_Ready, list[Fault]]:
         """Return a table's columns as the engine's numbers and texts, and the values that it must not get."""
         faults: list[Fault] = []
         series = frame.select(self.names).get_columns()
         arrays, missing = [], False
         for column, values, dtype in zip(self.inputs, series, self._dtypes, strict=True):
-            made = values_of(column, values, dtype)
+            made = values_of(column, values, dtype, look=look)
             arrays.append(made.array)
             missing |= made.missing
             faults += made.faults
-        return _Ready(arrays, series, missing, frame.height), faults
+        return _Ready(arrays, series, missing, frame.height, look), faults
 
     def _answer(self, ready: _Ready) -> Answers:
         import numpy as np
@@ -197,8 +214,9 @@ class TableModel:
         if ready.rows == 0:
             return Answers(np.empty(0), np.empty(0, dtype=np.intp) if self.model.bundle.classes else None)
         try:
-            table = self._run(ready)
-        except Unavailable:
+            with np.errstate(over="ignore"):
+                table = self._run(ready)
+        except (Unavailable, _Unlooked):
             raise
         except Exception:
             self.model.run(self._whole(ready))  # says whose fault it is
@@ -224,6 +242,8 @@ class TableModel:
                 if padded > count:
                     place[count:padded] = place[count - 1]
             feeds = {name: block[:padded] for name, block in places.feeds.items()}
+            if not ready.looked and not np.isfinite(feeds[self._matrix]).all():
+                raise _Unlooked
             made.append(self.model.engine.run(feeds)[:count])
         return made[0] if len(made) == 1 else np.concatenate(made)
 

@@ -14,7 +14,7 @@ def runner(link: str, sums: int = 1, classes=(0, 1)) -> LinearRunner:
     inputs = (Column("a", "float"), Column("b", "float"))
     bundle = Bundle("sklearn", task, inputs, "y", tuple(classes), {}, Agreement(1, 0.0, 1e-4, 0))
     weights = tuple((1.0 + i, -0.5 * i) for i in range(sums))
-    return LinearRunner(Linear(("a", "b"), weights, tuple(0.25 * i for i in range(sums)), link), bundle)
+    return LinearRunner(Linear(("a", "b"), weights, tuple(0.25 * i - 0.5 for i in range(sums)), link), bundle)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 50])
@@ -26,7 +26,7 @@ def test_every_link(link, sums, classes, rows) -> None:
     table = np.random.default_rng(0).normal(size=(rows, 2))
     before = table.copy()
     weights = np.array([(1.0 + i, -0.5 * i) for i in range(sums)])
-    raw = table @ weights.T + 0.25 * np.arange(sums)
+    raw = table @ weights.T + 0.25 * np.arange(sums) - 0.5
     each = 1 / (1 + np.exp(-raw))
     wanted = {
         "sigmoid": each,

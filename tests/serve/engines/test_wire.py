@@ -54,6 +54,14 @@ def test_weights_elsewhere_are_found(place, external) -> None:
     assert leads_out(place(tensor(external=external))) is external
 
 
+def test_either_sign_of_weights_elsewhere_is_enough() -> None:
+    said = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2], data_location=TensorProto.EXTERNAL)
+    named = helper.make_tensor("w", TensorProto.FLOAT, [2], [1.0, 2.0])
+    named.external_data.add(key="location", value="away.bin")
+    assert leads_out(model(tensors=[said]))
+    assert leads_out(model(tensors=[named]))
+
+
 @pytest.mark.parametrize("labels", [[3, -1, 7], ["low", "töp"]])
 def test_labels_of_a_classifier(labels) -> None:
     name = "classlabels_ints" if isinstance(labels[0], int) else "classlabels_strings"

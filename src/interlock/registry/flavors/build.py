@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from interlock.core.ports import Flavor
 
     _Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+    _Known = tuple[pl.DataFrame, NDArray[np.float64]]
 
 GROUP: Final = "interlock.flavor"
 TOLERANCE: Final = 1e-4
@@ -61,9 +62,8 @@ def build_bundle(
     bundle = _draft(flavor.name, facts, target)
     _check_labels(bundle, evaluation)
     columns = [column.name for column in bundle.inputs]
-    judged, seen = select(evaluation, columns), select(inputs, columns)[drawn(inputs.height)]
+    rows = {"evaluation": select(evaluation, columns), "training": select(inputs, columns)[drawn(inputs.height)]}
     serving = (folder / bundle.files["serving"]).read_bytes()
-    rows = {"evaluation": judged, "training": seen}
     truth = {place: original_table(estimator, frame, bundle, flavor) for place, frame in rows.items()}
     pairs = {place: (truth[place], _as_told(bundle, score_table(bundle, serving, rows[place]))) for place in rows}
     spread = _spread(bundle, truth)
@@ -74,20 +74,11 @@ def build_bundle(
             (folder / path).unlink(missing_ok=True)
         raise
     bundle = msgspec.structs.replace(bundle, agreement=_agreement(bundle, pairs, spread))
-    for role, (name, content, answers) in further_forms(estimator, bundle, folder, inputs).items():
-        found = _agreement(
-            bundle, {place: (truth[place], _as_told(bundle, answers(rows[place]))) for place in rows}, spread
-        )
-        files, engines = dict(bundle.files), dict(bundle.engines)
-        if found.max_difference <= TOLERANCE:
-            (folder / name).write_bytes(content)
-            files[role], engines[role] = name, found
-        else:
-            files.pop(role, None)
-        bundle = msgspec.structs.replace(bundle, files=files, engines=engines)
+    known = {place: (rows[place], truth[place]) for place in rows}
+    bundle = _with_further_forms(estimator, bundle, folder, inputs, known)
     evaluation.write_parquet(folder / bundle.files["evaluation"])
     _write(folder / RECORD_FILE, _record(estimator, bundle, pairs, serving))
-    golden = golden_requests(bundle, judged, _scores(bundle, truth["evaluation"]))
+    golden = golden_requests(bundle, rows["evaluation"], _scores(bundle, truth["evaluation"]))
     _write(folder / bundle.files["golden"], msgspec.structs.replace(golden, tolerance=TOLERANCE * spread))
     _write(folder / "bundle.json", bundle)
     return bundle
@@ -105,6 +96,22 @@ def _draft(flavor: str, facts: Mapping[str, Any], target: str) -> Bundle:
         agreement=Agreement(0, 0.0, TOLERANCE, 0),
         layout=facts["layout"],
     )
+
+
+def _with_further_forms(
+    estimator: object, bundle: Bundle, folder: Path, inputs: pl.DataFrame, known: Mapping[str, _Known]
+) -> Bundle:
+    """Return the record with the forms that agree; their files are written."""
+    spread = _spread(bundle, {place: truth for place, (_, truth) in known.items()})
+    files, engines = dict(bundle.files), dict(bundle.engines)
+    for role, (name, content, answers) in further_forms(estimator, bundle, folder, inputs).items():
+        pairs = {place: (truth, _as_told(bundle, answers(rows))) for place, (rows, truth) in known.items()}
+        found = _agreement(bundle, pairs, spread)
+        files.pop(role, None)
+        if found.max_difference <= TOLERANCE:
+            (folder / name).write_bytes(content)
+            files[role], engines[role] = name, found
+    return msgspec.structs.replace(bundle, files=files, engines=engines)
 
 
 def original_scores(estimator: Any, frame: pl.DataFrame, flavor: Flavor | None = None) -> NDArray[np.float64]:
