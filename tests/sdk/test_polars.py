@@ -58,6 +58,13 @@ def test_rows_that_the_model_refuses_fail_or_have_no_answer(workspace, people):
     assert made["score"].is_null().to_list() == [False, True, False]
 
 
+def test_there_is_a_short_way_to_both():
+    import interlock
+
+    assert interlock.polars.predict is predict
+    assert interlock.duckdb.register.__module__ == "interlock.sdk.duckdb"
+
+
 def test_what_is_not_there_is_said_at_once(workspace):
     with pytest.raises(NotFound):
         predict("model:nobody", workspace=workspace)

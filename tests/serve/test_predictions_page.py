@@ -12,7 +12,7 @@ import pytest
 from interlock.cli.main import Root
 from interlock.sdk.services import SERVICES
 from interlock.serve.app import Limits
-from interlock.serve.engine import MAX_ROWS
+from interlock.serve.turns import MAX_ROWS
 from interlock.serve.metadata import KEYS, OCCURRED_AT, SUBJECT
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/predictions.md").read_text("utf-8")

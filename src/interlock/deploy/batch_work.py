@@ -48,6 +48,49 @@ class _Done(NamedTuple):
     refused: int
 
 
+class _Parts:
+    """Puts scored rows together to parts, of which one at a time is written.
+
+    Args:
+        done: parts that are done.
+        first: the number of the row that comes next.
+        write: begins to write the part of some rows, which begin at a number.
+    """
+
+    def __init__(self, done: Sequence[Part], first: int, write: Callable[[int, list[_Done]], Future[Part]]) -> None:
+        self._parts = list(done)
+        self._first = first
+        self._write = write
+        self._rows: list[_Done] = []
+        self._writing: Future[Part] | None = None
+        self.begun = False
+
+    def add(self, rows: _Done, *, ends: bool) -> None:
+        """Take further rows, and whether they end a part."""
+        self._rows.append(rows)
+        self.begun = True
+        if ends:
+            self._end()
+
+    def finish(self) -> list[Part]:
+        """Return all parts, which are on disk then."""
+        if self._rows:
+            self._end()
+        self._settle()
+        return self._parts
+
+    def _end(self) -> None:
+        self._settle()
+        self._writing = self._write(self._first, self._rows)
+        self._first += sum(rows.taken for rows in self._rows)
+        self._rows = []
+
+    def _settle(self) -> None:
+        if self._writing is not None:
+            self._parts.append(self._writing.result())
+            self._writing = None
+
+
 class Work:
     """The work of one plan.
 
@@ -89,51 +132,39 @@ class Work:
         Raises:
             Invalid: a row is refused and the plan says `fail`, or the file cannot be read.
         """
-        parts = list(done)
-        wanted = self._options.part_rows
-        if parts and parts[-1].taken < wanted:
-            return parts
-        start = sum(part.taken for part in parts)
+        if done and done[-1].taken < self._options.part_rows:
+            return list(done)
+        start = sum(part.taken for part in done)
         scorer = ThreadPoolExecutor(self._threads, "score")
         writer = ThreadPoolExecutor(1, "write")
-        waiting: deque[Future[_Done]] = deque()
-        ends: deque[bool] = deque()
-        rows: list[_Done] = []
-        writing: Future[Part] | None = None
-        first = start
+        parts = _Parts(done, start, lambda first, rows: writer.submit(self._part, number, first, rows))
+        waiting: deque[tuple[Future[_Done], bool]] = deque()
 
         def take() -> None:
-            nonlocal rows, writing, first
-            rows.append(waiting.popleft().result())
-            self._watch.took(rows[-1].taken)
-            if ends.popleft():
-                if writing is not None:
-                    parts.append(writing.result())
-                writing = writer.submit(self._part, number, first, rows)
-                first += sum(done.taken for done in rows)
-                rows = []
+            scored, ends = waiting.popleft()
+            rows = scored.result()
+            self._watch.took(rows.taken)
+            parts.add(rows, ends=ends)
 
         try:
             for piece in self._pieces(source, start):
-                waiting.append(scorer.submit(self._score, source, piece))
-                ends.append(piece.ends)
+                waiting.append((scorer.submit(self._score, source, piece), piece.ends))
                 if len(waiting) > self._threads:
                     take()
             while waiting:
                 take()
-            if writing is not None:
-                parts.append(writing.result())
-            if rows or not parts:
-                rows = rows or [self._score(source, _Piece(self._empty(source), 0, ends=True))]
-                parts.append(writer.submit(self._part, number, first, rows).result())
+            if start == 0 and not parts.begun:  # a file without rows has a part without rows
+                parts.add(self._score(source, _Piece(self._empty(source), 0, ends=True)), ends=True)
+            return parts.finish()
         finally:
             scorer.shutdown(wait=True, cancel_futures=True)
             writer.shutdown(wait=True)
-        return parts
 
     def _pieces(self, source: Source, start: int) -> Iterator[_Piece]:
         wanted, at = self._options.part_rows, start
-        for frame in batches(source, self._columns(), start, self._batch_rows):
+        # Text takes four times the memory of the numbers that it spells.
+        rows = max(self._batch_rows // 4, 1) if source.text else self._batch_rows
+        for frame in batches(source, self._columns(), start, rows):
             low = 0
             while low < frame.height:
                 size = min(frame.height - low, self._batch_rows, wanted - at % wanted)

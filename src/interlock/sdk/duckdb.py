@@ -57,12 +57,7 @@ def register(
     opened = open_model(model, workspace)
     table, bundle = opened.table, opened.table.model.bundle
     called = name or opened.ref.partition(":")[2].partition("@")[0]
-    if not _NAME.match(called):
-        raise Invalid(
-            f"{called!r} cannot be the name of a function.",
-            about="function",
-            hint="Give it one of letters, digits and underscores with `name`.",
-        )
+    _check(called)
 
     def answer(columns: tuple[Any, ...], *, label: bool) -> Any:
         frame = _frame(table.names, columns)
@@ -76,6 +71,15 @@ def register(
         labels = f"{called}_label"
         _create(connection, labels, table.names, types, kind, lambda *columns: answer(columns, label=True))
     return opened.ref
+
+
+def _check(called: str) -> None:
+    if not _NAME.match(called):
+        raise Invalid(
+            f"{called!r} cannot be the name of a function.",
+            about="function",
+            hint="Give it one of letters, digits and underscores with `name`.",
+        )
 
 
 def _create(connection: Any, name: str, columns: list[str], types: list[str], returns: str, function: Any) -> None:

@@ -13,7 +13,7 @@ from interlock.sdk.scoring import open_model
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
 
@@ -63,11 +63,15 @@ def predict(
         made = pl.Series(found.scores) if labels is None else labels.gather(pl.Series(found.picked))
         return made if found.bad is None else made.set(pl.Series(found.bad), None)
 
-    wanted = [given.get(name, name) for name in table.names]
-    parts = [
-        (pl.col(part) if isinstance(part, str) else part).alias(name)
-        for name, part in zip(table.names, wanted, strict=True)
-    ]
     dtype = pl.Float64() if labels is None else labels.dtype
     called = bundle.target if output == "label" else output
-    return pl.struct(parts).map_batches(answer, return_dtype=dtype, is_elementwise=True).alias(called)
+    return (
+        pl.struct(_parts(table.names, given)).map_batches(answer, return_dtype=dtype, is_elementwise=True).alias(called)
+    )
+
+
+def _parts(names: Sequence[str], given: Mapping[str, str | pl.Expr]) -> list[pl.Expr]:
+    import polars as pl
+
+    wanted = {name: given.get(name, name) for name in names}
+    return [(pl.col(part) if isinstance(part, str) else part).alias(name) for name, part in wanted.items()]

@@ -113,6 +113,18 @@ class Prepared:
         values: list[Sequence[Value]] = [[column[row] for row in at] for column in self.values]
         return Prepared(values, {name: array[at] for name, array in self.feeds.items()}, self.missing, len(at))
 
+    @staticmethod
+    def joined(parts: Sequence[Prepared]) -> Prepared:
+        """Return the rows of several, prepared for the same inputs, one after the other."""
+        import numpy as np
+
+        values: list[Sequence[Value]] = [
+            [value for column in columns for value in column]
+            for columns in zip(*[part.values for part in parts], strict=True)
+        ]
+        feeds = {name: np.concatenate([part.feeds[name] for part in parts]) for name in parts[0].feeds}
+        return Prepared(values, feeds, any(part.missing for part in parts), sum(part.rows for part in parts))
+
 
 class _Group(msgspec.Struct, frozen=True):
     """Columns that share an element type, so that one array is built for all.

@@ -110,7 +110,7 @@ class Control:
         """Return what the server does, readiness being tried now."""
         engine, wanted, refused = self.engine, self.watcher.wanted, self.watcher.error
         revision = engine.revision
-        findings = [found.message for found in engine.check()]
+        findings = [found.message for found in engine.check_all()]
         errors = [str(refused), *(found.message for found in refused.findings)] if refused else []
         journal = engine.journal
         return Status(
@@ -139,7 +139,7 @@ class Control:
     async def _metrics(self, _: Request) -> Response:
         revision, journal = self.engine.revision, self.engine.journal
         gauges = {
-            "interlock_ready": ("Whether golden requests agree now.", float(not self.engine.check())),
+            "interlock_ready": ("Whether golden requests agree now.", float(not self.engine.check_all())),
             "interlock_revision": ("The revision that is served.", float(revision.number) if revision else 0.0),
             "interlock_under_way": ("Requests begun and not yet answered.", float(self.engine.under_way)),
             "interlock_log_queue_rows": ("Predictions on their way to disk.", float(journal.waiting)),

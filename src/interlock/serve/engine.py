@@ -3,90 +3,71 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 from interlock.core.clock import to_micros
-from interlock.core.errors import Finding, Invalid, NotFound, Unavailable
-from interlock.serve.casts import cast_text
-from interlock.serve.columns import Value
+from interlock.core.errors import Finding, Unavailable
+from interlock.serve.batching import Batcher
 from interlock.serve.golden import check_golden
 from interlock.serve.metrics import Metrics
-from interlock.serve.revision import LiveRoute, Revision, View
-from interlock.serve.row_ids import row_ids
-from interlock.store.predictions import Answered
+from interlock.serve.turns import Answer, Ask, Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
     from interlock.core.clock import Clock
-    from interlock.serve.columns import Prepared
     from interlock.serve.journal import Record
-    from interlock.serve.model import Scores
+    from interlock.serve.model import LoadedModel
+    from interlock.serve.revision import LiveRoute, Revision, View
+    from interlock.store.predictions import Answered
+
+__all__ = ["Answer", "Ask", "Engine", "Fleet"]
 
 T = TypeVar("T")
-MAX_ROWS: Final = 100_000
 _INLINE_S: Final = 0.001
 _INLINE_BYTES: Final = 64 * 1024
 _INLINE_VALUES: Final = 8192
-_LONGEST_ID: Final = 200
 _GOLDEN_ROWS: Final = 8
 
 
-class Ask(msgspec.Struct):
-    """A request for predictions, whatever protocol it came by.
+class Fleet(Protocol):
+    """All the engines of a server, by name; `interlock.serve.repository` has the real one.
 
     Attributes:
-        columns: one list of values a column.
-        rows: how many rows there are.
-        subjects: whom each row is about; empty when nobody said.
-        occurred_at: when each row's case happened, in microseconds; empty means now.
-        extras: whether columns that no model knows are dropped or refused.
-        text: whether all values are text that is to be read as the columns' types.
-        even: whether the values of each column are of one type.
-        typed: the rows in the model's order, where a reader of the view's has checked their types; then `columns` is
-            empty.
-        by_column: whether `typed` has a list a column instead.
-        caller: who asks.
+        explicit: whether callers may load and unload.
+        limits: what the server takes on.
     """
 
-    columns: Mapping[str, Sequence[Value]]
-    rows: int
-    subjects: Sequence[str] = ()
-    occurred_at: Sequence[int] = ()
-    extras: Literal["drop", "refuse"] = "drop"
-    text: bool = False
-    even: bool = False
-    typed: Sequence[Sequence[Value]] = ()
-    by_column: bool = False
-    caller: str = ""
+    explicit: bool
+    limits: Any
 
+    def find(self, name: str, version: str = "") -> Engine:
+        """Return the engine that answers to a name; the server's first one where none does, which then says so."""
+        ...
 
-class Answer(msgspec.Struct):
-    """What came out, one a row, and who answered.
+    def engines(self) -> list[Engine]:
+        """Return the engines that answer now."""
+        ...
 
-    Attributes:
-        ids: prediction ids, in the order of the rows.
-        scores: probabilities of the positive class.
-        labels: labels.
-        target: the column that is predicted.
-        routes: the routes that answered at least one row.
-        headers: model and revision, as response headers.
-    """
+    def index(self) -> list[dict[str, str]]:
+        """Return every name with its version, state, reason, and where it was loaded from."""
+        ...
 
-    ids: list[str]
-    scores: list[float]
-    labels: list[int]
-    target: str
-    routes: list[LiveRoute]
-    headers: tuple[tuple[bytes, bytes], ...]
+    async def load(self, name: str, place: str = "", *, anew: bool = True) -> None:
+        """Load a model and let it answer.
 
-    @property
-    def model(self) -> str:
-        """The versions that answered, as one text."""
-        return self.routes[0].route.model if len(self.routes) == 1 else ", ".join(r.route.model for r in self.routes)
+        Args:
+            name: the name to answer to.
+            place: a reference, or a folder; "" for a name that is a reference itself.
+            anew: whether one that answers already is loaded again, and not refused.
+        """
+        ...
+
+    async def unload(self, name: str) -> None:
+        """Let a name answer no more; return when all that it began is finished."""
+        ...
 
 
 class Engine:
@@ -102,6 +83,9 @@ class Engine:
         revision: what is served, or None. To swap is to assign: requests keep the one they began with.
         metrics: the counters.
         under_way: requests for predictions that were begun and not yet answered.
+        answering: those of them that this engine reads, scores or records now.
+        fleet: the engines of the same server, or None where this is the only one.
+        alias: what the fleet calls it, where that is nothing that its revision knows.
     """
 
     def __init__(self, name: str, journal: Record, clock: Clock, pool: Executor) -> None:
@@ -111,7 +95,11 @@ class Engine:
         self.revision: Revision | None = None
         self.metrics = Metrics()
         self.under_way = 0
+        self.answering = 0
+        self.fleet: Fleet | None = None
+        self.alias = ""
         self._pool = pool
+        self._batchers: WeakKeyDictionary[LoadedModel, Batcher] = WeakKeyDictionary()
 
     def current(self) -> Revision:
         """Return what is served now.
@@ -124,6 +112,29 @@ class Engine:
                 f"Deployment {self.name!r} has no model loaded.", about="deployment", hint="See /-/status."
             )
         return self.revision
+
+    def find(self, name: str, version: str = "") -> Engine:
+        """Return the engine of this server that answers to a name."""
+        return self if self.fleet is None else self.fleet.find(name, version)
+
+    def named(self, name: str, version: str = "") -> tuple[Engine, Revision, View]:
+        """Return who answers to a name, what it serves, and which of its routes are meant.
+
+        Raises:
+            NotFound: nothing here has this name.
+            Unavailable: its model is not loaded yet.
+        """
+        engine = self.find(name, version)
+        revision = engine.current()
+        return engine, revision, revision.view(revision.deployment if name == engine.alias else name, version)
+
+    def all(self) -> list[Engine]:
+        """Return the engines of this server that answer now."""
+        return [self] if self.fleet is None else self.fleet.engines()
+
+    def check_all(self) -> list[Finding]:
+        """Return why the server is not ready: what `check` says of each of its engines."""
+        return [found for engine in self.all() for found in engine.check()]
 
     def check(self) -> list[Finding]:
         """Return why it is not ready: each route is asked some golden rows now; nothing when all agree."""
@@ -169,15 +180,18 @@ class Engine:
             Unavailable: no sound answer, or it could not be recorded.
         """
         began = self.clock.monotonic()
+        self.answering += 1
         try:
             if size_bytes > _INLINE_BYTES:
-                answer, answered = await self._beside(lambda: self._score(*read(), revision, view))
+                answer, answered = await self._beside(lambda: self._score(self._turn(*read(), revision, view)))
             else:
-                ask, request_id = read()
-                if view.call_s > _INLINE_S or ask.rows * len(view.columns) > _INLINE_VALUES:
-                    answer, answered = await self._beside(lambda: self._score(ask, request_id, revision, view))
+                turn = self._turn(*read(), revision, view)
+                if view.call_s > _INLINE_S:
+                    answer, answered = await self._gathered(turn)
+                elif turn.ask.rows * len(view.columns) > _INLINE_VALUES:
+                    answer, answered = await self._beside(lambda: self._score(turn))
                 else:
-                    answer, answered = self._score(ask, request_id, revision, view)
+                    answer, answered = self._score(turn)
             seconds = self.clock.monotonic() - began
             for part in answered:
                 part.latency_s = seconds
@@ -186,6 +200,8 @@ class Engine:
         except Unavailable as error:
             self._count_failure(error, view.routes)
             raise
+        finally:
+            self.answering -= 1
         now = answered[0].at / 1e6
         for live, part in zip(answer.routes, answered, strict=True):
             tally = self.metrics.models[live.route.model]
@@ -198,49 +214,27 @@ class Engine:
     async def _beside(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
-    def _score(self, ask: Ask, request_id: str, revision: Revision, view: View) -> tuple[Answer, list[Answered]]:
-        self._extras(ask, view)
-        if len(request_id) > _LONGEST_ID:
-            raise Invalid(f"The request's id has more than {_LONGEST_ID} characters.")
-        turn = _Turn(ask, revision, view, request_id, to_micros(self.clock.now()))
-        ids = row_ids(turn.at // 1000, ask.rows)
-        shared = turn.shared()
-        groups = _split(ask, view, request_id)
-        if len(groups) == 1:
-            live = view.routes[next(iter(groups))]
-            prepared = shared if shared is not None else turn.prepare(live)
-            found = live.model.run(prepared)
-            headers = revision.headers((live.route.model,))
-            answer = Answer(ids, found.scores, found.labels, view.target, [live], headers)
-            return answer, [turn.answered(live, prepared, found, ids)]
-        scores, labels = [0.0] * ask.rows, [0] * ask.rows
-        parts: list[Answered] = []
-        for index, rows in groups.items():
-            live = view.routes[index]
-            # All rows are prepared: what is refused does not depend on the routing.
-            prepared = (shared if shared is not None else turn.prepare(live)).take(rows)
-            found = live.model.run(prepared)
-            part = turn.answered(live, prepared, found, [ids[row] for row in rows])
-            part.rows = rows
-            part.subjects = [ask.subjects[row] for row in rows] if ask.subjects else ()
-            part.occurred_at = [ask.occurred_at[row] for row in rows] if ask.occurred_at else ()
-            parts.append(part)
-            for row, score, label in zip(rows, found.scores, found.labels, strict=True):
-                scores[row], labels[row] = score, label
-        used = [view.routes[index] for index in groups]
-        headers = revision.headers(tuple(live.route.model for live in used))
-        return Answer(ids, scores, labels, view.target, used, headers), parts
+    def _turn(self, ask: Ask, request_id: str, revision: Revision, view: View) -> Turn:
+        turn = Turn(ask, revision, view, request_id, to_micros(self.clock.now()))
+        if ask.extras == "drop":
+            self.metrics.dropped += len(turn.extra)
+        return turn
 
-    def _extras(self, ask: Ask, view: View) -> None:
-        if ask.rows > MAX_ROWS:
-            raise Invalid(f"There are {ask.rows} rows.", hint=f"Send at most {MAX_ROWS} at a time, or score a file.")
-        if ask.typed:
-            return  # a reader lets nothing else through
-        extra = ask.columns.keys() - view.names
-        if extra and ask.extras == "refuse":
-            name = min(extra)
-            raise Invalid(NotFound.named("input", name, view.names).args[0], hint=f"Inputs: {_listed(view)}.")
-        self.metrics.dropped += len(extra)
+    def _score(self, turn: Turn) -> tuple[Answer, list[Answered]]:
+        parts = turn.parts()
+        return turn.answer(parts, [part.live.model.run(part.prepared) for part in parts])
+
+    async def _gathered(self, turn: Turn) -> tuple[Answer, list[Answered]]:
+        """Answer by models whose calls take long: rows of several requests share one."""
+        parts = turn.parts()
+        found = await asyncio.gather(*(self._batcher(part.live.model).run(part.prepared) for part in parts))
+        return turn.answer(parts, found)
+
+    def _batcher(self, model: LoadedModel) -> Batcher:
+        found = self._batchers.get(model)
+        if found is None:
+            found = self._batchers[model] = Batcher(model, self._pool)
+        return found
 
     def _count_failure(self, error: Unavailable, routes: Sequence[LiveRoute]) -> None:
         for live in routes:
@@ -249,63 +243,3 @@ class Engine:
                 tally.failures += 1
                 tally.garbage += 1
                 return
-
-
-class _Turn(msgspec.Struct):
-    """One request on its way through the models: what was asked of whom, and when, in microseconds."""
-
-    ask: Ask
-    revision: Revision
-    view: View
-    request_id: str
-    at: int
-
-    def shared(self) -> Prepared | None:
-        """Return the rows as all models of the view take them, or None where they differ."""
-        view, typed = self.view, self.ask.typed
-        if view.one is None:
-            return None
-        if not typed:
-            return self.prepare(view.routes[0])
-        return view.one.inputs.typed_columns(typed) if self.ask.by_column else view.one.inputs.typed(typed)
-
-    def prepare(self, live: LiveRoute) -> Prepared:
-        """Return the rows as one model takes them."""
-        ask = self.ask
-        columns = cast_text(self.view.columns, ask.columns) if ask.text else ask.columns
-        prepared = live.model.inputs.prepare(columns, even=ask.even)
-        if prepared.rows != ask.rows:
-            raise Invalid("Subjects, instants and columns have different numbers of rows.")
-        return prepared
-
-    def answered(self, live: LiveRoute, prepared: Prepared, found: Scores, ids: list[str]) -> Answered:
-        """Return what the prediction log keeps of one route's answers."""
-        ask = self.ask
-        return Answered(
-            source=self.revision.sources[id(live)],
-            ids=ids,
-            at=self.at,
-            request_id=self.request_id,
-            caller=ask.caller,
-            latency_s=0.0,
-            columns=prepared.kept(),
-            scores=found.scores,
-            labels=found.labels,
-            subjects=ask.subjects,
-            occurred_at=ask.occurred_at,
-        )
-
-
-def _split(ask: Ask, view: View, request_id: str) -> dict[int, Sequence[int]]:
-    """Return the rows that each route answers."""
-    if view.router is None or not ask.subjects:
-        return {view.pick(request_id): range(ask.rows)}
-    groups: dict[int, list[int]] = {}
-    for row, subject in enumerate(ask.subjects):
-        groups.setdefault(view.pick(subject or request_id), []).append(row)
-    return dict(groups)
-
-
-def _listed(view: View) -> str:
-    names = [column.name for column in view.columns]
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

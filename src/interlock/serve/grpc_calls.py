@@ -117,12 +117,13 @@ class Calls:
     async def server_ready(self, data: bytes, _: Call) -> bytes:
         """Return whether all models give their golden answers."""
         self._read("ServerReadyRequest", data)
-        return self._message("ServerReadyResponse", ready=not self._engine.check())
+        return self._message("ServerReadyResponse", ready=not self._engine.check_all())
 
     async def model_ready(self, data: bytes, _: Call) -> bytes:
         """Return the same for a model that is named."""
-        self._named("ModelReadyRequest", data)
-        return self._message("ModelReadyResponse", ready=not self._engine.check())
+        asked = self._read("ModelReadyRequest", data)
+        engine, _, _ = self._engine.named(asked.name, asked.version)
+        return self._message("ModelReadyResponse", ready=not engine.check())
 
     async def server_metadata(self, data: bytes, _: Call) -> bytes:
         """Return what this server is."""
@@ -146,9 +147,11 @@ class Calls:
     async def model_statistics(self, data: bytes, _: Call) -> bytes:
         """Return the counters of a model, or of all."""
         asked = self._read("ModelStatisticsRequest", data)
-        revision = self._engine.current()
-        view = revision.view(asked.name, asked.version) if asked.name else revision.whole
-        return self._message("ModelStatisticsResponse", model_stats=statistics(self._engine, view))
+        if asked.name:
+            engine, _, view = self._engine.named(asked.name, asked.version)
+            return self._message("ModelStatisticsResponse", model_stats=statistics(engine, view))
+        whole = [(one, one.revision.whole) for one in self._engine.all() if one.revision is not None]
+        return self._message("ModelStatisticsResponse", model_stats=[row for one in whole for row in statistics(*one)])
 
     async def repository_index(self, data: bytes, _: Call) -> bytes:
         """Return the models that are served."""
@@ -169,10 +172,9 @@ class Calls:
             engine.under_way -= 1
 
     async def _infer(self, data: bytes, call: Call) -> bytes:
-        engine, revision = self._engine, self._engine.current()
-        request = await engine.work(len(data), parse, self._messages["ModelInferRequest"], data)
+        request = await self._engine.work(len(data), parse, self._messages["ModelInferRequest"], data)
         call.id = request.id or call.id
-        view = revision.view(request.model_name, request.model_version)
+        engine, revision, view = self._engine.named(request.model_name, request.model_version)
         wanted = wanted_of(request, view)
 
         def read() -> tuple[Ask, str]:
@@ -195,7 +197,7 @@ class Calls:
 
     def _named(self, kind: str, data: bytes) -> tuple[str, View]:
         asked = self._read(kind, data)
-        return asked.name, self._engine.current().view(asked.name, asked.version)
+        return asked.name, self._engine.named(asked.name, asked.version)[2]
 
 
 def _add_metadata(ask: Ask, call: Call) -> None:

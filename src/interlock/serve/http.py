@@ -42,14 +42,16 @@ class Request:
         headers: by lower-case name; of several, the last.
         body: the bytes, decompressed.
         peer: the address it came from, or "".
+        query: what stood behind the question mark, as it came.
     """
 
-    __slots__ = ("_id", "body", "headers", "method", "params", "path", "peer")
+    __slots__ = ("_id", "body", "headers", "method", "params", "path", "peer", "query")
 
     def __init__(self, scope: Scope, id: str = "") -> None:
         self._id = id
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
         self.params: tuple[str, ...] = ()
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.body = b""

@@ -1,7 +1,8 @@
 """MLflow's scoring protocol: `/invocations`, `/ping`, `/health`, `/version`; with it SageMaker's container contract.
 
-A body has one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, or is CSV with a header row. Columns
-that no model knows are left out, as MLflow does. Beside the data, `params` may say whom rows are about and when:
+A body has one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, or is CSV with a header row, or a
+Parquet file (`application/vnd.apache.parquet`). Columns that no model knows are left out, as MLflow does. Beside the
+data, `params` may say whom rows are about and when:
 
     {"dataframe_records": [...],
      "params": {"subjects": ["p1", ...], "occurred_at": "2026-03-01T12:00:00Z", "request_id": "r1"}}
@@ -26,6 +27,7 @@ from interlock.core.errors import Error, Invalid
 from interlock.serve.engine import Ask
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, refusal, to_json, unreadable
 from interlock.serve.metadata import add_headers, check_params, instants, subjects
+from interlock.serve.parquet_body import read_parquet
 from interlock.serve.release import version
 from interlock.serve.welcome import Example
 
@@ -48,6 +50,8 @@ _CODES: Final = {
     503: "TEMPORARILY_UNAVAILABLE",
     504: "TEMPORARILY_UNAVAILABLE",
 }
+_PARQUET: Final = "application/vnd.apache.parquet"
+_PACKED: Final = 100  # how much work a byte of Parquet may be, to one of JSON: it is always read beside the loop
 Unset = msgspec.UnsetType
 
 
@@ -94,13 +98,13 @@ class Invocations:
         """
 
         async def health(_: Request) -> Response:
-            return Response(b"\n", 503 if server.check() else 200)
+            return Response(b"\n", 503 if server.check_all() else 200)
 
         async def release(_: Request) -> Response:
             return Response(version().encode(), media=b"text/plain")
 
         async def invoke(request: Request) -> Response:
-            return await _invoke(server, request)
+            return await answer_rows(server.find(""), request)
 
         return [
             Endpoint("GET", "/ping", health),
@@ -121,9 +125,16 @@ class Invocations:
         return Response(to_json({"error_code": code, "message": str(error)}), status)
 
 
-async def _invoke(server: Engine, request: Request) -> Response:
+async def answer_rows(server: Engine, request: Request, routes: View | None = None) -> Response:
+    """Return an engine's answer to the rows in a request's body.
+
+    Args:
+        server: the engine.
+        request: the request.
+        routes: those that are asked; None for all.
+    """
     revision = server.current()
-    view = revision.whole
+    view = routes or revision.whole
 
     def read() -> tuple[Ask, str]:
         ask, request_id = _read(request, view)
@@ -131,15 +142,21 @@ async def _invoke(server: Engine, request: Request) -> Response:
         add_headers(ask, request)
         return ask, request_id or request.id
 
-    answer = await server.answer(len(request.body), read, revision, view)
+    work = len(request.body) * (_PACKED if _PARQUET.encode() in request.headers.get(b"content-type", b"") else 1)
+    answer = await server.answer(work, read, revision, view)
     body = await server.work(len(answer.ids) * 64, _encode, answer)
     return Response(body, headers=answer.headers, model=answer.model)
 
 
 def _encode(answer: Answer) -> bytes:
+    return to_json({"predictions": predictions(answer)})
+
+
+def predictions(answer: Answer) -> list[dict[str, object]]:
+    """Return an answer as JSON has it, one object a row."""
     rows = zip(answer.labels, answer.scores, answer.ids, strict=True)
     target = answer.target
-    return to_json({"predictions": [{target: label, "probability": p, "prediction_id": i} for label, p, i in rows]})
+    return [{target: label, "probability": p, "prediction_id": i} for label, p, i in rows]
 
 
 def _read(request: Request, view: View) -> tuple[Ask, str]:
@@ -149,11 +166,15 @@ def _read(request: Request, view: View) -> tuple[Ask, str]:
         rows, params = found
         if not params:
             return Ask({}, len(rows), typed=rows), ""
-        return _said(Ask({}, len(rows), typed=rows), params)
+        return said(Ask({}, len(rows), typed=rows), params)
     if kind == "text/csv":
         return _from_csv(request.body), ""
+    if kind == _PARQUET:
+        return read_parquet(request.body, view.names), ""
     if kind != "application/json":
-        raise refusal(415, "This content type is not read here.", hint="Send application/json or text/csv.")
+        raise refusal(
+            415, "This content type is not read here.", hint=f"Send application/json, text/csv or {_PARQUET}."
+        )
     try:
         body = _decoder.decode(request.body)
     except UNREADABLE as error:
@@ -161,10 +182,10 @@ def _read(request: Request, view: View) -> tuple[Ask, str]:
     given = [name for name in _DATA if getattr(body, name) is not msgspec.UNSET]
     if len(given) != 1:
         raise Invalid(f"The body has {len(given)} data keys.", hint=f"Send exactly one of {', '.join(_DATA)}.")
-    return _said(Ask(*_columns(body)), body.params)
+    return said(Ask(*_columns(body)), body.params)
 
 
-def _said(ask: Ask, params: dict[str, object]) -> tuple[Ask, str]:
+def said(ask: Ask, params: dict[str, object]) -> tuple[Ask, str]:
     """Return an ask with what `params` say of its rows, and the request's id if they name one."""
     try:
         check_params(params)

@@ -46,6 +46,11 @@ class Scores(msgspec.Struct, frozen=True, eq=False):
     codes: list[int]
     table: Any = None
 
+    def part(self, first: int, end: int) -> Scores:
+        """Return the answers to some of the rows."""
+        table = self.table if self.table is None else self.table[first:end]
+        return Scores(self.scores[first:end], self.labels[first:end], self.codes[first:end], table)
+
     @property
     def probabilities(self) -> list[list[float]]:
         """The probability of every class, in the model's order, one list a row."""

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from interlock.core.errors import Error, Invalid
+from interlock.core.errors import Denied, Error, Invalid
 from interlock.serve.engine import Ask
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, to_json, unreadable
 from interlock.serve.metadata import SUBJECTS, add_headers, meant
@@ -29,6 +29,7 @@ from interlock.serve.oip_common import (
     check_parameters,
     collect,
     index,
+    names,
     one_version,
     outputs,
     statistics,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock.serve.columns import Value
-    from interlock.serve.engine import Answer, Engine
+    from interlock.serve.engine import Answer, Engine, Fleet
     from interlock.serve.revision import Revision, View
     from interlock.serve.welcome import Sample
 
@@ -82,7 +83,15 @@ class InferResponse(msgspec.Struct, omit_defaults=True):
     model_version: str = ""
 
 
+class Change(msgspec.Struct):
+    """The body of a request to the repository: which models are listed, and how one is loaded."""
+
+    ready: bool = False
+    parameters: dict[str, object] = {}
+
+
 _decoder: Final = msgspec.json.Decoder(InferRequest)
+_changes: Final = msgspec.json.Decoder(Change)
 
 
 class OpenInference:
@@ -118,8 +127,8 @@ class OpenInference:
             Endpoint("POST", "/v2/models/{name}/infer", bound.infer, predicts=True),
             Endpoint("POST", "/v2/models/{name}/versions/{version}/infer", bound.infer, predicts=True),
             Endpoint("POST", "/v2/repository/index", bound.index),
-            Endpoint("POST", "/v2/repository/models/{name}/load", bound.refuse_change),
-            Endpoint("POST", "/v2/repository/models/{name}/unload", bound.refuse_change),
+            Endpoint("POST", "/v2/repository/models/{name}/load", bound.load),
+            Endpoint("POST", "/v2/repository/models/{name}/unload", bound.unload),
         ]
 
     def example(self, sample: Sample) -> Example:
@@ -150,7 +159,7 @@ class _Bound:
         return Response(b'{"live":true}')
 
     async def ready(self, _: Request) -> Response:
-        ready = not self.engine.check()
+        ready = not self.engine.check_all()
         return Response(to_json({"ready": ready}), 200 if ready else 503)
 
     async def server_metadata(self, _: Request) -> Response:
@@ -158,11 +167,10 @@ class _Bound:
         return Response(to_json({"name": "interlock", "version": version(), "extensions": extensions}))
 
     async def models(self, _: Request) -> Response:
-        names = [name for name, of in self.engine.current().views if not of]
-        return Response(to_json({"models": sorted(names)}))
+        return Response(to_json({"models": names(self.engine)}))
 
     async def model_metadata(self, request: Request) -> Response:
-        name, view = self._named(request)
+        name, _, _, view = self._named(request)
         body = {
             "name": name,
             "versions": [live.version for live in view.routes],
@@ -173,26 +181,40 @@ class _Bound:
         return Response(to_json(body))
 
     async def model_ready(self, request: Request) -> Response:
-        name, _ = self._named(request)
-        ready = not self.engine.check()
+        name, engine, _, _ = self._named(request)
+        ready = not engine.check()
         return Response(to_json({"name": name, "ready": ready}), 200 if ready else 503)
 
     async def statistics(self, request: Request) -> Response:
-        _, view = self._named(request)
-        return Response(to_json({"model_stats": statistics(self.engine, view)}))
+        _, engine, _, view = self._named(request)
+        return Response(to_json({"model_stats": statistics(engine, view)}))
 
     async def all_statistics(self, _: Request) -> Response:
-        return Response(to_json({"model_stats": statistics(self.engine, self.engine.current().whole)}))
+        whole = [(one, one.revision.whole) for one in self.engine.all() if one.revision is not None]
+        return Response(to_json({"model_stats": [row for one in whole for row in statistics(*one)]}))
 
-    async def index(self, _: Request) -> Response:
-        return Response(to_json(index(self.engine)))
+    async def index(self, request: Request) -> Response:
+        found = index(self.engine)
+        if _change(request).ready:
+            found = [row for row in found if row["state"] == "READY"]
+        return Response(to_json(found))
 
-    async def refuse_change(self, _: Request) -> Response:
-        raise Invalid("Models are not loaded by hand here.", hint="Deploy a version: interlock deploy.")
+    async def load(self, request: Request) -> Response:
+        check_origin(request)
+        for name in _change(request).parameters:
+            if name == "config" or name.startswith("file:"):
+                raise Invalid("A model is loaded as it was registered, without other files or settings.")
+        await fleet_of(self.engine).load(request.params[0])
+        return Response()
+
+    async def unload(self, request: Request) -> Response:
+        check_origin(request)
+        _change(request)
+        await fleet_of(self.engine).unload(request.params[0])
+        return Response()
 
     async def infer(self, request: Request) -> Response:
-        revision = self.engine.current()
-        name, view = self._named(request, revision)
+        name, engine, revision, view = self._named(request)
         said: list[tuple[str | None, dict[str, bool]]] = []
 
         def read() -> tuple[Ask, str]:
@@ -210,7 +232,7 @@ class _Bound:
             add_headers(ask, request)
             return ask, body.id or request.id
 
-        answer = await self.engine.answer(len(request.body), read, revision, view)
+        answer = await engine.answer(len(request.body), read, revision, view)
         given, wanted = said[0]
         found = InferResponse(
             model_name=name,
@@ -223,9 +245,40 @@ class _Bound:
         response.model = answer.model
         return response
 
-    def _named(self, request: Request, revision: Revision | None = None) -> tuple[str, View]:
+    def _named(self, request: Request) -> tuple[str, Engine, Revision, View]:
         name, of = (*request.params, "")[:2]
-        return name, (revision or self.engine.current()).view(name, of)
+        return name, *self.engine.named(name, of)
+
+
+def _change(request: Request) -> Change:
+    """Return the body of a request to the repository; none at all will do."""
+    if not request.body:
+        return Change()
+    try:
+        return _changes.decode(request.body)
+    except UNREADABLE as error:
+        raise unreadable(error) from None
+
+
+def fleet_of(engine: Engine) -> Fleet:
+    """Return what loads and unloads.
+
+    Raises:
+        Invalid: nothing does here.
+    """
+    if engine.fleet is None:
+        raise Invalid("Models are not loaded by hand here.", hint="Deploy a version: interlock deploy.")
+    return engine.fleet
+
+
+def check_origin(request: Request) -> None:
+    """Accept who may change what is served: not the pages that somebody looks at with a browser.
+
+    Raises:
+        Denied: it comes from such a page.
+    """
+    if b"origin" in request.headers or b"sec-fetch-site" in request.headers:
+        raise Denied("Pages in a browser cannot change which models are served.", about="server")
 
 
 def _read(request: Request) -> tuple[InferRequest, bytes]:

@@ -112,9 +112,17 @@ def one_version(answer: Answer) -> str:
 
 def index(engine: Engine) -> list[dict[str, Any]]:
     """Return the models that are served, as the repository extension lists them."""
+    if engine.fleet is not None:
+        return [{key: row[key] for key in ("name", "version", "state", "reason")} for row in engine.fleet.index()]
     return [
         {"name": live.name, "version": live.version, "state": "READY", "reason": ""} for live in engine.current().routes
     ]
+
+
+def names(engine: Engine) -> list[str]:
+    """Return the names that callers may use, versions apart."""
+    found = {name for one in engine.all() if one.revision for name, version in one.revision.views if not version}
+    return sorted(found | {one.alias for one in engine.all() if one.alias and one.revision})
 
 
 def statistics(engine: Engine, view: View) -> list[dict[str, Any]]:

@@ -79,13 +79,15 @@ class Watcher:
         if self._thread is not None:
             self._thread.join()
 
+    def tick(self) -> None:
+        """Look once more; a revision that failed because something was away for a moment is tried again by itself."""
+        later = self._engine.clock.monotonic() >= self._retry_after
+        self.check(force=self.error is not None and self.error.transient and later)
+
     def _watch(self) -> None:
-        clock = self._engine.clock
         self.check()
         while not self._stop.wait(_POLL_S):
-            # A revision that failed because something was away for a moment is tried again by itself.
-            retry = self.error is not None and self.error.transient and clock.monotonic() >= self._retry_after
-            self.check(force=retry)
+            self.tick()
 
     def _served(self) -> Wanted | None:
         revision = self._engine.revision

@@ -77,7 +77,7 @@ class Welcome:
         return [Endpoint("GET", "/", self._page)]
 
     async def _page(self, request: Request) -> Response:
-        revision = self.engine.current()
+        revision = self.engine.find("").current()
         sample = sample_of(revision.deployment, revision.whole, self.engine.clock.now())
         address = own_address(request)
         ask = {}

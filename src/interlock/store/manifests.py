@@ -13,7 +13,7 @@ from interlock.core.errors import Conflict, Corrupt, Error, Invalid, NotFound
 from interlock.core.refs import is_safe_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from interlock.core.ports import ObjectStore
 
@@ -43,8 +43,13 @@ class Manifest(msgspec.Struct, frozen=True):
         raise NotFound.named("file", path, (entry.path for entry in self.files))
 
 
-def put_folder(objects: ObjectStore, folder: Path) -> str:
+def put_folder(objects: ObjectStore, folder: Path, without: Collection[str] = ()) -> str:
     """Return the digest of a folder's manifest, the folder's files being stored.
+
+    Args:
+        objects: where they go.
+        folder: the folder.
+        without: paths of files that are left out.
 
     Raises:
         Invalid: it holds a link or something else that is no plain file.
@@ -55,8 +60,9 @@ def put_folder(objects: ObjectStore, folder: Path) -> str:
             continue
         if path.is_symlink() or not path.is_file():
             raise Invalid(f"{path.name!r} is not a plain file.", about="folder")
-        digest = objects.put(path)
-        entries.append(Entry(path.relative_to(folder).as_posix(), path.stat().st_size, digest))
+        name = path.relative_to(folder).as_posix()
+        if name not in without:
+            entries.append(Entry(name, path.stat().st_size, objects.put(path)))
     return put_entries(objects, entries)
 
 

@@ -26,6 +26,7 @@ from interlock.store.search.syntax import And, Comparison, Node, OrderTerm, conj
 
 FEW: Final = 2_000
 MERGED: Final = 100
+_MOST: Final = 1_000_000
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,10 +100,11 @@ def plan_page(search: Search, limit: int, token: str = "") -> Plan:
     """Return how to read the page of at most `limit` rows that begins after a token.
 
     Raises:
-        Invalid: the token is none of ours or belongs to another query; a field rests nowhere; the limit is below 1.
+        Invalid: the token is none of ours or belongs to another query; a field rests nowhere; the limit is below 1 or
+            above a million.
     """
-    if limit < 1:
-        raise Invalid("A page has at least one row.", about="search", limit=limit)
+    if not 1 <= limit <= _MOST:
+        raise Invalid(f"A page has at least one row and at most {_MOST}.", about="search", limit=limit)
     planner = _Planner(search)
     if token:
         planner.places = pages.decode_token(token, planner.query, planner.keys)

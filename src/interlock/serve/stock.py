@@ -1,0 +1,152 @@
+"""Where a server's models come from: a deployment, versions of the registry, folders of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from interlock.core.bundles import DeploymentSpec, Route
+from interlock.core.canonical import digest
+from interlock.core.errors import Denied, GateClosed, Invalid, NotFound
+from interlock.core.refs import is_name
+from interlock.serve.model import LoadedModel
+from interlock.serve.sources import Named, Wanted
+from interlock.store.manifests import put_folder, read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from interlock.serve.sources import Source
+    from interlock.store import Store
+
+PAPERS: Final = frozenset({"model.proof.json", "model.sig", "model.approval.txt"})
+"""Files that are about a folder and not of it: what was signed cannot hold its own signature."""
+
+_FOLDER: Final = ("./", "../", "/", "~", "file:///")
+_DIGITS: Final = 12
+
+
+class Files:
+    """The model in a folder, which is copied into the workspace's object store.
+
+    Args:
+        folder: the folder; where it holds one folder and nothing else, that one.
+        store: the workspace.
+        code_models: whether originals may answer, in a process of their own.
+
+    Raises:
+        NotFound: there is no such folder.
+        Invalid: it is empty, or holds something else than plain files.
+    """
+
+    def __init__(self, folder: Path, store: Store, *, code_models: bool = False) -> None:
+        name = folder.resolve().name
+        name = name if is_name(name) else "model"
+        self.name = f"serve:{name}"
+        self._objects = store.objects
+        self._code_models = code_models
+        bundle = put_folder(store.objects, inmost(folder), without=PAPERS)
+        route = Route(f"model:{name}@sha-{bundle[:_DIGITS]}", bundle, 1.0)
+        self._spec = DeploymentSpec(self.name, 1, (route,))
+
+    def wanted(self) -> Wanted:
+        """Return the folder as it was when the server read it."""
+        return Wanted(1, digest(msgspec.json.encode(self._spec)))
+
+    def spec(self, wanted: Wanted) -> DeploymentSpec:  # noqa: ARG002 - there is only one
+        """Return one route to it."""
+        return self._spec
+
+    def load(self, bundle: str) -> LoadedModel:
+        """Return its model; never from a pickle."""
+        return LoadedModel.open(self._objects, bundle, code_models=self._code_models)
+
+
+class Stock:
+    """What a server may serve.
+
+    Args:
+        store: the workspace.
+        code_models: whether originals may answer, in a process of their own.
+        approved_only: whether only what somebody approved may be served.
+        admit: looks whether a folder may be served where only what is approved may; raises where not.
+        roots: folders below which models may be loaded while the server runs; None while it starts: any.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        code_models: bool = False,
+        approved_only: bool = False,
+        admit: Callable[[Path], None] | None = None,
+        roots: Sequence[Path] | None = None,
+    ) -> None:
+        self._store = store
+        self._code_models = code_models
+        self._approved_only = approved_only
+        self._admit = admit
+        self._roots = roots
+
+    def source(self, place: str) -> Source:
+        """Return what loads the model of a reference, or of a folder (`./it`, `/there/it`, `file:///there/it`).
+
+        Raises:
+            GateClosed: nobody approved it, and that is wanted here.
+            Denied: the folder is not below a root.
+            NotFound, Invalid: see `Files` and `Named`.
+        """
+        if is_folder(place):
+            return self._files(Path(place.removeprefix("file://")).expanduser())
+        store = self._store
+        found = Named(
+            place, store.database, store.objects, code_models=self._code_models, approved_only=self._approved_only
+        )
+        found.wanted()
+        return found
+
+    def size(self, source: Source) -> int:
+        """Return how many bytes the files of what is wanted have."""
+        bundles = {route.bundle for route in source.spec(source.wanted()).routes}
+        return sum(entry.size_bytes for one in bundles for entry in read_manifest(self._store.objects, one).files)
+
+    def _files(self, folder: Path) -> Files:
+        if self._roots is not None:
+            real = folder.resolve()
+            if not any(real.is_relative_to(root.resolve()) for root in self._roots):
+                raise Denied("Models are not loaded from this folder.", about="model", hint="Allow it by --model-root.")
+        if not folder.is_dir():
+            raise NotFound("There is no such folder.", about="model", hint="Name a folder with a model's files.")
+        if self._approved_only:
+            if self._admit is None:
+                raise GateClosed(
+                    "Nobody approved the files of a folder; only what is approved is shown to others.",
+                    about="server",
+                    hint="Listen on this machine only, serve a version of the registry, or say --unapproved.",
+                )
+            self._admit(inmost(folder))
+        return Files(folder, self._store, code_models=self._code_models)
+
+
+def is_folder(place: str) -> bool:
+    """Return whether a text names a folder, and no version of the registry."""
+    return place.startswith(_FOLDER) or place in {".", ".."}
+
+
+def inmost(folder: Path) -> Path:
+    """Return the folder in which a model's files are: archives often unpack to one folder in a folder.
+
+    Raises:
+        NotFound: there is no such folder.
+        Invalid: it is empty.
+    """
+    if not folder.is_dir():
+        raise NotFound(f"There is no folder {str(folder)!r}.", about="model")
+    inside = list(folder.iterdir())
+    if not inside:
+        raise Invalid(f"Folder {str(folder)!r} is empty.", about="model", hint="Put the model's files there.")
+    if len(inside) == 1 and inside[0].is_dir() and not inside[0].is_symlink():
+        return inmost(inside[0])
+    return folder
