@@ -6,8 +6,8 @@ A file of 30 columns of 64-bit floats is answered by a logistic regression and b
 read batches of 65,536 rows with Polars or pyarrow, make an array of them, call ONNX Runtime as it comes, and write one
 Parquet file of label and probability; they check nothing, and a kill loses all. Ours digests the input, checks every
 value, gives every row an id, syncs parts and journal, and writes the event. Each measurement is a process of its own,
-and they take turns. "work" and CPU
-leave imports and the opening of the workspace out on both sides, the model's loading not.
+and they take turns. "work" and CPU leave imports and the opening of the workspace out on both sides, the model's
+loading not. To digest 230 MB costs 0.14 CPU seconds, which a machine with an idle core does not notice.
 Bar: 0.9 times the rows a second of the faster loop.
 """
 

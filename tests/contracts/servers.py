@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import re
 import socket
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import requests
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0
 
 
@@ -32,10 +33,7 @@ class Server(NamedTuple):
 @contextlib.contextmanager
 def interlock(folder: Path) -> Iterator[Server]:
     """Serve a new workspace with this checkout's Interlock, started as users start it."""
-    command = [str(ROOT / ".venv/bin/interlock"), "--workspace", str(folder)]
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("INTERLOCK_", "PYTHON"))}
-    env["XDG_CONFIG_HOME"] = str(folder / "config")
-    subprocess.run([command[0], "init", *command[1:]], env=env, check=True, capture_output=True, timeout=START_S)
+    command, env = [str(ROOT / ".venv/bin/interlock"), "--workspace", str(folder)], _init(folder)
     serve = [command[0], "up", *command[1:], "--port", "0"]
     with _process(serve, env, folder, "interlock") as (log, wait_for):
         address = wait_for(lambda: re.search(r"at (http://\S+)", log.read_text("utf-8")))[1]
@@ -43,11 +41,45 @@ def interlock(folder: Path) -> Iterator[Server]:
         yield Server(address, "interlock", log)
 
 
+def register(folder: Path) -> dict[str, Any]:
+    """Return what `models.py` says about the models that it registered in a new workspace."""
+    env = _init(folder)
+    command = [str(ROOT / ".venv/bin/python"), str(ROOT / "tests/contracts_serving/models.py"), str(folder)]
+    done = subprocess.run(command, env=env, check=False, capture_output=True, timeout=START_S, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout)
+
+
+@contextlib.contextmanager
+def endpoint(folder: Path, model: str, *options: str) -> Iterator[Server]:
+    """Serve a registered model of a workspace, started as users start it."""
+    command = [str(ROOT / ".venv/bin/interlock"), "serve", model, "--workspace", str(folder), "--port", "0", *options]
+    with _process(command, _clean(folder), folder, f"serve-{model}") as (log, wait_for):
+        yield Server(wait_for(lambda: re.search(r"at (http://[^\s,]+)", log.read_text("utf-8")))[1], "serve", log)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def _init(folder: Path) -> dict[str, str]:
+    """Make a workspace, and return the environment in which its commands run."""
+    command, env = [str(ROOT / ".venv/bin/interlock"), "init", "--workspace", str(folder)], _clean(folder)
+    subprocess.run(command, env=env, check=True, capture_output=True, timeout=START_S)
+    return env
+
+
+def _clean(folder: Path) -> dict[str, str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("INTERLOCK_", "PYTHON"))}
+    return {**env, "XDG_CONFIG_HOME": str(folder / "config")}
+
+
 @contextlib.contextmanager
 def mlflow(folder: Path) -> Iterator[Server]:
     """Serve MLflow's own server, tuned as well as it can be on one machine, and with webhooks to this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
     command += [
         "--backend-store-uri",

@@ -1,43 +1,84 @@
-"""`interlock serve MODEL`: answers of one version of a model over HTTP, until it is interrupted."""
+"""`interlock serve MODEL...`: answers of versions of models over HTTP, until it is interrupted.
+
+Without a MODEL it looks whether it runs in a container of a platform that says where the model is
+(`interlock.cli.containers`): `docker run IMAGE serve` is how SageMaker starts one.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from interlock.cli.commands import common
-from interlock.cli.session import note, open_workspace
-from interlock.core.errors import Invalid
+from interlock.cli.containers import admit, container, reason
+from interlock.cli.session import note, open_workspace, said
+from interlock.core.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
+    from interlock.cli.containers import Container
     from interlock.sdk.services import Service
+    from interlock.serve.server import Announcement, Options
+    from interlock.store import Store
 
 _PORT = 8231
+_HOST = "127.0.0.1"
 
 
 def serve(services: Mapping[str, Service]) -> click.Command:
-    """Return the command that serves a model."""
+    """Return the command that serves models."""
 
     def run(**words: Any) -> None:
-        with open_workspace(services) as workspace:
-            if workspace.store is None:
-                raise Invalid(
-                    "A model is served where the workspace's files are.",
-                    about="workspace",
-                    hint="Run this on the server's machine, or deploy: `interlock deploy deploy NAME MODEL`.",
-                )
-            _serve(workspace.store.root, words)
+        _run(services, words)
 
-    params: list[click.Parameter] = [
-        click.Argument(["model"], help="The version: credit@champion, credit@7, or credit for the newest."),
-        click.Option(["--host"], default="127.0.0.1", show_default=True, help="Address to listen on."),
-        click.Option(["--port"], type=int, default=_PORT, show_default=True, help="Port; 0 picks a free one."),
+    text = (
+        "Serve versions of models: Open Inference Protocol, MLflow's /invocations, and the contracts of SageMaker's and"
+        " Vertex AI's containers."
+    )
+    return click.Command("serve", callback=run, params=[*_models(), *_listening(), *_taking(), *common()], help=text)
+
+
+def _models() -> list[click.Parameter]:
+    what = "A version, credit@champion, credit@7, or credit for the newest; or a folder of files, ./credit."
+    return [
+        click.Argument(["models"], nargs=-1, metavar="MODEL...", help=f"{what} In a container: none, for its own."),
+        click.Option(
+            ["--model-control"],
+            type=click.Choice(["none", "explicit"]),
+            default="none",
+            show_default=True,
+            help="explicit: whoever reaches the server may load and unload models of this workspace.",
+        ),
+        click.Option(
+            ["--model-root"],
+            multiple=True,
+            type=click.Path(),
+            metavar="FOLDER",
+            help="With explicit control, folders below this one may be loaded, too.",
+        ),
+        click.Option(["--memory-bytes"], type=int, default=0, help="Refuse to load beyond so much memory [no bound]."),
+        click.Option(["--code-models"], is_flag=True, help="Let originals answer, in a process of their own."),
+        click.Option(["--unapproved"], is_flag=True, help="Beyond this machine, also what nobody approved."),
+    ]
+
+
+def _listening() -> list[click.Parameter]:
+    return [
+        click.Option(["--host"], help=f"Address to listen on [default: {_HOST}; all in a container]."),
+        click.Option(["--port"], type=int, help=f"Port; 0 picks a free one [default: {_PORT}, or the container's]."),
         click.Option(["--grpc-port"], type=int, help="Port for gRPC too; 0 picks a free one."),
+        click.Option(["--allow-host"], multiple=True, metavar="NAME", help="Answer to this name too (a proxy's)."),
+    ]
+
+
+def _taking() -> list[click.Parameter]:
+    return [
         click.Option(
             ["--durability"],
             type=click.Choice(["fsync", "1s"]),
@@ -45,35 +86,108 @@ def serve(services: Mapping[str, Service]) -> click.Command:
             show_default=True,
             help="When an answer counts as recorded: on disk, or with the kernel and on disk within a second.",
         ),
-        click.Option(["--allow-host"], multiple=True, metavar="NAME", help="Answer to this name too (a proxy's)."),
         click.Option(["--max-concurrent"], type=int, default=256, show_default=True, help="Requests at once."),
-        click.Option(["--code-models"], is_flag=True, help="Let originals answer, in a process of their own."),
-        click.Option(["--unapproved"], is_flag=True, help="Beyond this machine, also what nobody approved."),
     ]
-    text = "Serve one version of a model: Open Inference Protocol, MLflow's /invocations, SageMaker's contract."
-    return click.Command("serve", callback=run, params=[*params, *common()], help=text)
 
 
-def _serve(root: Path, words: Mapping[str, Any]) -> None:
+def _run(services: Mapping[str, Service], words: dict[str, Any]) -> None:
     # Threads of the linear algebra library spin while they wait, and would take the processor from other requests.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from interlock.serve.app import Limits
-    from interlock.serve.server import Options, run
-    from interlock.store import open_store
+    from interlock.serve.server import run
+    from interlock.serve.stock import is_folder
 
-    options = Options(
-        model=words["model"],
-        unapproved=words["unapproved"],
+    inside = container(named=bool(words["models"]))
+    models = words["models"] or ((inside.model,) if inside is not None and inside.model else ())
+    words["model_control"] = words["model_control"] == "explicit" or bool(inside is not None and inside.roots)
+    if not models and not words["model_control"]:
+        raise Invalid(
+            "No model is named.",
+            about="server",
+            hint="Say which: interlock serve credit@champion, or interlock serve ./folder.",
+        )
+    options = _options(words, models, inside)
+    with _store(services, alone=inside is not None or all(map(is_folder, models))) as store:
+        run(store, options)
+
+
+def _options(words: Mapping[str, Any], models: tuple[str, ...], inside: Container | None) -> Options:
+    """Return how the server is started; what is said goes before what the container says."""
+    from interlock.serve.app import Limits
+    from interlock.serve.server import Options
+
+    hosts, why = words["allow_host"], reason() if inside is not None else ""
+    if inside is not None:
+        hosts = (*hosts, "*")
+        note(f"In a container of {inside.platform}" + (f"; unapproved models may answer: {why}" if why else "."))
+
+    def ready(told: Announcement) -> None:
+        version = f"version {told.revision}" if told.revision and len(models) == 1 else f"{len(models)} models"
+        note(f"{', '.join(models) or 'No model yet'}: {version} at {told.url} (Ctrl-C ends it)")
+
+    return Options(
+        model=models[0] if models else "",
+        further=models[1:],
+        explicit=words["model_control"],
+        memory_bytes=words["memory_bytes"],
+        roots=(*map(Path, words["model_root"]), *(inside.roots if inside is not None else ())),
+        admit=admit,
+        unapproved=words["unapproved"] or bool(why),
         code_models=words["code_models"],
-        host=words["host"],
-        port=words["port"],
+        host=words["host"] or (_HOST if inside is None else "0.0.0.0"),  # noqa: S104 - the container is the border
+        port=words["port"] if words["port"] is not None else _PORT if inside is None else inside.port,
         grpc_port=words["grpc_port"],
         durability=words["durability"],
-        limits=Limits(concurrent=words["max_concurrent"], hosts=tuple(words["allow_host"])),
-        ready=lambda said: note(f"{words['model']}: version {said.revision} answers at {said.url} (Ctrl-C ends it)"),
+        limits=Limits(concurrent=words["max_concurrent"], hosts=tuple(hosts)),
+        ready=ready,
     )
+
+
+@contextlib.contextmanager
+def _store(services: Mapping[str, Service], *, alone: bool) -> Iterator[Store]:
+    """Open the workspace; where folders are served and there is none, one is made.
+
+    Raises:
+        Invalid: the workspace is an address.
+        NotFound: there is none, and versions of models are wanted.
+    """
+    from interlock.store import open_store
+
+    try:
+        with open_workspace(services) as workspace:
+            if workspace.store is None:
+                raise Invalid(
+                    "A model is served where the workspace's files are.",
+                    about="workspace",
+                    hint="Run this on the server's machine, or deploy: `interlock deploy deploy NAME MODEL`.",
+                )
+            root = workspace.store.root
+    except NotFound:
+        if not alone:
+            raise
+        root = _made()
     store = open_store(root)
     try:
-        run(store, options)
+        yield store
     finally:
         store.close()
+
+
+def _made() -> Path:
+    """Return the root of a new workspace: where one was named, else in a temporary folder."""
+    from interlock.sdk.places import FOLDER
+    from interlock.store import create_store
+
+    named = said("workspace") or os.environ.get("INTERLOCK_WORKSPACE", "")
+    place = Path(named).expanduser() if named else Path(tempfile.mkdtemp(prefix="interlock-"))
+    root = place if place.name == FOLDER else place / FOLDER
+    try:
+        create_store(root).close()
+    except OSError as error:
+        raise Invalid(
+            f"No workspace can be made in {place}: {error.strerror}.",
+            about="workspace",
+            hint="Name a folder that can be written, by INTERLOCK_WORKSPACE.",
+        ) from None
+    kept = "" if named else "; it ends with this machine, unless INTERLOCK_WORKSPACE names a folder that stays"
+    note(f"Predictions are recorded in {place}{kept}.")
+    return root

@@ -41,6 +41,8 @@ EXTRAS: Final[Mapping[str, str]] = {
     "duckdb": "sql",
     "pyarrow": "sql",
     "cryptography": "signing",
+    "grpc": "grpc",
+    "opentelemetry": "telemetry",
 }
 """The extra that brings each heavy library."""
 

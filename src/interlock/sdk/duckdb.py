@@ -1,8 +1,9 @@
 """Models in SQL: a DuckDB function that answers with the numbers of the model's endpoint.
 
-from interlock.sdk.duckdb import register
-register(connection, "model:credit@champion", name="credit")
-connection.sql("SELECT credit({age: age, income: salary}), credit(age, income) FROM people")
+    interlock.duckdb.register(connection, "model:credit@champion", name="credit")
+    connection.sql("SELECT credit({age: age, income: salary}), credit(age, income) FROM people")
+
+It runs in this process, with the model's files from the workspace.
 """
 
 from __future__ import annotations

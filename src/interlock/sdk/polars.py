@@ -1,7 +1,8 @@
 """Models in Polars: an expression that answers with the numbers of the model's endpoint.
 
-from interlock.sdk.polars import predict
-frame.with_columns(score=predict("model:credit@champion"))
+    frame.with_columns(score=interlock.polars.predict("model:credit@champion"))
+
+It runs in this process, with the model's files from the workspace.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from interlock.serve.engine import Engine
     from interlock.serve.http import Receive, Scope, Send
+    from interlock.serve.tracing import Tracing
 
 _log: Final = logging.getLogger("interlock.serve")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -70,10 +71,16 @@ class Application:
         protocols: the ways to ask.
         further: endpoints about the server itself.
         limits: what it takes on.
+        tracing: makes spans, or None.
     """
 
     def __init__(
-        self, engine: Engine, protocols: Iterable[ServingProtocol], further: Iterable[Endpoint], limits: Limits
+        self,
+        engine: Engine,
+        protocols: Iterable[ServingProtocol],
+        further: Iterable[Endpoint],
+        limits: Limits,
+        tracing: Tracing | None = None,
     ) -> None:
         self.engine = engine
         self.limits = limits
@@ -83,6 +90,7 @@ class Application:
         self._refusals = {protocol.prefix: protocol.refuse for protocol in protocols}
         self._welcome: set[bytes] = set()
         self._hosts = _LOOPBACK | {host.lower() for host in limits.hosts}
+        self._answering = self._answer if tracing is None else tracing.around(self._answer, _status)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""
@@ -96,7 +104,7 @@ class Application:
         try:
             endpoint = self._find(request)
             path = endpoint.path
-            response = await self._answer(endpoint, request, receive)
+            response = await self._answering(endpoint, request, receive)
         except Gone:
             return
         except Error as error:

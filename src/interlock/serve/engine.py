@@ -117,6 +117,12 @@ class Engine:
         """Return the engine of this server that answers to a name."""
         return self if self.fleet is None else self.fleet.find(name, version)
 
+    def beside(self, name: str) -> Engine:
+        """Return another engine of the same server: one log, one pool of threads, one set of counters."""
+        found = Engine(name, self.journal, self.clock, self._pool)
+        found.metrics, found.fleet = self.metrics, self.fleet
+        return found
+
     def named(self, name: str, version: str = "") -> tuple[Engine, Revision, View]:
         """Return who answers to a name, what it serves, and which of its routes are meant.
 

@@ -122,7 +122,7 @@ class Calls:
     async def model_ready(self, data: bytes, _: Call) -> bytes:
         """Return the same for a model that is named."""
         asked = self._read("ModelReadyRequest", data)
-        engine, _, _ = self._engine.named(asked.name, asked.version)
+        engine = self._engine.named(asked.name, asked.version)[0]
         return self._message("ModelReadyResponse", ready=not engine.check())
 
     async def server_metadata(self, data: bytes, _: Call) -> bytes:
@@ -148,7 +148,7 @@ class Calls:
         """Return the counters of a model, or of all."""
         asked = self._read("ModelStatisticsRequest", data)
         if asked.name:
-            engine, _, view = self._engine.named(asked.name, asked.version)
+            engine, _revision, view = self._engine.named(asked.name, asked.version)
             return self._message("ModelStatisticsResponse", model_stats=statistics(engine, view))
         whole = [(one, one.revision.whole) for one in self._engine.all() if one.revision is not None]
         return self._message("ModelStatisticsResponse", model_stats=[row for one in whole for row in statistics(*one)])

@@ -166,7 +166,7 @@ def _read(request: Request, view: View) -> tuple[Ask, str]:
         rows, params = found
         if not params:
             return Ask({}, len(rows), typed=rows), ""
-        return said(Ask({}, len(rows), typed=rows), params)
+        return add_params(Ask({}, len(rows), typed=rows), params)
     if kind == "text/csv":
         return _from_csv(request.body), ""
     if kind == _PARQUET:
@@ -182,10 +182,10 @@ def _read(request: Request, view: View) -> tuple[Ask, str]:
     given = [name for name in _DATA if getattr(body, name) is not msgspec.UNSET]
     if len(given) != 1:
         raise Invalid(f"The body has {len(given)} data keys.", hint=f"Send exactly one of {', '.join(_DATA)}.")
-    return said(Ask(*_columns(body)), body.params)
+    return add_params(Ask(*_columns(body)), body.params)
 
 
-def said(ask: Ask, params: dict[str, object]) -> tuple[Ask, str]:
+def add_params(ask: Ask, params: dict[str, object]) -> tuple[Ask, str]:
     """Return an ask with what `params` say of its rows, and the request's id if they name one."""
     try:
         check_params(params)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.errors import Invalid, MissingExtra
-from interlock.serve.engine import MAX_ROWS, Ask
+from interlock.serve.engine import Ask
+from interlock.serve.turns import MAX_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -1,10 +1,10 @@
 """The models of one server, each under a name with an engine of its own; loaded and unloaded while others answer.
 
-A model answers once it is loaded and has given its golden answers, which warms it too. One that fails is refused with its
-reason, and the others go on. All engines share a prediction log, the counters and the server's limits.
+A model answers once it is loaded and has given its golden answers, which warms it too. One that fails is refused with
+its reason, and the others go on. All engines share a prediction log, the counters and the server's limits.
 
-Who may change what is served: where the server was started with explicit control, whoever reaches it, apart from pages in
-browsers; from the workspace's registry, and from folders below the roots that the server was started with. Else nobody.
+Who may change what is served: where the server was started with explicit control, whoever reaches it, apart from pages
+in browsers; from the workspace's registry, and from folders below the server's roots. Else nobody.
 """
 
 from __future__ import annotations
@@ -139,11 +139,22 @@ class Repository:
         if self._thread is not None:
             self._thread.join()
 
+    def number(self) -> int | None:
+        """Return the revision of the first model; 0 where there is none.
+
+        None while the first is not there yet, or others that were named at the start are neither loaded nor refused.
+        """
+        entries = [entry for entry in list(self._entries.values()) if entry.meant]
+        if any(entry.engine.revision is None and entry.watcher.error is None for entry in entries[1:]):
+            return None
+        first = entries[0].engine.revision if entries else None
+        return 0 if not entries else None if first is None else first.number
+
     def find(self, name: str, version: str = "") -> Engine:
         """Return the engine that answers to a name; "" is for those who name none: the first.
 
-        A name of the repository goes before that of a model which is served under another; of several versions the newest
-        answers.
+        A name of the repository goes before that of a model which is served under another; of several versions the
+        newest answers.
 
         Raises:
             NotFound: nothing is loaded of this name.
@@ -260,7 +271,6 @@ class Repository:
             self._check_memory(name, supply.size(source))
         engine = self._make(name)
         engine.alias = name
-        engine.fleet = self
         watcher = Watcher(engine, source)
         watcher.check()
         if watcher.error is not None:
@@ -279,7 +289,7 @@ class Repository:
         if need > self._memory_bytes:
             raise refusal(
                 507,
-                f"Model {name!r} would take the server to {need:,} bytes of memory; {self._memory_bytes:,} are its bound.",
+                f"Model {name!r} would take the server to {need:,} bytes of memory; its bound is {self._memory_bytes:,}.",
                 hint="Unload another model first, or raise --memory-bytes.",
             )
 

@@ -2,7 +2,7 @@
 
 One model needs `/ping` and `/invocations` only, which MLflow's protocol has (interlock.serve.invocations). Here are
 
-    POST   /models                  {"model_name": ..., "url": "/opt/ml/models/.../model"}: load, 409 if loaded, 507 if no room
+    POST   /models                  {"model_name": ..., "url": "/opt/ml/..."}; 409: loaded already, 507: no room
     GET    /models                  {"models": [{"modelName": ..., "modelUrl": ...}], "nextPageToken": ...}
     GET    /models/{name}           one of them
     DELETE /models/{name}           unload
@@ -11,7 +11,8 @@ One model needs `/ping` and `/invocations` only, which MLflow's protocol has (in
 
 `X-Amzn-SageMaker-Target-Model`, under which the caller knew the model, comes back with the answer.
 
-Source: docs.aws.amazon.com/sagemaker, "Custom containers contract for multi-model endpoints", "Use your own inference code".
+Source: docs.aws.amazon.com/sagemaker, "Custom containers contract for multi-model endpoints" and "Use your own
+inference code".
 """
 
 from __future__ import annotations

@@ -26,14 +26,18 @@ from interlock.serve.app import Application, Limits, ServingProtocol
 from interlock.serve.connections import BoundedProtocol
 from interlock.serve.control import Control
 from interlock.serve.engine import Engine
+from interlock.serve.explain import explanations
 from interlock.serve.journal import Durability, open_journal
 from interlock.serve.labels import Labels
-from interlock.serve.sources import Deployed, Named
+from interlock.serve.repository import Repository
+from interlock.serve.sources import Deployed
+from interlock.serve.stock import Nothing, Stock, called
+from interlock.serve.tracing import open_tracing
 from interlock.serve.watch import Watcher
 from interlock.serve.welcome import Welcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from interlock.serve.grpc_server import GrpcServer
     from interlock.serve.sources import Source
@@ -44,6 +48,8 @@ _GROUP: Final = "interlock.protocol"
 _BUILT_IN: Final = {
     "mlflow": ("interlock.serve.invocations", "Invocations"),
     "oip": ("interlock.serve.oip", "OpenInference"),
+    "sagemaker": ("interlock.serve.sagemaker", "SageMaker"),
+    "vertex": ("interlock.serve.vertex", "Vertex"),
 }
 _LOCAL: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _KEEP_ALIVE_S: Final = 75
@@ -66,7 +72,12 @@ class Options(msgspec.Struct, frozen=True):
 
     Attributes:
         deployment: whom it answers for; "" where a model is named.
-        model: a reference of a model version that is served without a deployment, or "".
+        model: a reference of a model version that is served without a deployment, or a folder of files (`./it`), or "".
+        further: more of them; the ways to ask that name no model ask the first.
+        explicit: whether callers may load and unload models; then none at all has to be named.
+        memory_bytes: how much memory the process may have after a load; 0 for no bound.
+        roots: folders below which callers may load models.
+        admit: looks whether a folder may be shown beyond this machine; None admits none.
         unapproved: whether a version that nobody approved may be shown beyond this machine.
         code_models: whether originals may answer, in a process of their own.
         host: the address it listens on.
@@ -81,6 +92,11 @@ class Options(msgspec.Struct, frozen=True):
 
     deployment: str = ""
     model: str = ""
+    further: tuple[str, ...] = ()
+    explicit: bool = False
+    memory_bytes: int = 0
+    roots: tuple[Path, ...] = ()
+    admit: Callable[[Path, str], None] | None = None
     unapproved: bool = False
     code_models: bool = False
     host: str = "127.0.0.1"
@@ -130,15 +146,36 @@ def run(store: Store, options: Options) -> None:
 
 def _source(store: Store, options: Options) -> Source:
     """Return what says which models are served."""
-    if not options.model:
+    if options.deployment:
         return Deployed(options.deployment, store.database, store.objects, code_models=options.code_models)
-    return Named(
-        options.model,
-        store.database,
-        store.objects,
-        code_models=options.code_models,
-        approved_only=not options.unapproved and options.host not in _LOCAL,
+    return _stock(store, options).source(options.model) if options.model else Nothing()
+
+
+def _stock(store: Store, options: Options, roots: Sequence[Path] | None = None) -> Stock:
+    shown = options.host not in _LOCAL and not options.unapproved
+    return Stock(store, code_models=options.code_models, approved_only=shown, admit=options.admit, roots=roots)
+
+
+def _repository(store: Store, options: Options, first: Watcher, engine: Engine, limits: Limits) -> Repository:
+    """Return the models of the server: those that it was started with."""
+    repository = Repository(
+        engine.beside,
+        limits,
+        supply=_stock(store, options, options.roots),
+        explicit=options.explicit,
+        memory_bytes=options.memory_bytes,
     )
+    engine.fleet = repository
+    if options.deployment or options.model:
+        name = called(options.model) or engine.name
+        repository.mean(name, options.model, first, engine)
+        engine.alias = name if options.explicit or options.further else ""
+    for place in options.further:
+        source = _stock(store, options).source(place)
+        another = engine.beside(called(place))
+        another.alias = called(place)
+        repository.mean(another.alias, place, Watcher(another, source), another)
+    return repository
 
 
 async def _serve(store: Store, source: Source, options: Options, listener: socket.socket) -> None:
@@ -147,23 +184,26 @@ async def _serve(store: Store, source: Source, options: Options, listener: socke
         engine = Engine(source.name, journal, store.clock, pool)
         watcher = Watcher(engine, source)
         started_at = store.clock.now()
+        limits = msgspec.structs.replace(options.limits, hosts=(*options.limits.hosts, options.host))
         try:
-            await asyncio.to_thread(watcher.read)
+            if options.deployment or options.model:
+                await asyncio.to_thread(watcher.read)
+            models = _repository(store, options, watcher, engine, limits)
         except Error:
             await journal.close()
             raise
-        limits = msgspec.structs.replace(options.limits, hosts=(*options.limits.hosts, options.host))
         spoken = protocols()
         rooms = (Control(engine, watcher, started_at), Welcome(engine, spoken), Labels(engine, store))
-        further = [endpoint for room in rooms for endpoint in room.routes()]
-        server = _Server(_configuration(Application(engine, spoken, further, limits)))
+        further = [*(endpoint for room in rooms for endpoint in room.routes()), *explanations(engine)]
         try:
+            tracing = open_tracing(source.name)
             calls = await _open_grpc(engine, limits, options)
         except Error:
             await journal.close()
             raise
-        watcher.start()  # it loads while the server answers already: alive, and not ready
-        side = asyncio.create_task(_accompany(server, engine, options, listener, calls))
+        server = _Server(_configuration(Application(engine, spoken, further, limits, tracing)))
+        models.start()  # it loads while the server answers already: alive, and not ready
+        side = asyncio.create_task(_accompany(server, models, options, listener, calls))
         side.add_done_callback(lambda _: setattr(server, "should_exit", True))
         try:
             await server.serve([listener])
@@ -171,8 +211,10 @@ async def _serve(store: Store, source: Source, options: Options, listener: socke
             side.cancel()
             if calls is not None:
                 await calls.stop(_DRAIN_S)
-            await asyncio.to_thread(watcher.stop)
+            await asyncio.to_thread(models.stop)
             await journal.close()
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
         with contextlib.suppress(asyncio.CancelledError):
             await side
 
@@ -219,7 +261,7 @@ def _configuration(app: Application) -> uvicorn.Config:
 
 
 async def _accompany(
-    server: uvicorn.Server, engine: Engine, options: Options, listener: socket.socket, calls: GrpcServer | None
+    server: uvicorn.Server, models: Repository, options: Options, listener: socket.socket, calls: GrpcServer | None
 ) -> None:
     """Announce what is served, and end with the parent process."""
     host, port = listener.getsockname()[:2]
@@ -227,12 +269,12 @@ async def _accompany(
     child = os.getppid() == options.parent
     said = -1
     while not server.should_exit:
-        revision = engine.revision
-        if server.started and revision is not None and revision.number != said:
+        number = models.number() if server.started else None
+        if number is not None and number != said:
             if said < 0:
                 gc.collect()
                 gc.freeze()  # libraries and models stay; looking through them again and again would cost each request
-            said = revision.number
+            said = number
             announcement = Announcement(os.getpid(), url, said, calls.port if calls else 0)
             if options.announce is not None:
                 write_announcement(options.announce, announcement)

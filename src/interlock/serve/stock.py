@@ -39,6 +39,10 @@ class Files:
     Raises:
         NotFound: there is no such folder.
         Invalid: it is empty, or holds something else than plain files.
+
+    Attributes:
+        name: under which name it answers.
+        bundle: the digest of its files' manifest.
     """
 
     def __init__(self, folder: Path, store: Store, *, code_models: bool = False) -> None:
@@ -47,7 +51,7 @@ class Files:
         self.name = f"serve:{name}"
         self._objects = store.objects
         self._code_models = code_models
-        bundle = put_folder(store.objects, inmost(folder), without=PAPERS)
+        self.bundle = bundle = put_folder(store.objects, inmost(folder), without=PAPERS)
         route = Route(f"model:{name}@sha-{bundle[:_DIGITS]}", bundle, 1.0)
         self._spec = DeploymentSpec(self.name, 1, (route,))
 
@@ -71,7 +75,8 @@ class Stock:
         store: the workspace.
         code_models: whether originals may answer, in a process of their own.
         approved_only: whether only what somebody approved may be served.
-        admit: looks whether a folder may be served where only what is approved may; raises where not.
+        admit: looks whether a folder, whose files have this digest, may be served where only what is approved may; raises
+            where not.
         roots: folders below which models may be loaded while the server runs; None while it starts: any.
     """
 
@@ -81,7 +86,7 @@ class Stock:
         *,
         code_models: bool = False,
         approved_only: bool = False,
-        admit: Callable[[Path], None] | None = None,
+        admit: Callable[[Path, str], None] | None = None,
         roots: Sequence[Path] | None = None,
     ) -> None:
         self._store = store
@@ -119,15 +124,16 @@ class Stock:
                 raise Denied("Models are not loaded from this folder.", about="model", hint="Allow it by --model-root.")
         if not folder.is_dir():
             raise NotFound("There is no such folder.", about="model", hint="Name a folder with a model's files.")
-        if self._approved_only:
-            if self._admit is None:
-                raise GateClosed(
-                    "Nobody approved the files of a folder; only what is approved is shown to others.",
-                    about="server",
-                    hint="Listen on this machine only, serve a version of the registry, or say --unapproved.",
-                )
-            self._admit(inmost(folder))
-        return Files(folder, self._store, code_models=self._code_models)
+        if self._approved_only and self._admit is None:
+            raise GateClosed(
+                "Nobody approved the files of a folder; only what is approved is shown to others.",
+                about="server",
+                hint="Listen on this machine only, serve a version of the registry, or say --unapproved.",
+            )
+        found = Files(folder, self._store, code_models=self._code_models)
+        if self._approved_only and self._admit is not None:
+            self._admit(inmost(folder), found.bundle)
+        return found
 
 
 def is_folder(place: str) -> bool:
@@ -150,3 +156,32 @@ def inmost(folder: Path) -> Path:
     if len(inside) == 1 and inside[0].is_dir() and not inside[0].is_symlink():
         return inmost(inside[0])
     return folder
+
+
+class Nothing:
+    """What a server that was started without a model has until one is loaded."""
+
+    name = "models"
+
+    def wanted(self) -> Wanted:
+        """Return nothing.
+
+        Raises:
+            NotFound: always.
+        """
+        raise NotFound("The server was started without a model.", about="model", hint="Load one.")
+
+    def spec(self, wanted: Wanted) -> DeploymentSpec:  # noqa: ARG002 - see `Source`
+        """Return nothing; see `wanted`."""
+        raise NotFound("The server was started without a model.", about="model", hint="Load one.")
+
+    def load(self, bundle: str) -> LoadedModel:  # noqa: ARG002 - see `Source`
+        """Return nothing; see `wanted`."""
+        raise NotFound("The server was started without a model.", about="model", hint="Load one.")
+
+
+def called(place: str) -> str:
+    """Return the name under which a server knows a model that it is started with."""
+    if is_folder(place):
+        return Path(place.removeprefix("file://")).expanduser().resolve().name
+    return place.removeprefix("model:")

@@ -1,6 +1,7 @@
 """Vertex AI's contract for containers: a health route and a predict route, which its variables name.
 
-`AIP_HEALTH_ROUTE` and `AIP_PREDICT_ROUTE` are taken when the server starts; without them there are no such routes. A body is
+`AIP_HEALTH_ROUTE` and `AIP_PREDICT_ROUTE` are read when the server starts; without them there are no such routes. A
+body is
 
     {"instances": [{"age": 40, ...}, ...], "parameters": {"subjects": ["p1", ...], "occurred_at": "2026-03-01"}}
 
@@ -22,7 +23,7 @@ import msgspec
 from interlock.core.errors import Error, Invalid
 from interlock.serve.engine import Ask
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, to_json, unreadable
-from interlock.serve.invocations import predictions, said
+from interlock.serve.invocations import add_params, predictions
 from interlock.serve.metadata import add_headers
 
 if TYPE_CHECKING:
@@ -128,7 +129,10 @@ def _read(data: bytes, view: View) -> tuple[Ask, str]:
         raise unreadable(error, hint=_FORM) from None
     if not body.instances:
         raise Invalid("There are no instances.", hint=_FORM)
-    return said(Ask(_columns(body.instances, [column.name for column in view.columns]), len(body.instances)), body.parameters or {})
+    return add_params(
+        Ask(_columns(body.instances, [column.name for column in view.columns]), len(body.instances)),
+        body.parameters or {},
+    )
 
 
 def _columns(instances: Sequence[Any], names: Sequence[str]) -> dict[str, Sequence[Value]]:
@@ -136,7 +140,9 @@ def _columns(instances: Sequence[Any], names: Sequence[str]) -> dict[str, Sequen
     kind = type(instances[0])
     for row, one in enumerate(instances):
         if type(one) is not kind and (kind in {dict, list} or type(one) in {dict, list}):
-            raise Invalid(f"Instance {row} is of another kind than the first.", hint="Send all as objects, or all as lists.")
+            raise Invalid(
+                f"Instance {row} is of another kind than the first.", hint="Send all as objects, or all as lists."
+            )
     if kind is dict:
         every = dict.fromkeys(name for one in instances for name in one)
         return {name: [one.get(name) for one in instances] for name in every}
