@@ -5,7 +5,7 @@ export PYTHON
 WORKERS := $(shell echo $$(( $$(nproc 2>/dev/null || echo 2) * 3 / 2 )))
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
 
 demo: .venv/demo.stamp ## run the whole loop on real data, start to end
 	@.venv/bin/interlock demo
@@ -15,12 +15,15 @@ up: .venv/demo.stamp ## serve the example project and keep its loop turning
 
 # The contracts run beside the other tests, and three workers share two cores: tests often wait for processes.
 test: .venv/dev.stamp ## run all tests
-	@$(MAKE) --no-print-directory test-contracts > .venv/contracts.log 2>&1 & contracts=$$!; \
+	@$(MAKE) -k --no-print-directory test-contracts test-contracts-serving > .venv/contracts.log 2>&1 & contracts=$$!; \
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal; status=$$?; \
-	wait $$contracts; other=$$?; [ $$other = 0 ] && tail -1 .venv/contracts.log || cat .venv/contracts.log; exit $$((status ? status : other))
+	wait $$contracts; other=$$?; [ $$other = 0 ] && grep ' passed' .venv/contracts.log || cat .venv/contracts.log; exit $$((status ? status : other))
 
 test-contracts: .venv/dev.stamp .venv-contracts/contracts.stamp ## drive our server with real MLflow clients
 	@PYTEST_ADDOPTS= .venv-contracts/bin/python -m pytest -c tests/contracts/pytest.ini tests/contracts $(CONTRACTS)
+
+test-contracts-serving: .venv/dev.stamp .venv-contracts-serving/contracts-serving.stamp ## drive our endpoints with real serving clients
+	@PYTEST_ADDOPTS= .venv-contracts-serving/bin/python -m pytest -c tests/contracts_serving/pytest.ini tests/contracts_serving $(CONTRACTS_SERVING)
 
 faults: .venv/dev.stamp ## kill, fuzz and collect at full length: some fifteen minutes
 	@KILL_ROUNDS=200 OPENAPI_FUZZ_REQUESTS=100000 $(PY) -m pytest tests/faults -n 2 -o faulthandler_timeout=0
@@ -41,8 +44,8 @@ docs: .venv/dev.stamp ## write docs/reference from the code
 lock: .venv/dev.stamp ## write requirements/*.txt from pyproject.toml
 	@scripts/lock
 
-clean: ## remove both environments, caches and builds (no workspace)
-	rm -rf .venv .venv-contracts build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove all environments, caches and builds (no workspace)
+	rm -rf .venv .venv-contracts .venv-contracts-serving build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/%.stamp: requirements/%.txt pyproject.toml scripts/setup
@@ -51,4 +54,7 @@ clean: ## remove both environments, caches and builds (no workspace)
 .venv-contracts/%.stamp: requirements/%.txt scripts/setup
 	@scripts/setup $*
 
-.PHONY: help demo up test test-contracts faults check fix bench docs lock clean
+.venv-contracts-serving/%.stamp: requirements/%.txt scripts/setup
+	@scripts/setup $*
+
+.PHONY: help demo up test test-contracts test-contracts-serving faults check fix bench docs lock clean

@@ -1,6 +1,6 @@
 """Trains, registers and tells the two models that are served: run by this checkout's own Python, in a workspace.
 
-Usage: python models.py WORKSPACE. Prints JSON: a model's columns as OIP datatypes, rows, and scikit-learn's own answers.
+Usage: python models.py WORKSPACE. Prints JSON: a model's columns as OIP datatypes, rows, scikit-learn's own answers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def customers() -> pl.DataFrame:
     return pl.DataFrame(
         {
             "city": random.choice(["Oslo", "Łódź", "Lima"], ROWS).tolist(),
-            "plan": random.choice(["basic", "plus", ""], ROWS).tolist(),
+            "plan": random.choice(["basic", "plus", "none yet"], ROWS).tolist(),
             "age": random.integers(18, 90, ROWS).tolist(),
             "spend": random.normal(100, 30, ROWS).round(2).tolist(),
         }

@@ -1,4 +1,4 @@
-"""tritonclient's gRPC client (tensors raw, as it always sends them), and the protocol's own stub with typed contents."""
+"""tritonclient's gRPC client, which sends tensors raw, and the protocol's own stub with typed contents."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ def test_health_and_metadata(client, model) -> None:
     assert client.is_server_ready()
     assert client.is_model_ready(model.name)
     assert client.is_model_ready(model.name, model.version)
+    assert not client.is_model_ready("nobody")
+    assert not client.is_model_ready(model.name, "999")
     assert client.get_server_metadata().name == "interlock"
     found = client.get_model_metadata(model.name)
     assert (found.name, list(found.versions)) == (model.name, [model.version])
@@ -119,7 +121,9 @@ def test_what_is_wrong_is_an_invalid_argument(client, model) -> None:
     given = inputs(triton, model)
     name, datatype = next(iter(model.datatypes.items()))
     values = model.columns[name]
-    wrong = tensor(triton, name, *(([1.0] * len(values), "FP64") if datatype == "BYTES" else (["x"] * len(values), "BYTES")))
+    wrong = tensor(
+        triton, name, *(([1.0] * len(values), "FP64") if datatype == "BYTES" else (["x"] * len(values), "BYTES"))
+    )
     few = tensor(triton, name, values[:-1], datatype)
     nearly = tensor(triton, name + "x", values, datatype)
     for bad in ([wrong, *given[1:]], [*given[1:], few], [nearly, *given[1:]], given[1:]):

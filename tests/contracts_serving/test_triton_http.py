@@ -23,7 +23,9 @@ def client(model):
 
 @pytest.fixture
 def target(client, model) -> str:
-    (found,) = [output["name"] for output in client.get_model_metadata(model.name)["outputs"] if output["name"] not in OURS]
+    (found,) = [
+        output["name"] for output in client.get_model_metadata(model.name)["outputs"] if output["name"] not in OURS
+    ]
     return found
 
 

@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -61,3 +62,17 @@ def serve() -> Iterator[Callable[[Path], Serving]]:
             except ProcessLookupError:
                 continue
         nursery.stdin.close()
+
+
+def _serving() -> Any:
+    """Return what tests/serve makes servers of predictions with: bundles, workspaces, processes."""
+    place = Path(__file__).parents[1] / "serve" / "conftest.py"
+    described = spec_from_file_location("serving_world", place)
+    module = module_from_spec(described)
+    sys.modules["serving_world"] = module
+    described.loader.exec_module(module)
+    return module
+
+
+_world = _serving()
+kinds, shop, predicting = _world.kinds, _world.shop, _world.serve

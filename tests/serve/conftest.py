@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -9,20 +10,30 @@ import subprocess
 import sys
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
 
-from interlock.core.bundles import Agreement, Bundle, Column, DeploymentSpec, Golden, Route
+from interlock.core.bundles import Agreement, Bundle, Column, DeploymentSpec, Golden, Route, Serving
+from interlock.core.clock import SystemClock
+from interlock.serve.app import Application, Limits
+from interlock.serve.engine import Engine
+from interlock.serve.journal import open_journal
+from interlock.serve.repository import Repository
+from interlock.serve.server import protocols
 from interlock.serve.sources import Deployed
+from interlock.serve.stock import Stock
+from interlock.serve.watch import Watcher
 from interlock.store import create_store
 from interlock.store.manifests import put_folder
 
 SRC = Path(__file__).parents[2] / "src"
 DEADLINE_S = 30
 PEOPLE = (("age", "integer"), ("hours", "float"), ("income", "float"))
+ONE = {"age": 40, "hours": 38.0, "income": 30.0}
 CUSTOMERS = (("city", "string"), ("age", "integer"), ("spend", "float"))
 
 
@@ -150,8 +161,8 @@ class Shop:
         (folder / "golden.json").write_bytes(msgspec.json.encode(golden))
         return put_folder(self.store.objects, folder)
 
-    def deploy(self, *routes: Route, name: str = "shop", revision: int = 1) -> None:
-        spec = self.store.objects.put(msgspec.json.encode(DeploymentSpec(name, revision, routes)))
+    def deploy(self, *routes: Route, name: str = "shop", revision: int = 1, serving: Serving = Serving()) -> None:
+        spec = self.store.objects.put(msgspec.json.encode(DeploymentSpec(name, revision, routes, serving)))
         values = {"name": name, "revision": revision, "spec": spec}
         self.store.database.write(
             lambda tx: tx.run(
@@ -240,6 +251,7 @@ def tools():
         pass
 
     Tools.oip, Tools.until, Tools.route, Tools.Server = map(staticmethod, (oip, until, route, Server))
+    Tools.Shop = staticmethod(Shop)
     return Tools
 
 
@@ -274,3 +286,70 @@ def live(tmp_path_factory, kinds):
     yield server
     assert server.stop() == 0, server.errors.read_text()
     shop.close()
+
+
+@pytest.fixture
+def register(shop):
+    """Put a version of a model into the registry's tables."""
+
+    def register(model: str, version: int, bundle: str, stage: str = "approved") -> None:
+        values = {"model": model, "version": version, "bundle": bundle, "stage": stage, "run": f"{model}{version}"}
+
+        def write(tx):
+            tx.run("INSERT INTO models (name, created_at) VALUES (:model, 0) ON CONFLICT DO NOTHING", {"model": model})
+            tx.run(
+                "INSERT INTO model_versions"
+                " (model, version, run, bundle, data, stage, stage_reason, stage_at, created_at)"
+                " VALUES (:model, :version, :run, :bundle, '', :stage, '', 0, 0)",
+                values,
+            )
+
+        shop.store.database.write(write)
+
+    return register
+
+
+class House:
+    """A server without a socket: its repository, and a client."""
+
+    def __init__(self, shop, pool, **options) -> None:
+        self.journal = open_journal(shop.store.predictions.folder, "1s")
+        self.stock = Stock(shop.store, roots=options.pop("roots", ()))
+        self.engine = Engine("models", self.journal, SystemClock(), pool)
+        options.setdefault("explicit", True)
+        self.models = Repository(self.engine.beside, Limits(), supply=self.stock, **options)
+        self.engine.fleet = self.models
+        app = Application(self.engine, protocols(), [], Limits())
+        transport = httpx.ASGITransport(app=app)
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
+
+    def mean(self, name: str) -> None:
+        engine = self.engine.beside(name)
+        engine.alias = name
+        self.models.mean(name, name, Watcher(engine, self.stock.source(name)), engine)
+
+    async def post(self, path: str, json=None, **more):
+        return await self.client.post(path, json=json, **more)
+
+    async def infer(self, name: str):
+        return await self.post(f"/v2/models/{name}/infer", oip(**{name: [value] for name, value in ONE.items()}))
+
+
+@pytest.fixture
+def house(shop):
+    """Run a scene in a house; `options` are the repository's."""
+
+    def run(scene, **options):
+        async def play():
+            with ThreadPoolExecutor(2) as pool:
+                made = House(shop, pool, **options)
+                try:
+                    return await scene(made)
+                finally:
+                    await asyncio.to_thread(made.models.stop)
+                    await made.client.aclose()
+                    await made.journal.close()
+
+        return asyncio.run(play())
+
+    return run

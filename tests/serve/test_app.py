@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 import socket
@@ -92,26 +93,43 @@ def test_a_body_above_the_limit_is_413(tight):
 
 def test_beyond_the_concurrency_limit_callers_are_asked_to_come_back(tight, tools):
     host, port = tight.said["url"].removeprefix("http://").split(":")
-    head = f"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
+    head = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     tools.until(lambda: tight.status()["under_way"] == 0)
     with socket.create_connection((host, int(port)), timeout=20) as slow:
-        slow.sendall(head + BODY[:5])
+        slow.sendall(head + b"%x\r\n" % len(BODY) + BODY[:5])
         tools.until(lambda: tight.status()["under_way"] == 1)
         busy = tight.client.post("/invocations", content=BODY)
         assert busy.status_code == 429
         assert busy.headers["retry-after"] == "1"
         assert busy.json()["error_code"] == "REQUEST_LIMIT_EXCEEDED"
         assert tight.client.get("/v2/health/ready").status_code == 200
-        slow.sendall(BODY[5:])
+        slow.sendall(BODY[5:] + b"\r\n0\r\n\r\n")
         assert slow.recv(65536).startswith(b"HTTP/1.1 200")
     assert tight.client.post("/invocations", content=BODY).status_code == 200
+
+
+def test_who_sends_a_small_body_slowly_holds_no_place(tight):
+    """Or some hundred callers who begin a request and fall asleep would shut out all others."""
+    host, port = tight.said["url"].removeprefix("http://").split(":")
+    head = f"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
+    with contextlib.ExitStack() as opened:
+        slow = [opened.enter_context(socket.create_connection((host, int(port)), timeout=20)) for _ in range(5)]
+        for link in slow:
+            link.sendall(head + BODY[:5])
+        for _ in range(5):
+            assert tight.client.post("/invocations", content=BODY).status_code == 200
+        for link in slow:
+            link.sendall(BODY[5:])
+            assert link.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_a_caller_who_leaves_frees_the_place(tight, tools):
     host, port = tight.said["url"].removeprefix("http://").split(":")
     for _ in range(5):
         with socket.create_connection((host, int(port)), timeout=20) as link:
-            link.sendall(b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\nhalf")
+            link.sendall(
+                b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf"
+            )
     tools.until(lambda: tight.client.post("/invocations", content=BODY).status_code == 200)
     tools.until(lambda: tight.status()["under_way"] == 0)
     assert tight.client.post("/invocations", content=BODY).status_code == 200

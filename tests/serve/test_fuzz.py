@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from interlock.core.bundles import Column
+from interlock.core.errors import Invalid
+from interlock.serve.vertex import _read
 
 FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 ROW = {"city": "Oslo", "age": 21, "spend": 150.5}
@@ -122,3 +127,23 @@ def test_strange_paths(live, parts):
 def test_afterwards_it_still_answers(live):
     assert live.invoke(ROW).status_code == 200
     assert live.client.get("/v2/health/ready").status_code == 200
+
+
+@FUZZ
+@given(st.fixed_dictionaries({}, optional={"model_name": values, "url": values, "x": values}) | values)
+def test_models_with_strange_json(live, body):
+    check(send(live, "/models", json.dumps(body).encode()))
+    check(send(live, "/models/buyer/invoke", json.dumps(body).encode()))
+    check(send(live, "/v2/repository/models/buyer/load", json.dumps(body).encode()))
+    check(send(live, "/v2/repository/index", json.dumps(body).encode()))
+
+
+@FUZZ
+@given(st.lists(st.dictionaries(names, values, max_size=4) | st.lists(values, max_size=4) | values, max_size=3), params)
+def test_instances_of_vertex_become_rows_or_a_refusal(instances, said):
+    class View:
+        columns = (Column("city", "string"), Column("age", "integer"))
+
+    with contextlib.suppress(Invalid):
+        ask, _ = _read(json.dumps({"instances": instances, "parameters": said}).encode(), View)
+        assert all(len(values) == ask.rows for values in ask.columns.values())

@@ -163,6 +163,8 @@ def test_health(house):
     assert house.ask("ServerReady").ready
     assert house.ask("ModelReady", name="shop").ready
     assert house.ask("ModelReady", name="buyer", version="3").ready
+    assert not house.ask("ModelReady", name="nobody").ready
+    assert not house.ask("ModelReady", name="buyer", version="999").ready
 
 
 def test_metadata_describe_the_server_and_its_models(house):
@@ -270,6 +272,23 @@ def test_statistics_and_index_are_those_of_rest(house):
     assert found.inference_stats.success.ns > 0
     assert house.ask("ModelStatistics").model_stats[0].name == "buyer"
     assert [(m.name, m.version, m.state) for m in house.ask("RepositoryIndex").models] == [("buyer", "3", "READY")]
+    assert house.ask("RepositoryIndex", ready=True) == house.ask("RepositoryIndex")
+
+
+@pytest.mark.parametrize(
+    ("change", "parameters", "words"),
+    [
+        ("Load", {}, "not loaded by hand"),
+        ("Unload", {}, "not loaded by hand"),
+        ("Load", {"config": {"string_param": "{}"}}, "as it was registered"),
+        ("Load", {"file:1/model.onnx": {"bytes_param": b"x"}}, "as it was registered"),
+    ],
+)
+def test_models_are_loaded_over_grpc_only_where_rest_does_it_and_only_as_registered(house, change, parameters, words):
+    method = f"RepositoryModel{change}"
+    made = kind(f"{method}Request")(model_name="buyer", parameters=parameters)
+    code, details = house.refusal(made, method=method)
+    assert (code, words in details) == (StatusCode.INVALID_ARGUMENT, True), details
 
 
 # ---------------------------------------------------------------- refusals
@@ -383,7 +402,7 @@ def test_an_unknown_model_is_not_found(house, fields, words):
     assert (code, words in details) == (StatusCode.NOT_FOUND, True), details
 
 
-@pytest.mark.parametrize("method", ["ModelReady", "ModelMetadata", "ModelStatistics"])
+@pytest.mark.parametrize("method", ["ModelMetadata", "ModelStatistics"])
 def test_an_unknown_model_is_not_found_by_the_other_calls(house, method):
     assert house.refusal(kind(f"{method}Request")(name="nope"), method=method)[0] is StatusCode.NOT_FOUND
 

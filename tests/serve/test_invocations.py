@@ -29,9 +29,11 @@ def expected(live):
         {"dataframe_records": [ROW]},
         {"instances": [ROW]},
         {"inputs": {name: [value] for name, value in ROW.items()}},
+        {"inputs": ROW},
+        {"inputs": [ROW]},
     ],
 )
-def test_the_four_json_forms_give_one_answer(live, expected, body):
+def test_the_json_forms_give_one_answer(live, expected, body):
     (found,) = predictions(live.client.post("/invocations", json=body))
     assert set(found) == {"buys", "probability", "prediction_id"}
     assert found["probability"] == expected
@@ -100,8 +102,13 @@ def test_other_content_types_are_415(live, kind):
         ({"dataframe_records": []}, "no rows"),
         ({"dataframe_records": [{}]}, "missing"),
         ({"dataframe_records": ["x"]}, "Expected `object`"),
-        ({"instances": [[1, 2, 3]]}, "Expected `object`"),
-        ({"inputs": {"city": "Oslo", "age": 1, "spend": 1}}, "Expected `array`"),
+        ({"instances": [[1, 2, 3]]}, "'instances' has rows that do not name their columns"),
+        ({"instances": [1, 2, 3]}, "'instances' has rows that do not name their columns"),
+        ({"instances": [ROW, [1, 2, 3]]}, "'instances' has rows that do not name their columns"),
+        ({"inputs": [["Oslo", 21, 150.5]]}, "'inputs' has rows that do not name their columns"),
+        ({"inputs": []}, "no rows"),
+        ({"inputs": {}}, "missing"),
+        ({"inputs": {"city": "Oslo", "age": [1], "spend": 1}}, "Some columns of 'inputs' are lists"),
         ({"inputs": {"city": ["Oslo"], "age": [1, 2], "spend": [1]}}, "different numbers of rows"),
         ({"messages": []}, "unknown field"),
         ({"instances": [ROW], "params": {"subjects": ["a", "b"]}}, "2 subjects for 1 rows"),

@@ -45,6 +45,7 @@ def test_health_answers_with_a_status_and_json(live, path, answer):
 
 def test_server_metadata_name_the_extensions(live):
     found = live.client.get("/v2").json()
+    assert live.client.get("/v2/").json() == found
     assert found["name"] == "interlock"
     assert found["version"]
     assert "binary_tensor_data" in found["extensions"]

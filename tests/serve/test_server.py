@@ -143,4 +143,4 @@ def test_the_built_in_protocols_are_there_without_entry_points(monkeypatch):
     from interlock.serve import server
 
     monkeypatch.setattr(server, "load_all", lambda group: {})
-    assert [protocol.name for protocol in server.protocols()] == ["mlflow", "oip"]
+    assert [protocol.name for protocol in server.protocols()] == ["mlflow", "oip", "sagemaker", "vertex"]

@@ -1,11 +1,12 @@
 """What a container platform says to the program in it: where to listen, and where the model is.
 
-SageMaker, Vertex AI and Azure ML are known by their variables, SageMaker also by its folder. Such a container listens on
-all addresses, and its platform checks who asks; so whatever name it is called by is answered.
+SageMaker, Vertex AI and Azure ML are known by their variables; an image of ours by its folder /opt/ml/model. It listens
+on all addresses, and its platform checks who asks; so whatever name it is called by is answered.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -19,7 +20,7 @@ REASON: Final = "INTERLOCK_UNAPPROVED"
 KEY: Final = "INTERLOCK_TRUSTED_KEY"
 _BASE: Final = "/opt/ml"
 _PORT: Final = 8080
-_AZURE_PORT: Final = 5001
+_MEMORY: Final = {"limit": Path("/sys/fs/cgroup/memory.max"), "all": Path("/proc/meminfo")}
 _YES: Final = frozenset({"1", "true", "yes"})
 
 
@@ -50,17 +51,36 @@ def container(variables: Mapping[str, str] | None = None, *, named: bool = False
         Invalid: a variable is none that can be followed.
     """
     given = os.environ if variables is None else variables
-    if "AIP_HTTP_PORT" in given or (not named and "AIP_STORAGE_URI" in given):
-        return Container("Vertex AI", _port(given, "AIP_HTTP_PORT"), "" if named else _stored(given))
     base = Path(given.get("SAGEMAKER_BASE_DIR", _BASE))
-    if "SAGEMAKER_BIND_TO_PORT" in given or (not named and _is_sagemaker(given, base)):
+    own = str((base / "model").absolute()) if (base / "model").is_dir() else ""
+    if "AIP_HTTP_PORT" in given or (not named and "AIP_STORAGE_URI" in given):
+        return Container("Vertex AI", _port(given, "AIP_HTTP_PORT"), "" if named else _stored(given, own))
+    if not named and "AZUREML_MODEL_DIR" in given:
+        return Container("Azure ML", _PORT, str(Path(given["AZUREML_MODEL_DIR"]).absolute()))
+    if "SAGEMAKER_BIND_TO_PORT" in given or (not named and any(name.startswith("SAGEMAKER_") for name in given)):
         port = _port(given, "SAGEMAKER_BIND_TO_PORT")
         if given.get("SAGEMAKER_MULTI_MODEL", "").lower() in _YES:
             return Container("SageMaker", port, "", (base,))
         return Container("SageMaker", port, str((base / "model").absolute()))
-    if not named and "AZUREML_MODEL_DIR" in given:
-        return Container("Azure ML", _AZURE_PORT, str(Path(given["AZUREML_MODEL_DIR"]).absolute()))
-    return None
+    return Container("no platform", _PORT, own) if own and not named else None
+
+
+def memory_bound(files: Mapping[str, Path] | None = None) -> int:
+    """Return how much memory a container that loads models may have: nine tenths of what it was given, 0 if unknown.
+
+    Args:
+        files: where the kernel says it, `limit` of the container and `all` of the machine; None takes the usual places.
+    """
+    found = []
+    for name, path in (_MEMORY if files is None else files).items():
+        with contextlib.suppress(OSError, ValueError, StopIteration):
+            text = path.read_text(encoding="utf-8")
+            if name == "all":
+                text = str(
+                    1024 * int(next(line for line in text.splitlines() if line.startswith("MemTotal")).split()[1])
+                )
+            found.append(int(text))  # a container without a limit has a word there
+    return min(found) * 9 // 10 if found else 0
 
 
 def reason(variables: Mapping[str, str] | None = None) -> str:
@@ -91,8 +111,8 @@ def admit(folder: Path, digest: str, variables: Mapping[str, str] | None = None)
             hint=f"`interlock export container` writes such folders; set {KEY} to the workspace's ledger.vkey, or"
             f" {REASON} to the reason why this model may answer unapproved.",
         )
-    if "+" not in key:
-        key = _text(Path(key))
+    if key.startswith(("/", "./", "../", "~")):
+        key = _text(Path(key).expanduser())
     check_vouched(_text(note), key, digest)
 
 
@@ -103,10 +123,6 @@ def _text(path: Path) -> str:
         raise Invalid(f"{path.name!r} cannot be read.", about="file") from None
 
 
-def _is_sagemaker(given: Mapping[str, str], base: Path) -> bool:
-    return (base / "model").is_dir() or any(name.startswith("SAGEMAKER_") for name in given)
-
-
 def _port(given: Mapping[str, str], name: str) -> int:
     text = given.get(name) or str(_PORT)
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
@@ -114,18 +130,20 @@ def _port(given: Mapping[str, str], name: str) -> int:
     return int(text)
 
 
-def _stored(given: Mapping[str, str]) -> str:
-    """Return the folder that AIP_STORAGE_URI names.
+def _stored(given: Mapping[str, str], own: str) -> str:
+    """Return the folder that AIP_STORAGE_URI names, or, where it names none of this machine, the image's own.
 
     Raises:
         Invalid: it names none on this machine.
     """
     place = given.get("AIP_STORAGE_URI", "").removeprefix("file://")
     if not place.startswith("/"):
+        if own:
+            return own
         raise Invalid(
             "AIP_STORAGE_URI names no folder of this machine." if place else "AIP_STORAGE_URI names no model.",
             about="server",
-            hint="Nothing is fetched from a bucket here: put the model into the image and name its folder,"
-            " `interlock serve /model`.",
+            hint=f"Nothing is fetched from a bucket here: put the model into the image, at {_BASE}/model, or name its"
+            " folder: `interlock serve /model`.",
         )
     return place

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from interlock.cli.commands import Near, common
+from interlock.cli.packing import commands
 from interlock.cli.session import note, open_workspace, said, show
 from interlock.core.errors import Invalid
 from interlock.sdk.places import find, is_address, settings
@@ -103,7 +104,9 @@ def give(services: Mapping[str, Service]) -> click.Command:
     folder = click.Argument(["folder"], help="Where to write; must not be there yet.")
     text = "Write all runs and models as folders that MLflow loads."
     command = click.Command("mlflow", callback=mlflow, params=[folder, *common()], help=text)
-    return Near("export", help="Write everything for another tool.", commands=[command], params=common())
+    return Near(
+        "export", help="Write everything for another tool.", commands=[command, *commands(services)], params=common()
+    )
 
 
 def _check_here(words: str) -> None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from interlock.cli.answering import answering, serving_of
 from interlock.cli.commands import common
-from interlock.cli.containers import admit, container, reason
+from interlock.cli.containers import admit, container, memory_bound, reason
 from interlock.cli.session import note, open_workspace, said
 from interlock.core.errors import Invalid, NotFound
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _PORT = 8231
 _HOST = "127.0.0.1"
+_WORKSPACE = "INTERLOCK_WORKSPACE"
 
 
 def serve(services: Mapping[str, Service]) -> click.Command:
@@ -41,7 +43,9 @@ def serve(services: Mapping[str, Service]) -> click.Command:
         "Serve versions of models: Open Inference Protocol, MLflow's /invocations, and the contracts of SageMaker's and"
         " Vertex AI's containers."
     )
-    return click.Command("serve", callback=run, params=[*_models(), *_listening(), *_taking(), *common()], help=text)
+    return click.Command(
+        "serve", callback=run, params=[*_models(), *_listening(), *_taking(), *answering(), *common()], help=text
+    )
 
 
 def _models() -> list[click.Parameter]:
@@ -62,7 +66,11 @@ def _models() -> list[click.Parameter]:
             metavar="FOLDER",
             help="With explicit control, folders below this one may be loaded, too.",
         ),
-        click.Option(["--memory-bytes"], type=int, default=0, help="Refuse to load beyond so much memory [no bound]."),
+        click.Option(
+            ["--memory-bytes"],
+            type=int,
+            help="Refuse to load beyond so much memory [default: no bound; where a container loads, 9/10 of its own].",
+        ),
         click.Option(["--code-models"], is_flag=True, help="Let originals answer, in a process of their own."),
         click.Option(["--unapproved"], is_flag=True, help="Beyond this machine, also what nobody approved."),
     ]
@@ -106,7 +114,8 @@ def _run(services: Mapping[str, Service], words: dict[str, Any]) -> None:
             hint="Say which: interlock serve credit@champion, or interlock serve ./folder.",
         )
     options = _options(words, models, inside)
-    with _store(services, alone=inside is not None or all(map(is_folder, models))) as store:
+    folders = bool(models) and all(map(is_folder, models)) and not (said("workspace") or os.environ.get(_WORKSPACE))
+    with _store(services, alone=inside is not None or folders) as store:
         run(store, options)
 
 
@@ -120,6 +129,10 @@ def _options(words: Mapping[str, Any], models: tuple[str, ...], inside: Containe
         hosts = (*hosts, "*")
         note(f"In a container of {inside.platform}" + (f"; unapproved models may answer: {why}" if why else "."))
 
+    bound = words["memory_bytes"]
+    if bound is None:
+        bound = memory_bound() if inside is not None and inside.roots else 0
+
     def ready(told: Announcement) -> None:
         version = f"version {told.revision}" if told.revision and len(models) == 1 else f"{len(models)} models"
         note(f"{', '.join(models) or 'No model yet'}: {version} at {told.url} (Ctrl-C ends it)")
@@ -128,7 +141,7 @@ def _options(words: Mapping[str, Any], models: tuple[str, ...], inside: Containe
         model=models[0] if models else "",
         further=models[1:],
         explicit=words["model_control"],
-        memory_bytes=words["memory_bytes"],
+        memory_bytes=bound,
         roots=(*map(Path, words["model_root"]), *(inside.roots if inside is not None else ())),
         admit=admit,
         unapproved=words["unapproved"] or bool(why),
@@ -137,6 +150,7 @@ def _options(words: Mapping[str, Any], models: tuple[str, ...], inside: Containe
         port=words["port"] if words["port"] is not None else _PORT if inside is None else inside.port,
         grpc_port=words["grpc_port"],
         durability=words["durability"],
+        serving=serving_of(words),
         limits=Limits(concurrent=words["max_concurrent"], hosts=tuple(hosts)),
         ready=ready,
     )
@@ -164,7 +178,7 @@ def _store(services: Mapping[str, Service], *, alone: bool) -> Iterator[Store]:
     except NotFound:
         if not alone:
             raise
-        root = _made()
+        root = make_workspace(said("workspace") or "")
     store = open_store(root)
     try:
         yield store
@@ -172,12 +186,19 @@ def _store(services: Mapping[str, Service], *, alone: bool) -> Iterator[Store]:
         store.close()
 
 
-def _made() -> Path:
-    """Return the root of a new workspace: where one was named, else in a temporary folder."""
+def make_workspace(named: str = "") -> Path:
+    """Return the root of a workspace, which is made if it is missing, and say on stderr where it is.
+
+    Args:
+        named: where; "" for INTERLOCK_WORKSPACE, or a temporary folder.
+
+    Raises:
+        Invalid: it cannot be made there.
+    """
     from interlock.sdk.places import FOLDER
     from interlock.store import create_store
 
-    named = said("workspace") or os.environ.get("INTERLOCK_WORKSPACE", "")
+    named = named or os.environ.get(_WORKSPACE, "")
     place = Path(named).expanduser() if named else Path(tempfile.mkdtemp(prefix="interlock-"))
     root = place if place.name == FOLDER else place / FOLDER
     try:
@@ -186,8 +207,8 @@ def _made() -> Path:
         raise Invalid(
             f"No workspace can be made in {place}: {error.strerror}.",
             about="workspace",
-            hint="Name a folder that can be written, by INTERLOCK_WORKSPACE.",
+            hint=f"Name a folder that can be written, by {_WORKSPACE}.",
         ) from None
-    kept = "" if named else "; it ends with this machine, unless INTERLOCK_WORKSPACE names a folder that stays"
-    note(f"Predictions are recorded in {place}{kept}.")
+    kept = "" if named else f"; it ends with this machine, unless {_WORKSPACE} names a folder that stays"
+    click.echo(f"Predictions are recorded in {place}{kept}.", err=True)
     return root

@@ -13,11 +13,12 @@ when it is loaded.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 ColumnType = Literal["integer", "float", "string", "boolean"]
+_Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Column(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -76,6 +77,20 @@ class Golden(msgspec.Struct, frozen=True):
     tolerance: float
 
 
+class Range(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What training saw of a column.
+
+    Attributes:
+        lowest: the smallest number; None of a text.
+        highest: the largest one.
+        categories: the texts, where they were few and came again and again; else ().
+    """
+
+    lowest: float | None = None
+    highest: float | None = None
+    categories: tuple[str, ...] = ()
+
+
 class Bundle(msgspec.Struct, frozen=True):
     """What a model is, for those who serve it.
 
@@ -90,6 +105,10 @@ class Bundle(msgspec.Struct, frozen=True):
         agreement: serving form against original; of a regression differences are shares of the standard deviation.
         layout: `matrix` when the ONNX graph has one float input of all columns, `columns` when one a column.
         engines: agreement of the further forms that may answer, by their role in `files` (`linear`, `booster`).
+        ranges: what training saw of the inputs, by column. Not a part of `Column`: two versions of a model take the
+            same rows although they were trained on others.
+        answers: of a regression, the targets and answers that were seen when it was made; None where that was not
+            recorded.
     """
 
     flavor: str
@@ -101,6 +120,8 @@ class Bundle(msgspec.Struct, frozen=True):
     agreement: Agreement
     layout: Literal["matrix", "columns"] = "matrix"
     engines: dict[str, Agreement] = {}
+    ranges: dict[str, Range] = {}
+    answers: Range | None = None
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -115,9 +136,64 @@ class Route(msgspec.Struct, frozen=True):
         return f"{self.model} {self.weight:.0%}"
 
 
-class DeploymentSpec(msgspec.Struct, frozen=True):
+class Serving(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a deployment answers. What it does not say (None), the server's own options say.
+
+    Attributes:
+        durability: when an answer counts as recorded: on disk (`fsync`), or with the kernel, and on disk in a second.
+        garbage: what becomes of a score that is no probability: no answer, or one with a warning. What is no number at
+            all is never an answer.
+        stale_after_s: the age of a version, in seconds, from which on answers say that it is old.
+        out_of_range: what becomes of rows, and values of a regression, that are outside of what training saw: an answer
+            with a warning, none, or an answer like any other.
+        code_models: whether originals may answer, in a process of their own.
+        batch_rows: how many rows of several requests go through a slow model at once, at most.
+        concurrent: how many predictions may be under way.
+    """
+
+    durability: Literal["fsync", "1s"] | None = None
+    garbage: Literal["block", "flag"] | None = None
+    stale_after_s: _Count | None = None
+    out_of_range: Literal["flag", "block", "ignore"] | None = None
+    code_models: bool | None = None
+    batch_rows: _Count | None = None
+    concurrent: _Count | None = None
+
+    def over(self, other: Serving) -> Serving:
+        """Return what this says, and what another says where this says nothing."""
+        return Serving(**{**_said(other), **_said(self)})
+
+    def changes(self, before: Serving) -> str:
+        """Return what is other than before, "" for nothing: `durability fsync -> 1s, concurrent 64 -> -`."""
+        old, new = _told(before), _told(self)
+        names = [name for name in Serving.__struct_fields__ if old.get(name) != new.get(name)]
+        return ", ".join(f"{_label(name)} {old.get(name, '-')} -> {new.get(name, '-')}" for name in names)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{_label(name)} {value}" for name, value in _told(self).items())
+
+
+def _said(serving: Serving) -> dict[str, Any]:
+    fields = {name: getattr(serving, name) for name in Serving.__struct_fields__}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _told(serving: Serving) -> dict[str, str]:
+    found = {name: str(value).lower() for name, value in _said(serving).items()}
+    if serving.stale_after_s is not None:
+        days, rest = divmod(serving.stale_after_s, 86_400)
+        found["stale_after_s"] = f"{serving.stale_after_s} s" if rest else f"{days} day{'s' if days != 1 else ''}"
+    return found
+
+
+def _label(name: str) -> str:
+    return name.removesuffix("_s").replace("_", " ")
+
+
+class DeploymentSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a deployment shall be: stored as an object, named by its digest in table `deployments`."""
 
     name: str
     revision: int
     routes: tuple[Route, ...]
+    serving: Serving = Serving()

@@ -21,6 +21,11 @@ class Period(msgspec.Struct, frozen=True):
     months: int
     seconds: int
 
+    @property
+    def about_s(self) -> int:
+        """About how many seconds it has; a month counts as 30 days."""
+        return self.seconds + self.months * 30 * 86_400
+
     def floor(self, at: datetime) -> datetime:
         """Return the start of the window that an instant lies in (weeks start on Monday, UTC)."""
         if self.months:

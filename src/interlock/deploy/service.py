@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from interlock.core.bundles import DeploymentSpec, Route
+from interlock.core.bundles import DeploymentSpec, Route, Serving
 from interlock.core.clock import from_micros, to_micros
 from interlock.core.errors import Conflict, GateClosed, Invalid, NotFound, Unavailable
 from interlock.core.operations import Permission, operation
@@ -17,6 +16,17 @@ from interlock.core.refs import check_name, parse
 from interlock.deploy.admission import check_approved
 from interlock.deploy.claim import turn
 from interlock.deploy.process import ProcessTarget, Replica
+from interlock.deploy.records import (
+    BACK,
+    TAKEN_BACK,
+    Deployment,
+    Deployments,
+    Revision,
+    Revisions,
+    State,
+    champions,
+    checked,
+)
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.serve.fresh import fresh_preflight
 
@@ -26,44 +36,7 @@ if TYPE_CHECKING:
 
 _READY_S = 60.0
 _TURN_S = 3 * _READY_S
-_BACK = "rolled back: "
-_TAKEN_BACK = "taken back: "
-State = Literal["serving", "stopped"]
-
-
-class Deployment(msgspec.Struct, frozen=True):
-    """What a deployment shall be, and whether it is.
-
-    Attributes:
-        routes: the versions that answer and their shares of the traffic.
-        state: what is wanted: serving or stopped.
-        live: whether its server answers now.
-        url: where, when it is live.
-    """
-
-    TABLE: ClassVar = ("name", "revision", "routes", "state", "live", "url")
-
-    name: str
-    revision: int
-    routes: tuple[Route, ...]
-    state: State
-    live: bool
-    url: str
-    pid: int
-    changed_at: datetime
-
-
-class Revision(msgspec.Struct, frozen=True):
-    """One set of routes that a deployment had, and why."""
-
-    revision: int
-    routes: tuple[Route, ...]
-    reason: str
-    changed_at: datetime
-
-
-Deployments = list[Deployment]
-Revisions = list[Revision]
+__all__ = ["DeployService", "Deployment", "Deployments", "Revision", "Revisions", "State"]
 
 
 class DeployService:
@@ -80,13 +53,14 @@ class DeployService:
         Permission.DEPLOY_WRITE,
         emits=("deployment.changed", "deployment.refused", "model_version.moved", "alias.moved"),
     )
-    def deploy(self, name: str, model: str, canary: float = 0.0) -> Deployment:
+    def deploy(self, name: str, model: str, canary: float = 0.0, serving: Serving | None = None) -> Deployment:
         """Give a version the traffic of a deployment, after its golden requests passed in a fresh process.
 
         Args:
             name: the deployment; it is made if it is new.
             model: the version, such as model:employment@2.
             canary: the share (0-1) it gets beside the present champion; 0 gives it all.
+            serving: how the deployment answers from now on; without it, as it did.
 
         Raises:
             GateClosed: the version is not approved, or its golden requests fail; traffic stays as it is.
@@ -99,7 +73,8 @@ class DeployService:
         if not 0 <= canary < 1:
             raise Invalid(f"A canary's share is from 0 to below 1, not {canary}.", about="deployment")
         if held and any(r.model == version.ref and (canary == 0) == (r.weight == 1) for r in held.routes):
-            return self.start(name)
+            return self.start(name) if serving is None else self.configure(name, serving)
+        serving = held.serving if serving is None and held else checked(serving or Serving())
         self._preflight(name, version)
         champion = next((r for r in held.routes if r.role == "champion"), None) if held else None
         if canary and (champion is None or champion.model == version.ref):
@@ -110,9 +85,27 @@ class DeployService:
                 msgspec.structs.replace(champion, weight=1 - canary),
                 Route(version.ref, version.bundle, canary, "challenger"),
             )
-            return self._change(name, held, routes, f"{version.ref} takes {canary:.0%} of the traffic")
+            return self._change(name, held, routes, f"{version.ref} takes {canary:.0%} of the traffic", serving)
         routes = (Route(version.ref, version.bundle, 1.0),)
-        return self._change(name, held, routes, f"{version.ref} takes all the traffic")
+        return self._change(name, held, routes, f"{version.ref} takes all the traffic", serving)
+
+    @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed",))
+    def configure(self, name: str, serving: Serving, reason: str = "") -> Deployment:
+        """Say how a deployment answers; its routes stay. Its server follows without a restart.
+
+        Args:
+            name: the deployment.
+            serving: how, the whole of it: what is not said, the server's own options say again.
+            reason: why; without it, what is other than before.
+
+        Raises:
+            Unavailable: its server cannot follow; it answers as before.
+        """
+        held, wanted = self._require(name), checked(serving)
+        if held.serving == wanted:
+            return self.start(name)
+        why = reason or f"configured: {wanted.changes(held.serving)}"
+        return self._change(name, held, held.routes, why, wanted)
 
     @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed", "model_version.moved", "alias.moved"))
     def promote(self, name: str, reason: str = "by hand") -> Deployment:
@@ -145,11 +138,11 @@ class DeployService:
         spec = self._require(name)
         champion = next(route for route in spec.routes if route.role == "champion")
         if len(spec.routes) > 1:
-            return self._change(name, spec, (msgspec.structs.replace(champion, weight=1.0),), f"{_BACK}{reason}")
-        for before in reversed(_line(self.revisions(name))[:-1]):
+            return self._change(name, spec, (msgspec.structs.replace(champion, weight=1.0),), f"{BACK}{reason}")
+        for before in reversed(champions(self.revisions(name))[:-1]):
             stage = self._registry.version(before.model).stage
             if before.model != champion.model and stage in {"approved", "deployed"}:
-                return self._change(name, spec, (msgspec.structs.replace(before, weight=1.0),), f"{_BACK}{reason}")
+                return self._change(name, spec, (msgspec.structs.replace(before, weight=1.0),), f"{BACK}{reason}")
         raise Conflict(f"Deployment {name!r} has no earlier champion.", about="deployment")
 
     @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed",))
@@ -189,7 +182,8 @@ class DeployService:
         live = self._target.alive(replica)
         state: State = msgspec.convert(row["state"], State)
         at = from_micros(row["changed_at"])
-        return Deployment(name, spec.revision, spec.routes, state, live, row["url"] if live else "", replica.pid, at)
+        url = row["url"] if live else ""
+        return Deployment(name, spec.revision, spec.routes, state, live, url, replica.pid, at, spec.serving)
 
     @operation(Permission.DEPLOY_READ)
     def deployments(self) -> Deployments:
@@ -208,10 +202,13 @@ class DeployService:
         rows = self._store.database.all(
             "SELECT * FROM deployment_revisions WHERE name = :name ORDER BY revision", {"name": name}
         )
-        return [
-            Revision(r["revision"], self._decode(r["spec"]).routes, r["reason"], from_micros(r["changed_at"]))
-            for r in rows
-        ]
+        found, before = [], Serving()
+        for row in rows:
+            spec, at = self._decode(row["spec"]), from_micros(row["changed_at"])
+            changes = spec.serving.changes(before)
+            found.append(Revision(row["revision"], spec.routes, row["reason"], at, spec.serving, changes))
+            before = spec.serving
+        return found
 
     def reconcile(self, name: str) -> None:
         """Make what runs what is wanted: start, restart, refresh or stop the server. Safe to repeat at any time.
@@ -252,24 +249,32 @@ class DeployService:
                 )
             time.sleep(0.02)
 
-    def _change(self, name: str, held: DeploymentSpec | None, routes: tuple[Route, ...], reason: str) -> Deployment:
-        """Make new routes what is wanted, then make them so; if that fails, put the old ones back.
+    def _change(
+        self,
+        name: str,
+        held: DeploymentSpec | None,
+        routes: tuple[Route, ...],
+        reason: str,
+        serving: Serving | None = None,
+    ) -> Deployment:
+        """Make new routes, or another way to answer, what is wanted, then make it so; if that fails, put the old back.
 
         Raises:
             Conflict: the deployment is no more as it was `held` when this was decided.
         """
-        spec = self._write(name, held, routes, reason)
+        how = serving if serving is not None else held.serving if held else Serving()
+        spec = self._write(name, held, DeploymentSpec(name, 0, routes, how), reason)
         try:
             self.reconcile(name)
         except Unavailable as error:
             if held is not None:
                 with contextlib.suppress(Conflict):  # somebody has put something else there since
-                    self._write(name, spec, held.routes, f"{_TAKEN_BACK}{error.message}")
+                    self._write(name, spec, held, f"{TAKEN_BACK}{error.message}")
                 self.reconcile(name)
             raise
         return self.show(name)
 
-    def _write(self, name: str, held: DeploymentSpec | None, routes: tuple[Route, ...], reason: str) -> DeploymentSpec:
+    def _write(self, name: str, held: DeploymentSpec | None, wanted: DeploymentSpec, reason: str) -> DeploymentSpec:
         def change(tx: Transaction) -> DeploymentSpec:
             row = tx.one("SELECT revision, spec FROM deployments WHERE name = :name", {"name": name})
             present = row["revision"] if row else 0
@@ -279,7 +284,7 @@ class DeployService:
                     about="deployment",
                     hint=f"See `interlock deploy show {name}`, then decide again.",
                 )
-            spec = DeploymentSpec(name, present + 1, routes)
+            spec = msgspec.structs.replace(wanted, revision=present + 1)
             digest = self._store.objects.put(msgspec.json.encode(spec))
             at = to_micros(self._store.clock.now())
             values = {"name": name, "revision": spec.revision, "spec": digest, "at": at, "reason": reason}
@@ -375,19 +380,6 @@ class DeployService:
 
     def _decode(self, digest: str) -> DeploymentSpec:
         return msgspec.json.decode(self._store.objects.get(digest), type=DeploymentSpec)
-
-
-def _line(revisions: Revisions) -> list[Route]:
-    """Return the champions that led to the present one, oldest first, without those that were rolled back from."""
-    line: list[Route] = []
-    for revision in revisions:
-        champion = next(route for route in revision.routes if route.role == "champion")
-        earlier = [number for number, route in enumerate(line) if route.model == champion.model]
-        if earlier and revision.reason.startswith((_BACK, _TAKEN_BACK)):
-            del line[earlier[-1] + 1 :]
-        elif not line or line[-1].model != champion.model:
-            line.append(champion)
-    return line
 
 
 def _replica(row: Row) -> Replica:

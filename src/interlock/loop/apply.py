@@ -16,6 +16,7 @@ from interlock.core.ids import new_id
 from interlock.data.contract import nearest
 from interlock.data.records import Declaration
 from interlock.data.service import DataService
+from interlock.deploy.service import DeployService
 from interlock.loop.project import FILE, fault
 from interlock.loop.toml_lines import line_of
 from interlock.monitor.records import MonitorPlan
@@ -24,6 +25,7 @@ from interlock.monitor.service import MonitorService
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from interlock.core.bundles import Serving
     from interlock.core.ports import Transaction
     from interlock.loop.project import Data, Project, ProjectFile
     from interlock.store import Store
@@ -113,7 +115,9 @@ def _steps(store: Store, file: ProjectFile) -> list[Step]:
         steps += found
     for name in project.model:
         steps.append(_policy_step(AuditService(store), file, name, columns))
-    return steps + [_monitor_step(MonitorService(store), project, name) for name in project.monitor]
+    steps += [_monitor_step(MonitorService(store), project, name) for name in project.monitor]
+    wanted = {name: table.serving.record for name, table in project.deployment.items()}
+    return steps + [_serving_step(DeployService(store), name, how) for name, how in wanted.items() if how]
 
 
 def _data_steps(store: Store, name: str, table: Data) -> tuple[list[Step], tuple[str, ...]]:
@@ -220,6 +224,15 @@ def _monitor_step(monitor: MonitorService, project: Project, name: str) -> Step:
     detail = f"watch {deployment.model} in windows of {watched.window}"
     change = Change(f"monitor:{name}", "none" if held == wanted else action, detail)
     return change, lambda: monitor.set(name, wanted)
+
+
+def _serving_step(deploy: DeployService, name: str, wanted: Serving) -> Step:
+    try:
+        held = deploy.show(name).serving
+    except NotFound:
+        return Change(f"deployment:{name}", "none", f"when it is deployed: {wanted}"), lambda: None
+    action: Action = "none" if held == wanted else "update"
+    return Change(f"deployment:{name}", action, str(wanted)), lambda: deploy.configure(name, wanted)
 
 
 def _dataset_of(project: Project, model: str) -> str:

@@ -8,6 +8,7 @@ from interlock.registry.parts import Part
 from interlock.registry.reading import version_of
 from interlock.registry.signatures import Signed, Verified, exported, verified
 from interlock.registry.verify import SeenFile
+from interlock.registry.vouching import Vouched, vouched
 
 
 class Proving(Part):
@@ -37,6 +38,18 @@ class Proving(Part):
             NotFound: it was registered before versions were signed.
         """
         return exported(self._store, version_of(self._store.database, version))
+
+    @operation(Permission.REGISTRY_READ)
+    def approval_note(self, version: str) -> Vouched:
+        """Show what proves to somebody else that a version is approved: a signed note over its files' digest.
+
+        Args:
+            version: the version.
+
+        Raises:
+            GateClosed: it is not approved.
+        """
+        return vouched(self._store, version_of(self._store.database, version))
 
     @operation(Permission.REGISTRY_WRITE, emits=("model_version.signed",))
     def sign(self, version: str) -> ModelSignature:

@@ -6,8 +6,8 @@
 
     — interlock/01jd... base64 of the key's id and the Ed25519 signature
 
-A container that is given the workspace's public key takes the files that the note names, and no others. The note says what
-was so when it was written: an approval that is withdrawn later does not reach copies.
+A container that is given the workspace's public key takes the files that the note names, and no others. The note says
+what was so when it was written: an approval that is withdrawn later does not reach copies.
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ import msgspec
 from interlock.core.errors import Conflict, Denied, Error, Invalid, MissingExtra, NotFound, Unavailable
 from interlock.serve.control import refuse
 from interlock.serve.deadlines import DEADLINE, in_time
-from interlock.serve.http import Endpoint, Gone, Refuse, Request, Response, Table, read_body, refusal
+from interlock.serve.http import Endpoint, Gone, Refuse, Request, Response, Table, count_of, read_body, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from interlock.serve.engine import Engine
-    from interlock.serve.http import Receive, Scope, Send
+    from interlock.serve.http import Message, Receive, Scope, Send
     from interlock.serve.tracing import Tracing
 
 _log: Final = logging.getLogger("interlock.serve")
@@ -31,6 +31,7 @@ _STATUS: Final[tuple[tuple[type[Error], int], ...]] = (
     (MissingExtra, 501),
 )
 _SMALL_BODY: Final = 4096
+_LIGHT_BODY: Final = 64 << 10
 _REMEMBERED: Final = 100
 
 
@@ -63,6 +64,10 @@ class ServingProtocol(Protocol):
         ...
 
 
+async def _nothing() -> Message:
+    raise Gone
+
+
 class Application:
     """One deployment over HTTP.
 
@@ -89,8 +94,10 @@ class Application:
         self._table = Table([*routes, *further])
         self._refusals = {protocol.prefix: protocol.refuse for protocol in protocols}
         self._welcome: set[bytes] = set()
+        self._coming = 0  # large bodies that are being read
         self._hosts = _LOOPBACK | {host.lower() for host in limits.hosts}
-        self._answering = self._answer if tracing is None else tracing.around(self._answer, _status)
+        self._tracing = tracing is not None
+        self._answering = self._answer if tracing is None else tracing.around(self._answer, status_of)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""
@@ -98,23 +105,47 @@ class Application:
             if scope["type"] == "lifespan":
                 await _lifespan(receive, send)
             return
-        began = time.perf_counter()
         request = Request(scope)
+        try:
+            response = await self.respond(request, receive)
+        except Gone:
+            return
+        await response.send(send, request.id)
+
+    def is_direct(self, scope: Scope) -> bool:
+        """Return whether a request may be answered without a task: one for predictions, that nothing is timed for."""
+        if self._tracing or scope["method"] != "POST":
+            return False
+        found = self._table.find(scope["path"])
+        endpoint = found.endpoints.get("POST") if found is not None else None
+        return endpoint is not None and endpoint.predicts and all(name != DEADLINE for name, _ in scope["headers"])
+
+    async def respond(self, request: Request, receive: Receive = _nothing) -> Response:
+        """Return the answer to a request, which is counted.
+
+        Args:
+            request: the request.
+            receive: where its body comes from, if it is not whole.
+
+        Raises:
+            Gone: the caller went away.
+        """
+        began = time.perf_counter()
         path = "none"
         try:
             endpoint = self._find(request)
             path = endpoint.path
             response = await self._answering(endpoint, request, receive)
-        except Gone:
-            return
         except Error as error:
-            response = self._refuse(request, error)
+            response = self.refuse(request, error)
+        except Gone:
+            raise
         except Exception:  # noqa: BLE001 - the border of a request: the caller learns nothing of our insides, the log all
             _log.exception("request %s failed", request.id)
             unknown = Error("Something is wrong in the server.", hint=f"Its log names request {request.id}.")
-            response = self._refuse(request, unknown)
-        await response.send(send, request.id)
+            response = self.refuse(request, unknown)
         self.engine.metrics.count(path, response.model, response.status, time.perf_counter() - began)
+        return response
 
     def _find(self, request: Request) -> Endpoint:
         host = request.headers.get(b"host", b"")
@@ -143,26 +174,40 @@ class Application:
             if request.method == "POST":
                 await read_body(request, receive, endpoint.body_bytes or _SMALL_BODY)
             return await endpoint.handler(request)
-        engine = self.engine
-        if engine.under_way >= self.limits.concurrent:
+        if DEADLINE in request.headers:
+            async with in_time(request):
+                return await self._predict(endpoint, request, receive)
+        return await self._predict(endpoint, request, receive)
+
+    async def _predict(self, endpoint: Endpoint, request: Request, receive: Receive) -> Response:
+        """Answer a request that takes one of the places; who sends a small body, however slowly, waits outside.
+
+        Large bodies fill memory, so they are read in a place, and have half of them at most: however many callers send
+        theirs slowly, the other half is free.
+        """
+        engine, most = self.engine, self.limits.concurrent
+        small = 0 <= count_of(request.headers.get(b"content-length", b"")) <= _LIGHT_BODY
+        if small:
+            await read_body(request, receive, self.limits.body_bytes)
+        if engine.under_way >= most or (not small and self._coming >= max(1, most // 2)):
             raise refusal(
-                429,
-                f"{self.limits.concurrent} requests are under way already.",
-                hint="Come back in a second, or add replicas.",
+                429, f"{most} requests are under way already.", hint="Come back in a second, or add replicas."
             )
         engine.under_way += 1
         try:
-            if DEADLINE in request.headers:
-                async with in_time(request):
+            if not small:
+                self._coming += 1
+                try:
                     await read_body(request, receive, self.limits.body_bytes)
-                    return await endpoint.handler(request)
-            await read_body(request, receive, self.limits.body_bytes)
+                finally:
+                    self._coming -= 1
             return await endpoint.handler(request)
         finally:
             engine.under_way -= 1
 
-    def _refuse(self, request: Request, error: Error) -> Response:
-        status = _status(error)
+    def refuse(self, request: Request, error: Error) -> Response:
+        """Return the answer of an error, in the words of the request's protocol."""
+        status = status_of(error)
         words: Refuse = refuse
         for prefix, own in self._refusals.items():
             if request.path == prefix or request.path.startswith(prefix + "/"):
@@ -179,7 +224,8 @@ class Application:
         return response
 
 
-def _status(error: Error) -> int:
+def status_of(error: Error) -> int:
+    """Return the HTTP status of an error."""
     own = error.facts.get("status")
     if isinstance(own, int):
         return own

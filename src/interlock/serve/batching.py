@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -53,7 +54,9 @@ class Batcher:
         self.waiting = 0
         self.batches = 0
         self.rows = 0
-        self._model = model
+        # Those who wait keep the model alive. Its batcher must not: the engine has batchers by model, weakly, and a
+        # model that is served no more would stay in memory for ever.
+        self._model = weakref.ref(model)
         self._pool = pool
         self._most_rows = most_rows
         self._free = calls
@@ -98,10 +101,11 @@ class Batcher:
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        if not self._free or not (batch := self._take()):
+        model = self._model()
+        if model is None or not self._free or not (batch := self._take()):
             return
         self._free -= 1
-        call = loop.run_in_executor(self._pool, self._call, [waiting.prepared for waiting in batch])
+        call = loop.run_in_executor(self._pool, _call, model, [waiting.prepared for waiting in batch])
         call.add_done_callback(lambda done: self._end(loop, batch, done))
 
     def _take(self) -> list[_Waiting]:
@@ -119,21 +123,6 @@ class Batcher:
                 rows += waiting.prepared.rows
         return batch
 
-    def _call(self, asked: Sequence[Prepared]) -> tuple[list[Scores | Error], float]:
-        """Return the answer to each request, or its error, and how long the call took; runs in the pool."""
-        began = time.perf_counter()
-        if len(asked) == 1:
-            return [_tried(lambda: self._model.run(asked[0]))], time.perf_counter() - began
-        together = _tried(lambda: self._model.run(Prepared.joined(asked)))
-        took = time.perf_counter() - began
-        if isinstance(together, Error):  # one of them is to blame: each for itself
-            return [_tried(lambda one=one: self._model.run(one)) for one in asked], took  # type: ignore[misc]
-        ends, found = 0, []
-        for one in asked:
-            found.append(together.part(ends, ends + one.rows))
-            ends += one.rows
-        return list(found), took
-
     def _end(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -144,7 +133,8 @@ class Batcher:
         self.batches += 1
         rows = sum(waiting.prepared.rows for waiting in batch)
         self.rows += rows
-        error, answers = done.exception(), []
+        error = done.exception()
+        answers: list[Scores | Error] = []
         if error is None:
             answers, took = done.result()
             if rows <= _FEW or took < self._fixed_s:
@@ -158,6 +148,22 @@ class Batcher:
             else:
                 waiting.done.set_result(answer)
         self._look(loop)
+
+
+def _call(model: LoadedModel, asked: Sequence[Prepared]) -> tuple[list[Scores | Error], float]:
+    """Return the answer to each request, or its error, and how long the call took; runs in the pool."""
+    began = time.perf_counter()
+    if len(asked) == 1:
+        return [_tried(lambda: model.run(asked[0]))], time.perf_counter() - began
+    together = _tried(lambda: model.run(Prepared.joined(asked)))
+    took = time.perf_counter() - began
+    if isinstance(together, Error):  # one of them is to blame: each for itself
+        return [_tried(lambda one=one: model.run(one)) for one in asked], took  # type: ignore[misc]
+    ends, found = 0, []
+    for one in asked:
+        found.append(together.part(ends, ends + one.rows))
+        ends += one.rows
+    return list(found), took
 
 
 def _tried(call: Callable[[], Scores]) -> Scores | Error:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from interlock.core.bundles import Serving
 from interlock.core.errors import Denied, Error
+from interlock.serve.guard import CONSTANT_ROWS
 from interlock.serve.http import Endpoint, Request, Response, to_json
 from interlock.serve.release import versions
 
 if TYPE_CHECKING:
     from interlock.serve.engine import Engine
-    from interlock.serve.revision import LiveRoute
+    from interlock.serve.revision import LiveRoute, Revision
     from interlock.serve.watch import Watcher
 
 _LOCAL: Final = frozenset({"127.0.0.1", "::1", "", "localhost"})
@@ -32,6 +34,7 @@ class RouteStatus(msgspec.Struct, frozen=True):
         load_s: how long the model took to load.
         call_s: how long it takes for one row.
         rows: rows that it answered since the start.
+        engine: what calculates: `linear`, `onnx`, `xgboost`, `lightgbm` or `worker`.
     """
 
     model: str
@@ -41,6 +44,7 @@ class RouteStatus(msgspec.Struct, frozen=True):
     load_s: float
     call_s: float
     rows: int
+    engine: str = ""
 
 
 class LogStatus(msgspec.Struct, frozen=True):
@@ -61,6 +65,8 @@ class Status(msgspec.Struct, frozen=True):
         wanted_revision: the one that its row asks for.
         routes: what is routed to.
         errors: why the wanted revision is not served, or why it is not ready.
+        warnings: what is strange about its answers: a model that gives one score to all, or that is old.
+        serving: how it answers.
         pid: the process.
         started_at: when it started.
         under_way: requests for predictions that were begun and not yet answered.
@@ -79,6 +85,8 @@ class Status(msgspec.Struct, frozen=True):
     under_way: int
     versions: dict[str, str]
     log: LogStatus
+    warnings: list[str] = []
+    serving: Serving = Serving()
 
 
 class Control:
@@ -125,12 +133,15 @@ class Control:
             under_way=engine.under_way,
             versions=versions(),
             log=LogStatus(journal.waiting, journal.written, journal.error),
+            warnings=[] if revision is None else _warnings(revision),
+            serving=engine.rules.defaults if revision is None else revision.serving,
         )
 
     def _route(self, live: LiveRoute) -> RouteStatus:
         route, rows = live.route, self.engine.metrics.models[live.route.model].rows
+        model = live.model
         return RouteStatus(
-            route.model, route.bundle, route.weight, route.role, live.model.load_s, live.model.call_s, rows
+            route.model, route.bundle, route.weight, route.role, model.load_s, model.call_s, rows, model.engine.name
         )
 
     async def _status(self, _: Request) -> Response:
@@ -138,13 +149,19 @@ class Control:
 
     async def _metrics(self, _: Request) -> Response:
         revision, journal = self.engine.revision, self.engine.journal
-        gauges = {
+        routes = revision.routes if revision else ()
+        gauges: dict[str, tuple[str, float | dict[str, float]]] = {
             "interlock_ready": ("Whether golden requests agree now.", float(not self.engine.check_all())),
             "interlock_revision": ("The revision that is served.", float(revision.number) if revision else 0.0),
             "interlock_under_way": ("Requests begun and not yet answered.", float(self.engine.under_way)),
             "interlock_log_queue_rows": ("Predictions on their way to disk.", float(journal.waiting)),
             "interlock_log_rows": ("Predictions on disk since the start.", float(journal.written)),
             "interlock_log_broken": ("Whether the prediction log failed last.", float(bool(journal.error))),
+            "interlock_model_age_seconds": ("Since the version was made.", revision.ages if revision else {}),
+            "interlock_constant_output": (
+                f"Whether the last {CONSTANT_ROWS} rows, each another, got the same score.",
+                {live.route.model: float(live.guard.constant) for live in routes},
+            ),
         }
         text = self.engine.metrics.exposition(gauges)
         return Response(text, media=b"text/plain; version=0.0.4; charset=utf-8")
@@ -155,6 +172,17 @@ class Control:
         await asyncio.to_thread(self.watcher.check)
         failed = self.watcher.error is not None
         return Response(to_json(self.status()), 409 if failed else 200)
+
+
+def _warnings(revision: Revision) -> list[str]:
+    found = []
+    for live in revision.routes:
+        model = live.route.model
+        if live.guard.constant:
+            found.append(f"{model} gave the same score to the last {CONSTANT_ROWS} rows, each another.")
+        if age_s := revision.stale_s(model):
+            found.append(f"{model} is {int(age_s // 86_400)} days old.")
+    return found
 
 
 def refuse(status: int, error: Error) -> Response:

@@ -49,6 +49,12 @@ class _Corked:
         if data and not self._transport.is_closing():  # the client may have gone meanwhile
             self._transport.write(data)
 
+    def send(self, data: bytes) -> None:
+        """Send a whole answer."""
+        self.flush()
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
     def flush(self) -> None:
         """Send a head that nothing follows."""
         if self._head:

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from interlock.core.errors import Invalid
-from interlock.serve.http import refusal
+from interlock.serve.http import count_of, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ async def in_time(request: Request) -> AsyncIterator[None]:
         Invalid: the header is no number of milliseconds; or, with its status, the time is over.
     """
     text = request.header(DEADLINE)
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_MS):
+    if not 0 < count_of(text) <= _MOST_MS:
         raise Invalid(f"{DEADLINE.decode()} is no number of milliseconds.", hint="Send one such as 250.")
     try:
         async with asyncio.timeout(int(text) / 1000):

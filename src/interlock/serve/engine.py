@@ -8,10 +8,11 @@ from weakref import WeakKeyDictionary
 
 from interlock.core.clock import to_micros
 from interlock.core.errors import Finding, Unavailable
-from interlock.serve.batching import Batcher
+from interlock.serve.batching import MOST_ROWS, Batcher
 from interlock.serve.golden import check_golden
 from interlock.serve.metrics import Metrics
-from interlock.serve.turns import Answer, Ask, Turn
+from interlock.serve.policy import Rules
+from interlock.serve.turns import Answer, Ask, Part, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from interlock.core.clock import Clock
     from interlock.serve.journal import Record
-    from interlock.serve.model import LoadedModel
+    from interlock.serve.model import LoadedModel, Scores
     from interlock.serve.revision import LiveRoute, Revision, View
     from interlock.store.predictions import Answered
 
@@ -86,6 +87,7 @@ class Engine:
         answering: those of them that this engine reads, scores or records now.
         fleet: the engines of the same server, or None where this is the only one.
         alias: what the fleet calls it, where that is nothing that its revision knows.
+        rules: what it goes by where a spec says nothing, and who follows what one says.
     """
 
     def __init__(self, name: str, journal: Record, clock: Clock, pool: Executor) -> None:
@@ -98,8 +100,9 @@ class Engine:
         self.answering = 0
         self.fleet: Fleet | None = None
         self.alias = ""
+        self.rules = Rules()
         self._pool = pool
-        self._batchers: WeakKeyDictionary[LoadedModel, Batcher] = WeakKeyDictionary()
+        self._batchers: WeakKeyDictionary[LoadedModel, tuple[int, Batcher]] = WeakKeyDictionary()
 
     def current(self) -> Revision:
         """Return what is served now.
@@ -120,8 +123,19 @@ class Engine:
     def beside(self, name: str) -> Engine:
         """Return another engine of the same server: one log, one pool of threads, one set of counters."""
         found = Engine(name, self.journal, self.clock, self._pool)
-        found.metrics, found.fleet = self.metrics, self.fleet
+        found.metrics, found.fleet, found.rules = self.metrics, self.fleet, self.rules.beside()
         return found
+
+    def adopt(self, revision: Revision) -> None:
+        """Answer by another revision from now on; first, who follows the rules learns how it answers.
+
+        Raises:
+            Unavailable: it cannot be followed, such as when no log can be opened; then nothing has changed.
+        """
+        for follow in self.rules.followers:
+            follow(revision.serving)
+        revision.grow(self.clock.now())
+        self.revision = revision  # one assignment: a request has the old revision or the new one
 
     def named(self, name: str, version: str = "") -> tuple[Engine, Revision, View]:
         """Return who answers to a name, what it serves, and which of its routes are meant.
@@ -132,7 +146,7 @@ class Engine:
         """
         engine = self.find(name, version)
         revision = engine.current()
-        return engine, revision, revision.view(revision.deployment if name == engine.alias else name, version)
+        return engine, revision, revision.view(revision.deployment if name and name == engine.alias else name, version)
 
     def all(self) -> list[Engine]:
         """Return the engines of this server that answer now."""
@@ -215,6 +229,8 @@ class Engine:
             tally.rows += len(part.ids)
             tally.busy_s += seconds
             tally.last_at = now
+        for live, strange in answer.warned:
+            self.metrics.models[live.route.model].warn(strange)
         return answer
 
     async def _beside(self, function: Callable[[], T]) -> T:
@@ -228,18 +244,27 @@ class Engine:
 
     def _score(self, turn: Turn) -> tuple[Answer, list[Answered]]:
         parts = turn.parts()
-        return turn.answer(parts, [part.live.model.run(part.prepared) for part in parts])
+        try:
+            found = [part.live.model.run(part.prepared) for part in parts]
+        except Unavailable as error:
+            found = _as_is(parts, error)
+        return turn.answer(parts, found)
 
     async def _gathered(self, turn: Turn) -> tuple[Answer, list[Answered]]:
         """Answer by models whose calls take long: rows of several requests share one."""
-        parts = turn.parts()
-        found = await asyncio.gather(*(self._batcher(part.live.model).run(part.prepared) for part in parts))
+        parts, most = turn.parts(), turn.revision.serving.batch_rows or MOST_ROWS
+        try:
+            found = await asyncio.gather(*(self._batcher(part.live.model, most).run(part.prepared) for part in parts))
+        except Unavailable as error:
+            refused = error
+            found = await self._beside(lambda: _as_is(parts, refused))
         return turn.answer(parts, found)
 
-    def _batcher(self, model: LoadedModel) -> Batcher:
-        found = self._batchers.get(model)
-        if found is None:
-            found = self._batchers[model] = Batcher(model, self._pool)
+    def _batcher(self, model: LoadedModel, most: int) -> Batcher:
+        held, found = self._batchers.get(model) or (0, None)
+        if found is None or held != most:  # those who wait in one with another bound still get their answers
+            found = Batcher(model, self._pool, most)
+            self._batchers[model] = most, found
         return found
 
     def _count_failure(self, error: Unavailable, routes: Sequence[LiveRoute]) -> None:
@@ -249,3 +274,16 @@ class Engine:
                 tally.failures += 1
                 tally.garbage += 1
                 return
+
+
+def _as_is(parts: Sequence[Part], error: Unavailable) -> list[Scores]:
+    """Return scores that are no probabilities, where the deployment gives such; else raise what the model raised."""
+    found: list[Scores] = []
+    for part in parts:
+        try:
+            found.append(part.live.model.run(part.prepared))
+        except Unavailable:
+            if (given := part.live.guard.as_is(part.prepared)) is None:
+                raise error from None
+            found.append(given)
+    return found

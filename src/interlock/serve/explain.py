@@ -21,6 +21,7 @@ from interlock.serve.engines.booster import LightgbmRunner, XgboostRunner, open_
 from interlock.serve.engines.worker import RowsRefused, WorkerRunner
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, to_json, unreadable
 from interlock.serve.loading import worker
+from interlock.serve.records import by_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -285,5 +286,4 @@ def read_columns(body: bytes) -> Mapping[str, Sequence[Value]]:
         if any(len(row) != len(split.columns) for row in split.data) or len({*split.columns}) != len(split.columns):
             raise Invalid("The rows of dataframe_split do not have its columns.", hint=_FORM)
         return {name: [row[place] for row in split.data] for place, name in enumerate(split.columns)}
-    names = dict.fromkeys(name for row in given[0] for name in row)
-    return {name: [row.get(name) for row in given[0]] for name in names}
+    return by_column(given[0])

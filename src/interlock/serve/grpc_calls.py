@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from interlock.core.errors import Invalid
+from interlock.core.errors import Invalid, NotFound, Unavailable
 from interlock.serve.grpc_infer import ask_of, parse, reply, wanted_of
 from interlock.serve.http import header_text, own_id, refusal
 from interlock.serve.metadata import OCCURRED_AT, SUBJECT, instants, subjects
+from interlock.serve.oip import check_load, fleet_of
 from interlock.serve.oip_common import PLATFORM, index, outputs, statistics
 from interlock.serve.release import version
 from interlock.serve.tensors import of_column
@@ -107,6 +108,8 @@ class Calls:
             "ModelInfer": self.model_infer,
             "ModelStatistics": self.model_statistics,
             "RepositoryIndex": self.repository_index,
+            "RepositoryModelLoad": self.repository_load,
+            "RepositoryModelUnload": self.repository_unload,
         }
 
     async def server_live(self, data: bytes, _: Call) -> bytes:
@@ -120,9 +123,12 @@ class Calls:
         return self._message("ServerReadyResponse", ready=not self._engine.check_all())
 
     async def model_ready(self, data: bytes, _: Call) -> bytes:
-        """Return the same for a model that is named."""
+        """Return the same for a model that is named; one that is not here is not ready, as Triton has it."""
         asked = self._read("ModelReadyRequest", data)
-        engine = self._engine.named(asked.name, asked.version)[0]
+        try:
+            engine = self._engine.named(asked.name, asked.version)[0]
+        except (NotFound, Unavailable):
+            return self._message("ModelReadyResponse", ready=False)
         return self._message("ModelReadyResponse", ready=not engine.check())
 
     async def server_metadata(self, data: bytes, _: Call) -> bytes:
@@ -155,8 +161,22 @@ class Calls:
 
     async def repository_index(self, data: bytes, _: Call) -> bytes:
         """Return the models that are served."""
-        self._read("RepositoryIndexRequest", data)
-        return self._message("RepositoryIndexResponse", models=index(self._engine))
+        ready = self._read("RepositoryIndexRequest", data).ready
+        found = [row for row in index(self._engine) if not ready or row["state"] == "READY"]
+        return self._message("RepositoryIndexResponse", models=found)
+
+    async def repository_load(self, data: bytes, _: Call) -> bytes:
+        """Load a model, where the server lets its callers do that; return when it answers."""
+        asked = self._read("RepositoryModelLoadRequest", data)
+        check_load(asked.parameters)
+        await fleet_of(self._engine).load(asked.model_name)
+        return self._message("RepositoryModelLoadResponse")
+
+    async def repository_unload(self, data: bytes, _: Call) -> bytes:
+        """Let a model answer no more; return when all that it began is finished."""
+        asked = self._read("RepositoryModelUnloadRequest", data)
+        await fleet_of(self._engine).unload(asked.model_name)
+        return self._message("RepositoryModelUnloadResponse")
 
     async def model_infer(self, data: bytes, call: Call) -> bytes:
         """Return predictions; when they go out, they are in the prediction log."""

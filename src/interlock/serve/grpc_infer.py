@@ -98,7 +98,7 @@ def reply(kind: Any, request: Any, wanted: list[tuple[str, str]], answer: Answer
     response = kind(model_name=request.model_name, model_version=one_version(answer), id=request_id)
     raw = len(request.raw_input_contents) > 0
     columns: dict[str, Sequence[Any]] = {
-        answer.target: answer.labels,
+        answer.target: answer.values,
         "probability": answer.scores,
         "prediction_id": answer.ids,
     }

@@ -29,6 +29,7 @@ JSON: Final = b"application/json"
 _REMEMBERED: Final = 1000  # paths of which we know what answers
 _NOBODY: Final = ("", 0)
 _LONGEST_ID: Final = 200
+_DIGITS: Final = 18
 _WINDOW_BITS: Final = {b"gzip": 31, b"deflate": 15}
 
 
@@ -41,11 +42,12 @@ class Request:
         params: what stood in the braces of the endpoint's pattern.
         headers: by lower-case name; of several, the last.
         body: the bytes, decompressed.
+        whole: whether `body` has been set by who read it, as it came.
         peer: the address it came from, or "".
         query: what stood behind the question mark, as it came.
     """
 
-    __slots__ = ("_id", "body", "headers", "method", "params", "path", "peer", "query")
+    __slots__ = ("_id", "body", "headers", "method", "params", "path", "peer", "query", "whole")
 
     def __init__(self, scope: Scope, id: str = "") -> None:
         self._id = id
@@ -55,6 +57,7 @@ class Request:
         self.params: tuple[str, ...] = ()
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.body = b""
+        self.whole = False
         self.peer: str = (scope.get("client") or _NOBODY)[0]
 
     @property
@@ -94,15 +97,18 @@ class Response(msgspec.Struct):
     headers: Headers | tuple[tuple[bytes, bytes], ...] = ()
     model: str = ""
 
-    async def send(self, send: Send, request_id: str) -> None:
-        """Send it."""
-        headers = [
+    def heads(self, request_id: str) -> list[tuple[bytes, bytes]]:
+        """Return all its headers."""
+        return [
             (b"content-type", self.media),
             (b"content-length", b"%d" % len(self.body)),
             (b"interlock-request-id", request_id.encode()),
             *self.headers,
         ]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+
+    async def send(self, send: Send, request_id: str) -> None:
+        """Send it."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.heads(request_id)})
         await send({"type": "http.response.body", "body": self.body})
 
 
@@ -203,12 +209,21 @@ async def read_body(request: Request, receive: Receive, limit: int) -> None:
         Invalid: there are more, they do not come, or their encoding is not known.
         Gone: the caller went away.
     """
-    length = request.headers.get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > limit:
+    if not 0 <= count_of(request.headers.get(b"content-length", b"0")) <= limit:
         raise _too_large(limit)
-    data = await _collect(receive, limit)
+    data = request.body if request.whole else await _collect(receive, limit)
+    if len(data) > limit:
+        raise _too_large(limit)
     encoding = request.headers.get(b"content-encoding")
     request.body = data if encoding is None or encoding == b"identity" else _decompress(data, encoding, limit)
+
+
+def count_of(text: str | bytes) -> int:
+    """Return the number that some digits are; -1 for anything else, and where there are more than 18 of them.
+
+    Python itself refuses to read a number of some thousand digits, and takes digits of all scripts.
+    """
+    return int(text) if len(text) <= _DIGITS and text.isascii() and text.isdigit() else -1
 
 
 def refusal(status: int, message: str, *, hint: str = "", allow: str = "") -> Invalid:

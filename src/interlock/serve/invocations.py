@@ -28,6 +28,7 @@ from interlock.serve.engine import Ask
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, refusal, to_json, unreadable
 from interlock.serve.metadata import add_headers, check_params, instants, subjects
 from interlock.serve.parquet_body import read_parquet
+from interlock.serve.records import by_column
 from interlock.serve.release import version
 from interlock.serve.welcome import Example
 
@@ -50,6 +51,9 @@ _CODES: Final = {
     503: "TEMPORARILY_UNAVAILABLE",
     504: "TEMPORARILY_UNAVAILABLE",
 }
+_NAMED: Final = (
+    'Send {"instances": [{"column": value, ...}, ...]}, {"inputs": {"column": [value, ...], ...}} or dataframe_split.'
+)
 _PARQUET: Final = "application/vnd.apache.parquet"
 _PACKED: Final = 100  # how much work a byte of Parquet may be, to one of JSON: it is always read beside the loop
 Unset = msgspec.UnsetType
@@ -76,8 +80,8 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
 
     dataframe_split: Split | Unset = msgspec.UNSET
     dataframe_records: list[dict[str, Any]] | Unset = msgspec.UNSET
-    instances: list[dict[str, Any]] | Unset = msgspec.UNSET
-    inputs: dict[str, list[Any]] | Unset = msgspec.UNSET
+    instances: list[Any] | Unset = msgspec.UNSET
+    inputs: dict[str, Any] | list[Any] | Unset = msgspec.UNSET
     params: dict[str, object] = {}
 
 
@@ -154,6 +158,9 @@ def _encode(answer: Answer) -> bytes:
 
 def predictions(answer: Answer) -> list[dict[str, object]]:
     """Return an answer as JSON has it, one object a row."""
+    if answer.regression:
+        values = zip(answer.scores, answer.ids, strict=True)
+        return [{answer.target: value, "prediction_id": i} for value, i in values]
     rows = zip(answer.labels, answer.scores, answer.ids, strict=True)
     target = answer.target
     return [{target: label, "probability": p, "prediction_id": i} for label, p, i in rows]
@@ -219,11 +226,28 @@ def _media(request: Request) -> str:
 def _columns(body: Body) -> tuple[Mapping[str, Sequence[Value]], int]:
     if body.dataframe_split is not msgspec.UNSET:
         return _from_split(body.dataframe_split)
-    if body.inputs is not msgspec.UNSET:
-        columns = body.inputs
-        return dict(columns), len(next(iter(columns.values()), ()))
-    records = body.dataframe_records if body.dataframe_records is not msgspec.UNSET else body.instances
-    if records is msgspec.UNSET or not records:
+    if isinstance(body.inputs, dict):
+        return _from_inputs(body.inputs)
+    if body.dataframe_records is not msgspec.UNSET:
+        return _from_records(body.dataframe_records)
+    key, rows = ("inputs", body.inputs) if body.inputs is not msgspec.UNSET else ("instances", body.instances)
+    if rows is msgspec.UNSET or not {dict}.issuperset(map(type, rows)):
+        raise Invalid(f"{key!r} has rows that do not name their columns.", hint=_NAMED)
+    return _from_records(rows)
+
+
+def _from_inputs(columns: dict[str, Any]) -> tuple[Mapping[str, Sequence[Value]], int]:
+    """Return the columns of `inputs`: a list each, or, for one row, a value each."""
+    lists = [type(values) is list for values in columns.values()]
+    if not any(lists):
+        return {name: (value,) for name, value in columns.items()}, 1 if columns else 0
+    if not all(lists):
+        raise Invalid("Some columns of 'inputs' are lists and some are single values.", hint=_NAMED)
+    return columns, len(next(iter(columns.values())))
+
+
+def _from_records(records: list[dict[str, Any]]) -> tuple[Mapping[str, Sequence[Value]], int]:
+    if not records:
         raise Invalid("There are no rows.", hint="Send at least one row.")
     names = list(records[0])
     try:
@@ -232,8 +256,7 @@ def _columns(body: Body) -> tuple[Mapping[str, Sequence[Value]], int]:
             return dict(zip(names, zip(*rows, strict=True), strict=True)), len(records)
     except KeyError:
         pass  # another row has other columns
-    every = dict.fromkeys(name for record in records for name in record)
-    return {name: [record.get(name) for record in records] for name in every}, len(records)
+    return by_column(records), len(records)
 
 
 def _from_split(split: Split) -> tuple[Mapping[str, Sequence[Value]], int]:

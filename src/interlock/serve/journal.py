@@ -1,8 +1,8 @@
 """The way of predictions to disk: an answer leaves when its rows are in the log, and not before.
 
 What "in the log" means is the deployment's `durability`. With `fsync`, rows are on disk: they survive a power loss.
-With `1s`, they are with the kernel: they survive the end of this process, however it ends, and a power loss takes the last
-second at most. When the disk fails, the requests under way fail with it, and later ones begin a new file.
+With `1s`, they are with the kernel: they survive the end of this process, however it ends, and a power loss takes the
+last second at most. When the disk fails, the requests under way fail with it, and later ones begin a new file.
 """
 
 from __future__ import annotations
@@ -59,10 +59,17 @@ class Record(Protocol):
         error: what went wrong last, or "" once rows are recorded again.
     """
 
-    durability: Durability
-    waiting: int
-    written: int
-    error: str
+    @property
+    def durability(self) -> Durability: ...  # noqa: D102
+
+    @property
+    def waiting(self) -> int: ...  # noqa: D102
+
+    @property
+    def written(self) -> int: ...  # noqa: D102
+
+    @property
+    def error(self) -> str: ...  # noqa: D102
 
     def record(self, answered: list[Answered]) -> Awaitable[None] | None:
         """Return None when one request's answers are recorded, or what to wait for.
@@ -76,6 +83,77 @@ class Record(Protocol):
     async def close(self) -> None:
         """Wait for what is under way, then close the log."""
         ...
+
+
+class Switch:
+    """A journal whose durability can be changed while it is used.
+
+    Each request's rows go to the one journal that is in place when they are recorded; one that was replaced is closed
+    once all that it took is recorded.
+
+    Args:
+        opener: opens a journal of a durability.
+        durability: when an answer counts as recorded, to begin with.
+        loop: the event loop that records.
+    """
+
+    def __init__(
+        self, opener: Callable[[Durability], Record], durability: Durability, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._opener = opener
+        self._loop = loop
+        self._now = opener(durability)
+        self._before: list[Record] = []
+        self._closing: set[asyncio.Task[None]] = set()
+        self._written = 0
+        self.record = self._now.record
+
+    @property
+    def durability(self) -> Durability:
+        """When an answer counts as recorded."""
+        return self._now.durability
+
+    @durability.setter
+    def durability(self, wanted: Durability) -> None:
+        """Change it, also from another thread; raises Unavailable where no journal can be opened."""
+        if wanted == self._now.durability:
+            return
+        before, self._now = self._now, self._opener(wanted)
+        self._before.append(before)
+        self.record = self._now.record
+        # Not before the loop's present step has ended: it may be about to record there.
+        self._loop.call_soon_threadsafe(self._retire, before)
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are not recorded yet."""
+        return self._now.waiting + sum(one.waiting for one in self._before)
+
+    @property
+    def written(self) -> int:
+        """Rows that are."""
+        return self._written + self._now.written + sum(one.written for one in self._before)
+
+    @property
+    def error(self) -> str:
+        """What went wrong last."""
+        return self._now.error
+
+    async def close(self) -> None:
+        """Wait for what is under way, then close the log."""
+        await asyncio.sleep(0)  # a journal that was replaced a moment ago is retired first
+        await asyncio.gather(*self._closing)
+        await self._now.close()
+
+    def _retire(self, before: Record) -> None:
+        task = self._loop.create_task(self._close(before))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _close(self, before: Record) -> None:
+        await before.close()
+        self._before.remove(before)
+        self._written += before.written
 
 
 def open_journal(folder: Path, durability: Durability) -> Record:
@@ -185,6 +263,30 @@ class Journal:
             self._broken_at = 0.0
 
 
+class Stage:
+    """Answers that are not recorded by themselves, but with all others of a turn of the event loop.
+
+    Whoever opens it takes what was left on it, and sends nothing of that before it is recorded.
+    """
+
+    def __init__(self) -> None:
+        self.open = False
+        self._left: list[tuple[PromptJournal, list[Answered]]] = []
+
+    def leave(self, journal: PromptJournal, answered: list[Answered]) -> None:
+        """Leave one request's answers."""
+        self._left.append((journal, answered))
+
+    def take(self) -> list[tuple[PromptJournal, list[Answered]]]:
+        """Return what was left since the last time, and which journal it belongs to."""
+        left, self._left = self._left, []
+        return left
+
+
+STAGE: Final = Stage()
+"""That of this process's event loop."""
+
+
 class PromptJournal:
     """Writes at once, in the event loop; what is large, in a thread. Belongs to one event loop.
 
@@ -197,6 +299,7 @@ class PromptJournal:
     def __init__(self, opener: Callable[[], Prompt]) -> None:
         self.waiting = 0
         self.written = 0
+        self.staged = 0
         self.error = ""
         self._opener = opener
         self._writer = opener()
@@ -206,13 +309,33 @@ class PromptJournal:
         """Return None when the rows are with the kernel; what to wait for, when they are many."""
         if sum(len(one.ids) * len(one.columns) for one in answered) > _AT_ONCE:
             return self._record_beside(answered)
-        self._write(answered)
-        self.written += _count(answered)
+        if STAGE.open:
+            self.staged += 1
+            STAGE.leave(self, answered)
+        else:
+            self._write(answered)
+            self.written += _count(answered)
         return None
+
+    def record_staged(self, requests: Sequence[list[Answered]]) -> list[Error | None]:
+        """Return for each of some requests whose answers were left on the stage why they could not be recorded."""
+        self.staged -= len(requests)
+        every = [one for answered in requests for one in answered]
+        try:
+            self._write(every)
+        except Invalid as error:
+            if len(requests) == 1:
+                return [error]
+            self.staged += len(requests)
+            return [self.record_staged([answered])[0] for answered in requests]  # one is to blame: each for itself
+        except Error as error:
+            return [error] * len(requests)
+        self.written += _count(every)
+        return [None] * len(requests)
 
     async def close(self) -> None:
         """Close the log."""
-        while self.waiting:  # noqa: ASYNC110 - once, at the end
+        while self.waiting or self.staged:  # noqa: ASYNC110 - once, at the end
             await asyncio.sleep(0.005)
         await asyncio.to_thread(self._writer.close)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 from interlock.core.errors import MissingExtra
@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+    from interlock.serve.guard import Warned
+
 _BOUNDS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+_STRANGE: Final = (
+    ("interlock_warnings", "warning", "warnings", "Requests answered with a warning."),
+    ("interlock_out_of_range_rows", "column", "outside", "Rows answered that are outside of what training saw."),
+)
 
 
 class Tally:
@@ -26,13 +33,22 @@ class Tally:
         garbage: requests whose answer was no probability.
         busy_s: seconds from the request's end to the answer, over all requests.
         last_at: when it last answered, seconds since 1970.
+        warnings: requests that it answered with a warning, by the warning's name.
+        outside: rows outside of what training saw, by column.
     """
 
-    __slots__ = ("busy_s", "failures", "garbage", "last_at", "requests", "rows")
+    __slots__ = ("busy_s", "failures", "garbage", "last_at", "outside", "requests", "rows", "warnings")
 
     def __init__(self) -> None:
         self.requests = self.failures = self.rows = self.garbage = 0
         self.busy_s = self.last_at = 0.0
+        self.warnings: Counter[str] = Counter()
+        self.outside: Counter[str] = Counter()
+
+    def warn(self, strange: Warned) -> None:
+        """Count one answer that was given with warnings."""
+        self.warnings.update(strange.kinds)
+        self.outside.update(strange.outside)
 
 
 class Metrics:
@@ -62,11 +78,11 @@ class Metrics:
         buckets[bisect_left(_BOUNDS_S, seconds)] += 1
         self._seconds[endpoint] += seconds
 
-    def exposition(self, gauges: Mapping[str, tuple[str, float]]) -> bytes:
+    def exposition(self, gauges: Mapping[str, tuple[str, float | Mapping[str, float]]]) -> bytes:
         """Return everything in Prometheus' text format.
 
         Args:
-            gauges: what is known elsewhere: name, help and value.
+            gauges: what is known elsewhere: name, help, and value, or a value a model.
 
         Raises:
             MissingExtra: prometheus-client is not installed.
@@ -100,6 +116,12 @@ class Metrics:
             for model, tally in self.models.items():
                 family.add_metric((model,), getattr(tally, name))
             yield family
+        for name, label, attribute, text in _STRANGE:
+            family = CounterMetricFamily(name, text, labels=("model", label))
+            for model, tally in self.models.items():
+                for key, count in [*getattr(tally, attribute).items()]:
+                    family.add_metric((model, key), count)
+            yield family
         yield CounterMetricFamily("interlock_dropped_columns", "Unknown columns left out.", value=self.dropped)
         swaps = CounterMetricFamily("interlock_revisions", "Revisions taken over or refused.", labels=("result",))
         for result, count in self.swaps.items():
@@ -110,7 +132,7 @@ class Metrics:
 class _Snapshot:
     """A Prometheus collector over the counters as they stand."""
 
-    def __init__(self, metrics: Metrics, gauges: Mapping[str, tuple[str, float]]) -> None:
+    def __init__(self, metrics: Metrics, gauges: Mapping[str, tuple[str, float | Mapping[str, float]]]) -> None:
         self._metrics = metrics
         self._gauges = gauges
 
@@ -119,7 +141,10 @@ class _Snapshot:
 
         yield from self._metrics.families()
         for name, (text, value) in self._gauges.items():
-            yield GaugeMetricFamily(name, text, value=value)
+            family = GaugeMetricFamily(name, text, labels=() if isinstance(value, float) else ("model",))
+            for model, one in {"": value}.items() if isinstance(value, float) else value.items():
+                family.add_metric((model,) if model else (), one)
+            yield family
 
 
 def _cumulated(counts: list[int]) -> list[tuple[str, float]]:

@@ -20,7 +20,7 @@ import msgspec
 
 from interlock.core.errors import Denied, Error, Invalid
 from interlock.serve.engine import Ask
-from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, to_json, unreadable
+from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, count_of, to_json, unreadable
 from interlock.serve.metadata import SUBJECTS, add_headers, meant
 from interlock.serve.oip_common import (
     PLACES,
@@ -39,7 +39,7 @@ from interlock.serve.tensors import Parameters, TensorIn, TensorOut, of_column, 
 from interlock.serve.welcome import Example
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from interlock.serve.columns import Value
     from interlock.serve.engine import Answer, Engine, Fleet
@@ -110,6 +110,7 @@ class OpenInference:
         get: list[Endpoint] = []
         for path, handler in (
             ("/v2", bound.server_metadata),
+            ("/v2/", bound.server_metadata),  # so the protocol's OpenAPI file has it
             ("/v2/health/live", bound.live),
             ("/v2/health/ready", bound.ready),
             ("/v2/models", bound.models),
@@ -201,9 +202,7 @@ class _Bound:
 
     async def load(self, request: Request) -> Response:
         check_origin(request)
-        for name in _change(request).parameters:
-            if name == "config" or name.startswith("file:"):
-                raise Invalid("A model is loaded as it was registered, without other files or settings.")
+        check_load(_change(request).parameters)
         await fleet_of(self.engine).load(request.params[0])
         return Response()
 
@@ -271,6 +270,16 @@ def fleet_of(engine: Engine) -> Fleet:
     return engine.fleet
 
 
+def check_load(parameters: Iterable[str]) -> None:
+    """Accept the parameters of a load.
+
+    Raises:
+        Invalid: other files or settings shall be loaded than those of the registry.
+    """
+    if any(name == "config" or name.startswith("file:") for name in parameters):
+        raise Invalid("A model is loaded as it was registered, without other files or settings.")
+
+
 def check_origin(request: Request) -> None:
     """Accept who may change what is served: not the pages that somebody looks at with a browser.
 
@@ -286,7 +295,7 @@ def _read(request: Request) -> tuple[InferRequest, bytes]:
     data, tail = request.body, b""
     if _LENGTH in request.headers:
         length = request.header(_LENGTH)
-        if not length.isdigit() or int(length) > len(data):
+        if not 0 <= count_of(length) <= len(data):
             raise Invalid("Inference-Header-Content-Length is no length within the body.")
         data, tail = data[: int(length)], data[int(length) :]
     try:
@@ -334,8 +343,9 @@ def _wanted(body: InferRequest, view: View) -> dict[str, bool]:
 
 
 def _answer(answer: Answer, wanted: dict[str, bool], rows: int) -> list[TensorOut]:
+    kind = "FP64" if answer.regression else "BYTES" if isinstance(answer.labels[0], str) else "INT64"
     every = (
-        TensorOut(answer.target, "INT64", [rows], data=answer.labels),
+        TensorOut(answer.target, kind, [rows], data=answer.values),
         TensorOut("probability", "FP64", [rows], data=answer.scores),
         TensorOut("prediction_id", "BYTES", [rows], data=answer.ids),
     )

@@ -38,7 +38,11 @@ _PARAMETERS: Final = frozenset(
 
 def outputs(view: View) -> list[tuple[str, str]]:
     """Return the tensors of an answer, each a name and a datatype."""
-    return [(view.target, "INT64"), ("probability", "FP64"), ("prediction_id", "BYTES")]
+    bundle = view.routes[0].model.bundle
+    if bundle.task == "regression":
+        return [(view.target, "FP64"), ("prediction_id", "BYTES")]
+    kind = "BYTES" if isinstance(bundle.classes[0], str) else "INT64"
+    return [(view.target, kind), ("probability", "FP64"), ("prediction_id", "BYTES")]
 
 
 def check_parameters(names: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from interlock.core.errors import Conflict, Error, Invalid, NotFound
+from interlock.core.errors import Conflict, Corrupt, Error, Invalid, NotFound
 from interlock.serve.http import refusal
 from interlock.serve.watch import Watcher
 
@@ -223,6 +223,8 @@ class Repository:
             except Error as error:
                 if _NAME.fullmatch(name) and len(self._refused) < 100 and not isinstance(error, NotFound):
                     self._refused[name] = str(error)
+                if isinstance(error, Corrupt):  # whoever sent us there can mend it, so it is no fault of the server's
+                    raise Invalid(error.message, about="model", hint=error.hint, findings=error.findings) from None
                 raise
             finally:
                 del self._under_way[name]
@@ -289,7 +291,7 @@ class Repository:
         if need > self._memory_bytes:
             raise refusal(
                 507,
-                f"Model {name!r} would take the server to {need:,} bytes of memory; its bound is {self._memory_bytes:,}.",
+                f"Model {name!r} would take the server to {need:,} bytes; {self._memory_bytes:,} is its bound.",
                 hint="Unload another model first, or raise --memory-bytes.",
             )
 

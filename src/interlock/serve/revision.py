@@ -9,15 +9,18 @@ import msgspec
 from interlock.core.errors import Finding, Invalid, NotFound
 from interlock.core.refs import parse
 from interlock.serve.golden import check_golden
+from interlock.serve.guard import Guard, stale_header
 from interlock.serve.http import header_text
+from interlock.serve.policy import DEFAULTS, Rules
 from interlock.serve.router import Router
 from interlock.serve.rows import row_reader, tensor_reader
 from interlock.store.predictions import Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
-    from interlock.core.bundles import Column, Route
+    from interlock.core.bundles import Column, Route, Serving
     from interlock.serve.model import LoadedModel
     from interlock.serve.sources import Source as Models
     from interlock.serve.sources import Wanted
@@ -31,14 +34,18 @@ class LiveRoute:
         model: the loaded model.
         name: the model's name, such as `credit`.
         version: its version, such as `7`.
+        born: when the version was made, or None.
+        guard: looks at what it takes and gives.
     """
 
-    def __init__(self, route: Route, model: LoadedModel) -> None:
+    def __init__(self, route: Route, model: LoadedModel, born: datetime | None = None) -> None:
         ref = parse(route.model, "model")
         self.route = route
         self.model = model
         self.name = ref.name
         self.version = str(ref.version or ref.alias)
+        self.born = born
+        self.guard = Guard(model, DEFAULTS)
 
     def source(self, deployment: str, revision: int) -> Source:
         """Return what the prediction log says of all answers of this route."""
@@ -80,7 +87,7 @@ class View:
 
 
 class Revision:
-    """What is served. It never changes: a swap puts another one in its place.
+    """What is served. It grows older, and never changes otherwise: a swap puts another one in its place.
 
     Attributes:
         deployment: the deployment's name.
@@ -89,13 +96,21 @@ class Revision:
         routes: its routes.
         whole: the view over all of them.
         views: what callers may name: the deployment, a model, a model and one of its versions.
+        serving: how it answers.
+        ages: how old each version is, in seconds, when somebody looked last.
     """
 
-    def __init__(self, deployment: str, number: int, spec: str, routes: Sequence[LiveRoute]) -> None:
+    def __init__(
+        self, deployment: str, number: int, spec: str, routes: Sequence[LiveRoute], serving: Serving = DEFAULTS
+    ) -> None:
         self.deployment = deployment
         self.number = number
         self.spec = spec
         self.routes = tuple(routes)
+        self.serving = serving
+        self.ages: dict[str, float] = {}
+        for live in routes:
+            live.guard = Guard(live.model, serving)
         self.whole = View(routes)
         self.views = _views(deployment, self.whole)
         self.sources = {id(live): live.source(deployment, number) for live in self._all()}
@@ -120,41 +135,57 @@ class Revision:
         return found
 
     def headers(self, models: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
-        """Return the headers that say which models answered, the revision, and the digest of its configuration."""
+        """Return the headers that say which models answered, how old they are, revision, and configuration's digest."""
         found = self._headers.get(models)
         if found is None:
             found = self._headers[models] = (
                 (b"interlock-model", header_text(", ".join(models))),
                 (b"interlock-revision", str(self.number).encode()),
                 (b"interlock-configuration", self.spec[:16].encode()),
+                *([stale_header(age)] if (age := max(map(self.stale_s, models), default=0.0)) else []),
             )
         return found
+
+    def stale_s(self, model: str) -> float:
+        """Return how old a version is, in seconds; 0.0 where it is not so old that answers have to say so."""
+        age, limit = self.ages.get(model, 0.0), self.serving.stale_after_s
+        return age if limit is not None and age >= limit else 0.0
+
+    def grow(self, now: datetime) -> None:
+        """Look how old the versions are; answers from now on say it."""
+        self.ages = {live.route.model: max((now - live.born).total_seconds(), 0.0) for live in self.routes if live.born}
+        self._headers = {}
 
     def _all(self) -> list[LiveRoute]:
         return [live for view in self.views.values() for live in view.routes]
 
 
-def load_revision(source: Models, wanted: Wanted, loaded: Mapping[str, LoadedModel]) -> Revision:
+def load_revision(
+    source: Models, wanted: Wanted, loaded: Mapping[str, LoadedModel], rules: Rules | None = None
+) -> Revision:
     """Return a revision whose models are loaded and give the golden answers.
 
     Args:
         source: says what the routes are, and loads their models.
         wanted: the revision.
         loaded: models in memory already, by bundle.
+        rules: how to answer where its spec does not say.
 
     Raises:
         Corrupt: spec or bundle are damaged.
         NotFound: an object is missing.
         Invalid: the routes cannot be served together, or a golden request fails; `findings` says which.
     """
+    rules = rules or Rules()
     spec = source.spec(wanted)
+    serving = spec.serving.over(rules.defaults)
     Router(spec.routes)
     models: dict[str, LoadedModel] = {}
     findings: list[Finding] = []
     for route in spec.routes:
         if route.bundle in models:
             continue
-        models[route.bundle] = model = loaded.get(route.bundle) or source.load(route.bundle)
+        models[route.bundle] = model = _allowed(loaded.get(route.bundle), serving) or source.load(route.bundle)
         findings += [
             msgspec.structs.replace(found, message=f"{route.model}: {found.message}")
             for found in check_golden(model, model.golden)
@@ -168,8 +199,20 @@ def load_revision(source: Models, wanted: Wanted, loaded: Mapping[str, LoadedMod
         )
     if len({model.bundle.target for model in models.values()}) > 1:
         raise Invalid("The routes predict different columns.", about="deployment", hint="Deploy them apart.")
-    routes = [LiveRoute(route, models[route.bundle]) for route in spec.routes]
-    return Revision(source.name, wanted.revision, wanted.configuration, routes)
+    answers = {(model.bundle.task, tuple(map(type, model.bundle.classes[:1]))) for model in models.values()}
+    if len(answers) > 1:
+        raise Invalid(
+            "The routes answer in different kinds: values, numbers or names.",
+            about="deployment",
+            hint="Deploy them apart.",
+        )
+    routes = [LiveRoute(route, models[route.bundle], rules.born(route.model)) for route in spec.routes]
+    return Revision(source.name, wanted.revision, wanted.configuration, routes, serving)
+
+
+def _allowed(model: LoadedModel | None, serving: Serving) -> LoadedModel | None:
+    """Return a model in memory that may answer; None for an original where none may any more."""
+    return None if model is not None and model.engine.name == "worker" and not serving.code_models else model
 
 
 def _views(deployment: str, whole: View) -> dict[tuple[str, str], View]:

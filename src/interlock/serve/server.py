@@ -20,17 +20,18 @@ import msgspec
 import uvicorn
 import uvloop
 
+from interlock.core.bundles import Serving
 from interlock.core.errors import Conflict, Error, Unavailable
 from interlock.core.plugins import load_all
 from interlock.serve.app import Application, Limits, ServingProtocol
-from interlock.serve.connections import BoundedProtocol
 from interlock.serve.control import Control
+from interlock.serve.direct import connections_of
 from interlock.serve.engine import Engine
 from interlock.serve.explain import explanations
-from interlock.serve.journal import Durability, open_journal
+from interlock.serve.journal import Durability, Switch, open_journal
 from interlock.serve.labels import Labels
+from interlock.serve.policy import Ruled, Rules, birthdays
 from interlock.serve.repository import Repository
-from interlock.serve.sources import Deployed
 from interlock.serve.stock import Nothing, Stock, called
 from interlock.serve.tracing import open_tracing
 from interlock.serve.watch import Watcher
@@ -87,6 +88,7 @@ class Options(msgspec.Struct, frozen=True):
         parent: a process with which it ends, or 0.
         durability: when an answer counts as recorded.
         limits: what it takes on.
+        serving: how it answers besides. What a deployment's spec says, counts before all of these.
         ready: is told what is served, when it is ready and again after each swap.
     """
 
@@ -105,6 +107,7 @@ class Options(msgspec.Struct, frozen=True):
     parent: int = 0
     durability: Durability = "fsync"
     limits: Limits = Limits()
+    serving: Serving = Serving()
     grpc_port: int | None = None
     ready: Callable[[Announcement], None] | None = None
 
@@ -147,7 +150,7 @@ def run(store: Store, options: Options) -> None:
 def _source(store: Store, options: Options) -> Source:
     """Return what says which models are served."""
     if options.deployment:
-        return Deployed(options.deployment, store.database, store.objects, code_models=options.code_models)
+        return Ruled(options.deployment, store.database, store.objects, code_models=options.code_models)
     return _stock(store, options).source(options.model) if options.model else Nothing()
 
 
@@ -180,8 +183,9 @@ def _repository(store: Store, options: Options, first: Watcher, engine: Engine, 
 
 async def _serve(store: Store, source: Source, options: Options, listener: socket.socket) -> None:
     with ThreadPoolExecutor(_THREADS, "interlock-serve") as pool:
-        journal = open_journal(store.predictions.folder, options.durability)
+        journal = _open_log(store, options.durability)
         engine = Engine(source.name, journal, store.clock, pool)
+        engine.rules = _rules(store, options)
         watcher = Watcher(engine, source)
         started_at = store.clock.now()
         limits = msgspec.structs.replace(options.limits, hosts=(*options.limits.hosts, options.host))
@@ -201,7 +205,9 @@ async def _serve(store: Store, source: Source, options: Options, listener: socke
         except Error:
             await journal.close()
             raise
-        server = _Server(_configuration(Application(engine, spoken, further, limits, tracing)))
+        app = Application(engine, spoken, further, limits, tracing)
+        engine.rules.followers.append(_Follower(journal, app))
+        server = _Server(_configuration(app))
         models.start()  # it loads while the server answers already: alive, and not ready
         side = asyncio.create_task(_accompany(server, models, options, listener, calls))
         side.add_done_callback(lambda _: setattr(server, "should_exit", True))
@@ -217,6 +223,37 @@ async def _serve(store: Store, source: Source, options: Options, listener: socke
                 await asyncio.to_thread(tracing.close)
         with contextlib.suppress(asyncio.CancelledError):
             await side
+
+
+def _open_log(store: Store, durability: Durability) -> Switch:
+    folder = store.predictions.folder
+    return Switch(lambda wanted: open_journal(folder, wanted), durability, asyncio.get_running_loop())
+
+
+def _rules(store: Store, options: Options) -> Rules:
+    said = Serving(durability=options.durability, code_models=options.code_models)
+    return Rules(options.serving.over(said), birthdays(store.database))
+
+
+class _Follower:
+    """Lets the log and the limits follow what a deployment's spec says.
+
+    Args:
+        journal: the log.
+        app: has the limits.
+    """
+
+    def __init__(self, journal: Switch, app: Application) -> None:
+        self._journal = journal
+        self._app = app
+        self._limits = app.limits
+
+    def __call__(self, serving: Serving) -> None:
+        """Follow what is said; raises Unavailable where the log cannot be opened again."""
+        if serving.durability is not None:
+            self._journal.durability = serving.durability
+        most = serving.concurrent or self._limits.concurrent
+        self._app.limits = msgspec.structs.replace(self._limits, concurrent=most)
 
 
 async def _open_grpc(engine: Engine, limits: Limits, options: Options) -> GrpcServer | None:
@@ -238,21 +275,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Connection(BoundedProtocol):
-    """Bodies of predictions are small: who sends one for longer than this holds a place that others could have."""
-
-    patience_s = 20.0
-    whole_s = 60.0
-
-
 def _configuration(app: Application) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=_Connection,
+        http=connections_of(app),
         ws="none",
         lifespan="off",
         access_log=False,
-        log_level="warning",
+        log_level="error",  # callers who speak no HTTP would fill the log
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,

@@ -75,8 +75,7 @@ class Stock:
         store: the workspace.
         code_models: whether originals may answer, in a process of their own.
         approved_only: whether only what somebody approved may be served.
-        admit: looks whether a folder, whose files have this digest, may be served where only what is approved may; raises
-            where not.
+        admit: raises where a folder, whose files have this digest, is not approved.
         roots: folders below which models may be loaded while the server runs; None while it starts: any.
     """
 

@@ -61,7 +61,6 @@ class Tracing:
             answering: what answers.
             status_of: the status of an error that it raises.
         """
-
         from opentelemetry.trace import use_span
 
         async def traced(endpoint: Endpoint, request: Request, receive: Receive) -> Response:

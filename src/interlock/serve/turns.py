@@ -10,6 +10,7 @@ import msgspec
 from interlock.core.errors import Invalid, NotFound
 from interlock.serve.casts import cast_text
 from interlock.serve.columns import Prepared, Value
+from interlock.serve.guard import Warned, header_of
 from interlock.serve.revision import LiveRoute, Revision, View
 from interlock.serve.row_ids import row_ids
 from interlock.store.predictions import Answered
@@ -59,7 +60,8 @@ class Answer(msgspec.Struct):
         labels: classes; None of a regression.
         target: the column that is predicted.
         routes: the routes that answered at least one row.
-        headers: model, revision and configuration, as response headers.
+        headers: model, revision, configuration and warnings, as response headers.
+        warned: what is strange about the answers, and of which route.
     """
 
     ids: list[str]
@@ -68,6 +70,7 @@ class Answer(msgspec.Struct):
     target: str
     routes: list[LiveRoute]
     headers: tuple[tuple[bytes, bytes], ...]
+    warned: Sequence[tuple[LiveRoute, Warned]] = ()
 
     @property
     def model(self) -> str:
@@ -78,6 +81,11 @@ class Answer(msgspec.Struct):
     def regression(self) -> bool:
         """Whether the scores are values."""
         return self.routes[0].model.bundle.task == "regression"
+
+    @property
+    def values(self) -> list[Any]:
+        """What is predicted, one a row: classes, or the values of a regression."""
+        return self.scores if self.regression else self.labels
 
 
 class Part(msgspec.Struct):
@@ -122,6 +130,10 @@ class Turn(msgspec.Struct):
         Args:
             parts: what `parts` gave.
             found: what the models answered, in the same order.
+
+        Raises:
+            Invalid: rows are outside of what training saw, which this deployment does not answer.
+            Unavailable: values are, which it does not give.
         """
         ask, revision = self.ask, self.revision
         ids = row_ids(self.at // 1000, ask.rows)
@@ -129,12 +141,20 @@ class Turn(msgspec.Struct):
         if len(parts) == 1:
             part, scores = parts[0], found[0]
             given = Answer(ids, scores.scores, scores.labels, self.view.target, [part.live], headers)
+            if (strange := part.live.guard.look(part.prepared, scores)) is not None:
+                given.warned, given.headers = ((part.live, strange),), (*headers, header_of((strange,)))
             return given, [self._answered(part, scores, ids)]
         values, labels = [0.0] * ask.rows, [None] * ask.rows
         for part, scores in zip(parts, found, strict=True):
             for row, value, label in zip(part.rows or (), scores.scores, scores.labels, strict=True):
                 values[row], labels[row] = value, label
-        given = Answer(ids, values, labels, self.view.target, [part.live for part in parts], headers)
+        looked = [
+            (part.live, part.live.guard.look(part.prepared, scores)) for part, scores in zip(parts, found, strict=True)
+        ]
+        warned = [(live, strange) for live, strange in looked if strange is not None]
+        if warned:
+            headers = (*headers, header_of([strange for _, strange in warned]))
+        given = Answer(ids, values, labels, self.view.target, [part.live for part in parts], headers, warned)
         return given, [self._answered(part, scores, ids) for part, scores in zip(parts, found, strict=True)]
 
     def _answered(self, part: Part, found: Scores, ids: list[str]) -> Answered:

@@ -25,6 +25,7 @@ from interlock.serve.engine import Ask
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, to_json, unreadable
 from interlock.serve.invocations import add_params, predictions
 from interlock.serve.metadata import add_headers
+from interlock.serve.records import by_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,7 +136,7 @@ def _read(data: bytes, view: View) -> tuple[Ask, str]:
     )
 
 
-def _columns(instances: Sequence[Any], names: Sequence[str]) -> dict[str, Sequence[Value]]:
+def _columns(instances: Sequence[Any], names: Sequence[str]) -> Mapping[str, Sequence[Value]]:
     """Return instances by column; all are of one kind, as the first is."""
     kind = type(instances[0])
     for row, one in enumerate(instances):
@@ -144,8 +145,7 @@ def _columns(instances: Sequence[Any], names: Sequence[str]) -> dict[str, Sequen
                 f"Instance {row} is of another kind than the first.", hint="Send all as objects, or all as lists."
             )
     if kind is dict:
-        every = dict.fromkeys(name for one in instances for name in one)
-        return {name: [one.get(name) for one in instances] for name in every}
+        return by_column(instances)
     rows = instances if kind is list else [[one] for one in instances]
     for row, one in enumerate(rows):
         if len(one) != len(names):

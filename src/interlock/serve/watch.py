@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from interlock.serve.sources import Source
 
 _POLL_S: Final = 0.25
+_LOOK_S: Final = 60.0
 _RETRY_S: Final = 5.0
 
 
@@ -37,6 +38,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._retry_after = 0.0
+        self._looked_at = 0.0
         self._thread: threading.Thread | None = None
 
     def read(self) -> Wanted:
@@ -80,8 +82,16 @@ class Watcher:
             self._thread.join()
 
     def tick(self) -> None:
-        """Look once more; a revision that failed because something was away for a moment is tried again by itself."""
-        later = self._engine.clock.monotonic() >= self._retry_after
+        """Look once more; a revision that failed because something was away for a moment is tried again by itself.
+
+        Once a minute, look how old the versions that answer are.
+        """
+        engine = self._engine
+        now = engine.clock.monotonic()
+        later = now >= self._retry_after
+        if now - self._looked_at >= _LOOK_S and engine.revision is not None:
+            self._looked_at = now
+            engine.revision.grow(engine.clock.now())
         self.check(force=self.error is not None and self.error.transient and later)
 
     def _watch(self) -> None:
@@ -96,13 +106,19 @@ class Watcher:
     def _swap(self, wanted: Wanted) -> None:
         engine = self._engine
         loaded = {} if engine.revision is None else {live.route.bundle: live.model for live in engine.revision.routes}
-        revision = load_revision(self._source, wanted, loaded)
-        engine.revision = revision  # one assignment: a request has the old revision or the new one
+        engine.adopt(load_revision(self._source, wanted, loaded, engine.rules))
         self.error = None
         engine.metrics.swaps["served"] += 1
 
     def _refuse(self, error: Error) -> None:
         if self.error != error:
             self._engine.metrics.swaps["refused"] += 1
-        self.error = error
+        self.error = _alone(error)
         self._retry_after = self._engine.clock.monotonic() + _RETRY_S
+
+
+def _alone(error: Error) -> Error:
+    """Return an error that is kept, without the frames that it came through: they hold the model that was refused."""
+    error.__context__ = None
+    error.__cause__ = None
+    return error.with_traceback(None)

@@ -137,7 +137,9 @@ def _model(live: LiveRoute) -> dict[str, object]:
         "role": live.route.role,
         "weight": live.route.weight,
         "target": bundle.target,
+        "task": bundle.task,
         "classes": bundle.classes,
+        "engine": live.model.engine.name,
         "inputs": [{"name": c.name, "type": c.type, "takes": TAKES[c.type]} for c in bundle.inputs],
     }
 

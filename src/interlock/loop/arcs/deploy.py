@@ -23,8 +23,9 @@ def deploy(context: Context, target: str, cause: Event, job: str) -> Outcome:
     if held is not None:  # done before, by a worker that died or by a person: a champion is not its own challenger
         context.deploy.start(target)
         return Outcome("done", f"{version.ref} takes {held.weight:.0%} of deployment:{target}")
-    share = context.project.deployment[target].rollout.share if routes else 0.0
-    context.deploy.deploy(target, version.ref, canary=share)
+    table = context.project.deployment[target]
+    share = table.rollout.share if routes else 0.0
+    context.deploy.deploy(target, version.ref, canary=share, serving=table.serving.record)
     taken = f"{version.ref} takes {share or 1:.0%} of deployment:{target}"
     return Outcome("done", f"{taken}, its golden requests having passed in a fresh process")
 

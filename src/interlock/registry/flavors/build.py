@@ -12,6 +12,7 @@ from interlock.core.errors import Finding, Invalid, NotFound
 from interlock.core.plugins import load_all
 from interlock.registry.flavors.frames import drawn, for_estimator, matrix, select
 from interlock.registry.flavors.further import further_forms
+from interlock.registry.flavors.ranges import answers_of, ranges_of
 from interlock.registry.flavors.scoring import THRESHOLD, score_table
 from interlock.registry.flavors.twins import RECORD_FILE, Twin, judge, spread_of, versions_of
 
@@ -76,12 +77,21 @@ def build_bundle(
     bundle = msgspec.structs.replace(bundle, agreement=_agreement(bundle, pairs, spread))
     known = {place: (rows[place], truth[place]) for place in rows}
     bundle = _with_further_forms(estimator, bundle, folder, inputs, known)
+    bundle = msgspec.structs.replace(bundle, ranges=ranges_of(bundle.inputs, inputs))
+    if not bundle.classes:
+        bundle = msgspec.structs.replace(bundle, answers=answers_of([*truth.values(), _targets(evaluation, target)]))
     evaluation.write_parquet(folder / bundle.files["evaluation"])
     _write(folder / RECORD_FILE, _record(estimator, bundle, pairs, serving))
     golden = golden_requests(bundle, rows["evaluation"], _scores(bundle, truth["evaluation"]))
     _write(folder / bundle.files["golden"], msgspec.structs.replace(golden, tolerance=TOLERANCE * spread))
     _write(folder / "bundle.json", bundle)
     return bundle
+
+
+def _targets(evaluation: pl.DataFrame, target: str) -> NDArray[np.float64]:
+    import polars as pl
+
+    return evaluation[target].cast(pl.Float64).to_numpy()
 
 
 def _draft(flavor: str, facts: Mapping[str, Any], target: str) -> Bundle:

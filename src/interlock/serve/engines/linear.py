@@ -44,11 +44,11 @@ class LinearRunner:
         if form.link in {"sigmoid", "shares"}:
             # A sigmoid is half a hyperbolic tangent of the half, which neither overflows nor warns.
             weights, start = weights / 2, start / 2
-        self._one = len(start) == 1
         # A vector and a number where there is one sum: NumPy is quicker with them.
-        self._weights: NDArray[Any] = np.ascontiguousarray(weights[:, 0] if self._one else weights)
+        self._one = len(start) == 1
+        self._weights: NDArray[Any] = np.ascontiguousarray(weights[:, 0] if self._one else weights.T)
         self._start: Any = float(start[0]) if self._one else start
-        self._sigmoid = form.link == "sigmoid"
+        self._dot = np.vecdot  # each row alone: a product of matrices adds up in an order that depends on their number
 
     def run(self, feeds: Feeds) -> Table:
         """Return the answers; see `Runner.run`.
@@ -56,10 +56,7 @@ class LinearRunner:
         Cost: 1.5 us for one row of 30 columns.
         """
         rows: NDArray[Any] = feeds[_MATRIX]
-        sums: NDArray[np.float64] = rows.dot(self._weights)
-        if self._sigmoid and len(sums) == 1:
-            sums[0] = 0.5 * math.tanh(sums[0] + self._start) + 0.5
-            return sums.reshape(1, 1)
+        sums: NDArray[np.float64] = self._dot(rows if self._one else rows[:, None, :], self._weights)
         sums += self._start
         return self._linked(sums).reshape(len(rows), -1)
 

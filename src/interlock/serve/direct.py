@@ -1,0 +1,181 @@
+"""HTTP connections that answer predictions at once, where nothing has to be waited for.
+
+Through ASGI each request becomes a task of the event loop, and its answer two messages; most predictions need neither:
+their body came with their head, and a model answers within microseconds. Those are answered where they are read, and
+leave when the turn of the loop ends: what was answered in one turn is recorded by one write, and wakes its callers in
+one go. The rest, and whatever has to wait for a disk or a thread, go on as tasks.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from interlock.serve.connections import BoundedProtocol
+from interlock.serve.http import Request
+from interlock.serve.journal import STAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+    from interlock.core.errors import Error
+    from interlock.serve.app import Application
+    from interlock.serve.http import Response
+    from interlock.serve.journal import PromptJournal
+    from interlock.store.predictions import Answered
+
+    Answering = Coroutine[Any, None, Response]
+    Staged = list[tuple[PromptJournal, list[Answered]]]
+
+
+def connections_of(application: Application) -> type[DirectProtocol]:
+    """Return the class of a server's connections."""
+    return type("Connection", (DirectProtocol,), {"application": application, "outbox": Outbox(application.refuse)})
+
+
+class DirectProtocol(BoundedProtocol):
+    """uvicorn's protocol, with a short way for predictions.
+
+    Bodies of predictions are small: who sends one for long holds a place that others could have.
+
+    Attributes:
+        application: what answers; also what uvicorn runs.
+        outbox: where answers leave, that of the server's event loop.
+    """
+
+    application: ClassVar[Application]
+    outbox: ClassVar[Outbox]
+    patience_s = 20.0
+    whole_s = 60.0
+
+    _reading = False  # `data_received` is under way
+    _held: RequestResponseCycle | None = None  # a request whose body may come in this read
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; a request that is not whole by then becomes a task."""
+        self._reading = True
+        super().data_received(data)
+        self._reading = False
+        held, self._held = self._held, None
+        if held is not None:
+            super()._start_asgi_task(held, self.app)
+
+    def on_message_complete(self) -> None:
+        """Answer a request that is whole."""
+        super().on_message_complete()
+        held, self._held = self._held, None
+        if held is not None:
+            self._answer(held)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        plain = self._reading and not self.flow.write_paused
+        if plain and self.application.is_direct(cycle.scope):  # type: ignore[arg-type]
+            self._held = cycle
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _answer(self, cycle: RequestResponseCycle) -> None:
+        request = Request(cycle.scope)  # type: ignore[arg-type]
+        request.body, request.whole = bytes(cycle.body), True
+        answering = self.application.respond(request)
+        STAGE.open = True
+        try:
+            waiting = answering.send(None)
+        except StopIteration as done:
+            self.outbox.put(Leaving(self, cycle, request, done.value, STAGE.take()))
+            return
+        finally:
+            STAGE.open = False
+        task = self.loop.create_task(self._answer_later(cycle, request, _resumed(answering, waiting), STAGE.take()))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    async def _answer_later(
+        self, cycle: RequestResponseCycle, request: Request, answering: Awaitable[Response], staged: Staged
+    ) -> None:
+        self.outbox.put(Leaving(self, cycle, request, await answering, staged))
+
+    def send(self, cycle: RequestResponseCycle, request: Request, response: Response) -> None:
+        """Send an answer."""
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.disconnected:
+            parts = [STATUS_LINE[response.status]]
+            for name, value in (*cycle.default_headers, *response.heads(request.id)):
+                parts += (name, b": ", value, b"\r\n")
+            if not cycle.keep_alive:
+                parts.append(b"connection: close\r\n")
+            parts += (b"\r\n", response.body)
+            self._corked.send(b"".join(parts))
+            if not cycle.keep_alive or (b"connection", b"close") in response.headers:
+                self.transport.close()
+        cycle.on_response()
+
+
+class Leaving(NamedTuple):
+    """An answer that leaves when this turn of the loop ends, and what has to be recorded before."""
+
+    protocol: DirectProtocol
+    cycle: RequestResponseCycle
+    request: Request
+    response: Response
+    staged: Staged
+
+
+class Outbox:
+    """The answers of one turn of the event loop.
+
+    Args:
+        refuse: makes the answer of an error.
+    """
+
+    def __init__(self, refuse: Callable[[Request, Error], Response]) -> None:
+        self._refuse = refuse
+        self._leaving: list[Leaving] = []
+
+    def put(self, leaving: Leaving) -> None:
+        """Let an answer leave at the end of this turn."""
+        if not self._leaving:
+            leaving.protocol.loop.call_soon(self._end)
+        self._leaving.append(leaving)
+
+    def _end(self) -> None:
+        leaving, self._leaving = self._leaving, []
+        wrong = self._record(leaving)
+        for place, one in enumerate(leaving):
+            error = wrong.get(place)
+            one.protocol.send(one.cycle, one.request, self._refuse(one.request, error) if error else one.response)
+
+    @staticmethod
+    def _record(leaving: Sequence[Leaving]) -> dict[int, Error]:
+        """Return the answers that could not be recorded, by their place."""
+        staged: dict[PromptJournal, tuple[list[int], list[list[Answered]]]] = {}
+        for place, one in enumerate(leaving):
+            for journal, answered in one.staged:
+                places, requests = staged.setdefault(journal, ([], []))
+                places.append(place)
+                requests.append(answered)
+        wrong: dict[int, Error] = {}
+        for journal, (places, requests) in staged.items():
+            errors = zip(places, journal.record_staged(requests), strict=True)
+            wrong |= {place: error for place, error in errors if error is not None}
+        return wrong
+
+
+@types.coroutine
+def _resumed(answering: Answering, waiting: Any) -> Generator[Any, Any, Response]:
+    """Go on, in a task, with a coroutine that was begun outside of one and waits for something."""
+    try:
+        while True:
+            try:
+                value = yield waiting
+            except BaseException as error:  # noqa: BLE001 - also that the task was cancelled
+                waiting = answering.throw(error)
+            else:
+                waiting = answering.send(value)
+    except StopIteration as done:
+        found: Response = done.value
+        return found

@@ -1,0 +1,248 @@
+"""`interlock serve`: folders, several models, and what containers of three platforms say; real processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from interlock.cli.main import run
+from interlock.store import open_store
+
+SRC = str(Path(__file__).parents[2] / "src")
+ROW = {"age": 40, "income": 30.0}
+BODY = {"dataframe_records": [ROW]}
+DEADLINE_S = 30
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class Served:
+    """A process of `interlock serve` and a client of it."""
+
+    def __init__(self, cwd, words, variables, port) -> None:
+        clean = {
+            k: v for k, v in os.environ.items() if not k.startswith(("INTERLOCK_", "SAGEMAKER_", "AIP_", "AZUREML_"))
+        }
+        self.errors = cwd / f"stderr-{port}.txt"
+        with self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "interlock", "serve", *words],
+                cwd=cwd,
+                env={**clean, "PYTHONPATH": SRC, "TMPDIR": str(cwd), **variables},
+                stderr=errors,
+            )
+        # A container is called by whatever name its platform gives it.
+        headers = {"Host": "model.internal"} if variables else {}
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_S, headers=headers)
+
+    def ready(self):
+        end = time.monotonic() + DEADLINE_S
+        while True:
+            assert self.process.poll() is None, self.errors.read_text()
+            assert time.monotonic() < end, self.errors.read_text()
+            try:
+                if self.client.get("/ping").status_code == 200:
+                    return self
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+
+    def invoke(self, path="/invocations", body=BODY):
+        response = self.client.post(path, json=body)
+        assert response.status_code == 200, response.text
+        return response.json()["predictions"][0]
+
+    def stop(self):
+        self.client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DEADLINE_S)
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Start servers; they are stopped at the end."""
+    started = []
+
+    def start(*words, cwd=tmp_path, port=None, **variables):
+        port = port or free_port()
+        words = words if variables else (*words, "--port", str(port))
+        variables = {key: value.replace("PORT", str(port)) for key, value in variables.items()}
+        started.append(Served(cwd, words, variables, port))
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.stop() and not hasattr(server, "fails"):
+            raise AssertionError(server.errors.read_text())
+
+
+def fails(server):
+    """Return why a server did not start."""
+    server.fails = True
+    assert server.process.wait(DEADLINE_S) != 0
+    return server.errors.read_text()
+
+
+@pytest.fixture
+def folder(bundle_folder, tmp_path):
+    return Path(shutil.copytree(bundle_folder, tmp_path / "ml" / "model"))
+
+
+def test_a_folder_is_served_without_a_workspace(serve, folder, tmp_path):
+    server = serve("./ml/model").ready()
+    found = server.invoke()
+    assert server.client.get("/v2/models").json()["models"] == ["model", "serve:model"]
+    assert server.stop() == 0
+    said = server.errors.read_text()
+    place = Path(said.partition("recorded in ")[2].partition(";")[0])
+    store = open_store(place / ".interlock")
+    assert store.predictions.get(found["prediction_id"]).model.startswith("model:model@sha-")
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"), [((), "No model is named"), (("./none",), "no such folder"), (("m@1",), "workspace")]
+)
+def test_without_a_model_it_says_what_is_wanted(serve, words, says):
+    assert says in fails(serve(*words))
+
+
+def test_a_folder_is_not_shown_to_others_unless_somebody_says_so(serve, folder):
+    assert "INTERLOCK_TRUSTED_KEY" in fails(serve("./ml/model", "--host", "0.0.0.0"))
+    assert serve("./ml/model", "--host", "0.0.0.0", "--unapproved").ready().invoke()
+
+
+def test_sagemaker_starts_the_model_of_its_folder(serve, folder, tmp_path):
+    base = {"SAGEMAKER_BASE_DIR": str(tmp_path / "ml"), "SAGEMAKER_BIND_TO_PORT": "PORT"}
+    assert "approval" in fails(serve(**base, INTERLOCK_TRUSTED_KEY="x"))
+    server = serve(**base, INTERLOCK_UNAPPROVED="a trial", INTERLOCK_WORKSPACE=str(tmp_path / "kept")).ready()
+    found = server.invoke()
+    assert server.stop() == 0
+    assert "a trial" in server.errors.read_text()
+    store = open_store(tmp_path / "kept" / ".interlock")
+    assert store.predictions.get(found["prediction_id"]).inputs == ROW
+    store.close()
+
+
+def test_sagemaker_loads_models_later(serve, folder, tmp_path):
+    base = {"SAGEMAKER_BASE_DIR": str(tmp_path / "ml"), "SAGEMAKER_BIND_TO_PORT": "PORT"}
+    server = serve(**base, SAGEMAKER_MULTI_MODEL="true", INTERLOCK_UNAPPROVED="a trial").ready()
+    url = str(folder)
+    assert server.client.post("/models", json={"model_name": "a1", "url": url}).status_code == 200
+    assert server.client.post("/models", json={"model_name": "a1", "url": url}).status_code == 409
+    assert server.invoke("/models/a1/invoke")
+    assert server.client.post("/models", json={"model_name": "b2", "url": "/etc"}).status_code == 403
+    assert server.client.delete("/models/a1").status_code == 200
+    assert server.client.post("/models/a1/invoke", json=BODY).status_code == 404
+    assert server.client.get("/ping").status_code == 200
+
+
+def test_vertex_says_the_routes(serve, folder):
+    server = serve(
+        AIP_HTTP_PORT="PORT",
+        AIP_STORAGE_URI=str(folder),
+        AIP_HEALTH_ROUTE="/v1/health",
+        AIP_PREDICT_ROUTE="/v1/predict",
+        INTERLOCK_UNAPPROVED="a trial",
+    ).ready()
+    assert server.client.get("/v1/health").status_code == 200
+    assert server.invoke("/v1/predict", {"instances": [ROW]}) != server.invoke(
+        "/v1/predict", {"instances": [[40, 30.0]]}
+    )
+
+
+@pytest.fixture
+def project(store, register, monkeypatch):
+    """Return the folder of a project with two versions of a model."""
+    register()
+    register()
+    monkeypatch.chdir(store.project)
+    return store.project
+
+
+def test_several_models_answer_by_name_and_more_are_loaded(serve, project):
+    server = serve("happy@1", "happy@2", "--model-control", "explicit", cwd=project).ready()
+    listed = server.client.post("/v2/repository/index", json={}).json()
+    assert [(row["name"], row["version"], row["state"]) for row in listed] == [
+        ("happy@1", "1", "READY"),
+        ("happy@2", "2", "READY"),
+    ]
+    for name, version in (("happy@1", "1"), ("happy@2", "2"), ("happy", "2")):
+        assert server.client.get(f"/v2/models/{name}").json()["versions"] == [version]
+    assert server.client.post("/v2/repository/models/happy@1/unload").status_code == 200
+    assert server.client.get("/v2/models/happy@1").status_code == 404
+    assert server.invoke()  # who names no model asks the first that is there
+    assert server.client.post("/v2/repository/models/happy/load").status_code == 200
+    assert server.client.get("/v2/health/ready").status_code == 200
+
+
+def test_a_server_may_begin_with_nothing(serve, project):
+    server = serve("--model-control", "explicit", cwd=project).ready()
+    assert server.client.get("/v2/models").json() == {"models": []}
+    assert server.client.post("/invocations", json=BODY).status_code == 404
+    assert server.client.post("/v2/repository/models/happy@1/load").status_code == 200
+    assert server.invoke()
+    assert "workspace" in fails(serve("--model-control", "explicit", cwd=project.parent))
+
+
+def test_a_workspace_that_was_named_wrongly_is_not_made(serve, folder, tmp_path):
+    assert "nowhere" in fails(serve("./ml/model", "--workspace", str(tmp_path / "nowhere")))
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_name_that_is_none_stops_the_start(serve, project):
+    assert "happier" in fails(serve("happy@1", "happier@1", cwd=project))
+
+
+def approve(store):
+    store.database.write(lambda tx: tx.run("UPDATE model_versions SET stage = 'approved' WHERE version = 2", {}))
+
+
+def test_a_packed_version_that_was_approved_is_shown(serve, project, store, tmp_path, capfd):
+    assert run(["export", "container", "happy@1", "packed"]) != 0
+    assert "not approved" in capfd.readouterr().err
+    assert not (project / "packed").exists()
+    approve(store)
+    assert run(["export", "container", "happy@2", "packed"]) == 0
+    packed = project / "packed"
+    assert {path.name for path in packed.iterdir()} == {"Dockerfile", "model", "trusted.vkey"}
+    base = {"SAGEMAKER_BASE_DIR": str(packed), "SAGEMAKER_BIND_TO_PORT": "PORT"}
+    key = {"INTERLOCK_TRUSTED_KEY": str(packed / "trusted.vkey")}
+    assert serve(**base, **key).ready().invoke()
+    (packed / "model" / "more.txt").write_text("not what was approved")
+    assert "other files" in fails(serve(**base, **key))
+    assert run(["export", "container", "happy@1", "free", "--unapproved"]) == 0
+
+
+def test_azure_mls_score_py_answers(project, store, tmp_path, capfd, monkeypatch):
+    approve(store)
+    assert run(["export", "azureml", "happy@2", "packed"]) == 0
+    text = (project / "packed" / "deployment.yml").read_text()
+    assert [line.split()[-1] for line in text.splitlines() if "path: /" in line] == [
+        "/v2/health/live",
+        "/ping",
+        "/invocations",
+    ]
+    from interlock.cli.packing import open_scorer
+
+    monkeypatch.setenv("INTERLOCK_WORKSPACE", str(tmp_path / "kept"))
+    with open_scorer(str(project / "packed" / "model"), str(project / "packed")) as scorer:
+        status, body = scorer.answer('{"dataframe_records": [{"age": 40, "income": 30.0}]}')
+        assert (status, b"prediction_id" in body) == (200, True)
+        for wrong in ("{", "", "\ud800", '{"dataframe_records": [{"age": "x"}]}'):
+            status, body = scorer.answer(wrong)
+            assert (status, b"message" in body) == (400, True)
+        assert scorer.check() == []
