@@ -39,3 +39,7 @@ def test_minutes_and_months_are_not_mixed_up() -> None:
 def test_what_is_no_period(text: str) -> None:
     with pytest.raises(Invalid, match="no period"):
         parse_period(text)
+
+
+def test_a_period_is_about_so_many_seconds() -> None:
+    assert [parse_period(text).about_s for text in ("90 days", "2 months", "15m")] == [7_776_000, 5_184_000, 900]

@@ -13,6 +13,7 @@ import pytest
 
 from interlock.audit.policy import parse_policy
 from interlock.audit.service import AuditService
+from interlock.core.bundles import Serving
 from interlock.core.clock import FixedClock
 from interlock.core.errors import Conflict, Corrupt, GateClosed, Invalid, NotFound
 from interlock.deploy.service import DeployService
@@ -260,3 +261,49 @@ def test_what_is_not_approved_is_told_what_to_do_at_its_stage(
     assert f"audit approve {passed.ref}" in hint(passed.ref)
     registry.move(passed.ref, "retired", "old")
     assert "registry versions happy" in hint(passed.ref)
+
+
+def test_how_a_deployment_answers_is_a_revision_that_its_server_follows_and_others_keep(
+    store: Store, deploy: DeployService, approved: Register
+) -> None:
+    first, second = approved(), approved()
+    found = deploy.deploy("happy", first.ref, serving=Serving(durability="1s"))
+    assert found.serving == Serving(durability="1s")
+    size = store.ledger.size()
+    assert deploy.configure("happy", Serving(durability="1s")) == found  # nothing new, so no revision
+    assert store.ledger.size() == size
+
+    wanted = Serving(durability="fsync", concurrent=8, stale_after_s=90 * 86_400)
+    configured = deploy.configure("happy", wanted)
+    assert (configured.pid, configured.routes, configured.serving) == (found.pid, found.routes, wanted)
+    told = "durability 1s -> fsync, stale after - -> 90 days, concurrent - -> 8"
+    last = deploy.revisions("happy")[-1]
+    assert (last.reason, last.changes, last.serving) == (f"configured: {told}", told, wanted)
+    event = store.ledger.events()[-1]
+    assert (event.kind, event.data["reason"]) == ("deployment.changed", f"configured: {told}")
+    with urllib.request.urlopen(f"{found.url}/-/status", timeout=10) as answer:
+        assert json.loads(answer.read())["serving"]["concurrent"] == 8
+
+    for step in (
+        lambda: deploy.deploy("happy", second.ref, canary=0.5),
+        lambda: deploy.promote("happy"),
+        lambda: deploy.rollback("happy"),
+    ):
+        assert step().serving == wanted
+    assert [revision.changes for revision in deploy.revisions("happy")[2:]] == ["", "", ""]
+    again = deploy.deploy("happy", first.ref, serving=Serving(batch_rows=5))
+    assert (again.serving, [r.model for r in again.routes]) == (Serving(batch_rows=5), [first.ref])
+
+
+def test_what_cannot_be_is_refused_before_anything_changes(
+    store: Store, deploy: DeployService, approved: Register
+) -> None:
+    deploy.deploy("happy", approved().ref)
+    size = store.ledger.size()
+    for wrong in (Serving(batch_rows=0), Serving(durability="never")):  # type: ignore[arg-type]
+        with pytest.raises(Invalid, match="cannot answer so"):
+            deploy.configure("happy", wrong)
+    with pytest.raises(NotFound):
+        deploy.configure("sad", Serving())
+    assert store.ledger.size() == size
+    assert len(deploy.revisions("happy")) == 1

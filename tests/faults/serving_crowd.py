@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 import time
-from typing import Final
+from typing import Final, Self
 
 _HEAD: Final = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 _RESET: Final = struct.pack("ii", 1, 0)  # closing sends RST
@@ -35,7 +35,7 @@ class Crowd:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._drip)
 
-    def __enter__(self) -> Crowd:
+    def __enter__(self) -> Self:
         idle, heads, bodies, deaf = self._counts
         for _ in range(idle):
             self._open()

@@ -28,6 +28,7 @@ _HEADERS: Final = [
     ("Interlock-Occurred-At", "9999-99-99"),
     ("Interlock-Occurred-At", "0001-01-01T00:00:00+23:59"),
     ("Interlock-Timeout-Ms", "-1"),
+    ("Interlock-Timeout-Ms", "30000"),
     ("Interlock-Timeout-Ms", "9" * 5000),
     (_LENGTH, "\u00b2"),
     ("Interlock-Timeout-Ms", "nan"),

@@ -24,7 +24,7 @@ from serving_shots import ROW, SECRETS, Aim, large, reals
 from interlock.serve.server import protocols
 from interlock.serve.vertex import PREDICT_ROUTE
 
-REQUESTS = int(os.environ.get("SERVING_FUZZ_REQUESTS", "1500"))
+REQUESTS = int(os.environ.get("SERVING_FUZZ_REQUESTS", "3000"))
 SEED = os.environ.get("SERVING_FUZZ_SEED", "interlock")
 PREDICT = "/predict"
 MEMORY = 8 << 20

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interlock.core.bundles import Serving
 from interlock.core.errors import Invalid, NotFound
 from interlock.loop.project import parse_project, read_project
 from interlock.loop.toml_lines import line_of
@@ -110,3 +111,28 @@ def test_a_model_is_about_the_only_data_with_a_target_or_says_which() -> None:
     assert parse_project(named).data_of("employment") == ("loans",)
     with pytest.raises(Invalid, match=r"model.employment.data: \[data.places\] names no target"):
         parse_project(both.replace('headline = "roc_auc"', 'data = "places"'))
+
+
+def test_how_a_deployment_answers_is_said_beside_its_model() -> None:
+    assert parse_project(EXAMPLE).deployment["employment"].serving.record is None  # nothing said: nothing is touched
+    more = '[deployment.employment.serving]\ndurability = "1s"\nstale_after = "90 days"\ncode_models = false\n'
+    found = parse_project(EXAMPLE + more).deployment["employment"].serving.record
+    assert found == Serving(durability="1s", stale_after_s=90 * 86_400, code_models=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ('durability = "2s"', ["serving.durability", "'2s'"]),
+        ("batch_rows = 0", ["serving.batch_rows", ">= 1"]),
+        ('durabilty = "1s"', ["serving.durabilty", "'durability'"]),
+        ('stale_after = "long"', ["serving.stale_after", "'long' is no period", "'7 days'"]),
+        ('code_models = "yes"', ["serving.code_models", "bool"]),
+    ],
+)
+def test_how_it_answers_is_checked_with_its_place(said: str, words: list[str]) -> None:
+    text = f"{EXAMPLE}\n[deployment.employment.serving]\n{said}\n"
+    with pytest.raises(Invalid) as caught:
+        parse_project(text)
+    told = str(caught.value)
+    assert all(word in told for word in (*words, f"line {len(text.splitlines())},")), told

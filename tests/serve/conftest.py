@@ -161,8 +161,8 @@ class Shop:
         (folder / "golden.json").write_bytes(msgspec.json.encode(golden))
         return put_folder(self.store.objects, folder)
 
-    def deploy(self, *routes: Route, name: str = "shop", revision: int = 1, serving: Serving = Serving()) -> None:
-        spec = self.store.objects.put(msgspec.json.encode(DeploymentSpec(name, revision, routes, serving)))
+    def deploy(self, *routes: Route, name: str = "shop", revision: int = 1, serving: Serving | None = None) -> None:
+        spec = self.store.objects.put(msgspec.json.encode(DeploymentSpec(name, revision, routes, serving or Serving())))
         values = {"name": name, "revision": revision, "spec": spec}
         self.store.database.write(
             lambda tx: tx.run(

@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from interlock.core.bundles import Range, Serving
 from interlock.core.clock import SystemClock
 from interlock.core.errors import Denied
 from interlock.serve.control import Control
 from interlock.serve.engine import Engine
+from interlock.serve.guard import CONSTANT_ROWS
 from interlock.serve.http import Request
 from interlock.serve.journal import Journal
 from interlock.serve.metrics import Metrics
@@ -100,3 +102,27 @@ def test_only_this_machine_may_ask_for_a_reload(shop):
     assert answer.status == 409  # the spec has no routes
     assert (status.ready, status.revision, status.wanted_revision) == (False, None, 1)
     assert "with routes" in status.errors[0]
+
+
+def test_warnings_ages_and_one_score_for_all_are_told(shop, serve, register, tools):
+    register("buyer", 3, "b")
+    seen = {"age": Range(50, 90)}
+    shop.deploy(tools.route(shop.bundle("people", ranges=seen), "model:buyer@3"), serving=Serving(stale_after_s=60))
+    server = serve()
+    answer = server.invoke({"age": 20, "hours": 1.0, "income": 2.0})
+    days = int(answer.headers.get_list("interlock-warning")[0].partition("age-days=")[2].partition(",")[0])
+    assert days > 20_000  # made in 1970
+    assert answer.headers["interlock-warning"] == f'stale-model; age-days={days}, out-of-range; columns="age"'
+    found = samples(server)
+    assert found['interlock_model_age_seconds{model="model:buyer@3"}'] // 86_400 == days
+    assert found['interlock_out_of_range_rows_total{column="age",model="model:buyer@3"}'] == 1
+    assert found['interlock_warnings_total{model="model:buyer@3",warning="out-of-range"}'] == 1
+    assert found['interlock_constant_output{model="model:buyer@3"}'] == 0
+    status = server.status()
+    assert status["warnings"] == [f"model:buyer@3 is {days} days old."]
+    assert status["serving"]["stale_after_s"] == 60
+    zeros = [{"age": 1000 + i, "hours": 1e6, "income": 1e6} for i in range(CONSTANT_ROWS)]
+    answer = server.invoke(*zeros)
+    assert answer.headers["interlock-warning"].endswith("constant-output")
+    assert "same score" in server.status()["warnings"][0]
+    assert samples(server)['interlock_constant_output{model="model:buyer@3"}'] == 1

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from interlock.core.bundles import Range, Serving
 from interlock.core.clock import SystemClock
 from interlock.core.errors import Invalid, NotFound, Unavailable
 from interlock.core.ids import is_ulid, milliseconds, new_id
@@ -25,8 +26,8 @@ ROW = {"age": 40, "hours": 38.0, "income": 30.0}
 def revision(shop, tools):
     """Load a revision of deployment `shop` with these routes."""
 
-    def load(*routes, number=1):
-        shop.deploy(*routes, revision=number)
+    def load(*routes, number=1, serving=None):
+        shop.deploy(*routes, revision=number, serving=serving)
         spec = shop.store.database.one("SELECT spec FROM deployments")["spec"]
         return load_revision(shop.source(), Wanted(number, spec), {})
 
@@ -231,3 +232,101 @@ def test_a_request_id_has_an_end(shop, tools, revision):
     predict(shop, loaded, ask(), request_id="r" * 200)
     with pytest.raises(Invalid):
         predict(shop, loaded, ask(), request_id=new_id() * 8)
+
+
+def warning(answer):
+    return dict(answer.headers).get(b"interlock-warning")
+
+
+def test_an_answer_names_the_columns_that_are_unlike_training_and_they_are_counted(shop, revision, tools):
+    seen = {"age": Range(50, 90), "income": Range(0, 10)}
+    one = tools.route(shop.bundle("people", ranges=seen), "model:buyer@1", 0.5)
+    other = tools.route(shop.bundle("people"), "model:buyer@2", 0.5, "challenger")
+    loaded = revision(one, other)
+
+    async def scene(engine):
+        view = loaded.view("shop")
+        asked = ask(40, subjects=[f"p{i}" for i in range(40)])
+        both = await engine.predict(asked, loaded, view, "r")
+        alone = await engine.predict(ask(1), loaded, loaded.view("shop", "2"), "r")
+        return both, alone, engine.metrics.models
+
+    both, alone, tallies = play(shop, scene)
+    assert warning(both) == b'out-of-range; columns="age,income"'
+    assert warning(alone) is None
+    count = tallies["model:buyer@1"].rows
+    assert 0 < count < 40
+    assert tallies["model:buyer@1"].outside == {"age": count, "income": count}
+    assert tallies["model:buyer@1"].warnings == {"out-of-range": 1}
+    assert tallies["model:buyer@2"].warnings == {}
+
+
+def test_rows_unlike_training_are_not_recorded_where_they_are_refused(shop, revision, tools):
+    bundle = shop.bundle("people", ranges={"age": Range(50, 90)})
+    loaded = revision(tools.route(bundle), serving=Serving(out_of_range="block"))
+    with pytest.raises(Invalid, match="'age'"):
+        predict(shop, loaded, ask(3))
+    assert list(shop.store.predictions.rows()) == []
+
+
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize("policy", ["block", "flag"])
+def test_a_score_that_is_no_probability_is_given_with_a_warning_only_where_that_is_said(
+    shop, revision, tools, policy, slow
+):
+    loaded = revision(tools.route(shop.bundle("roots")), serving=Serving(garbage=policy))
+    view = loaded.view("shop")
+    view.call_s = 1.0 if slow else 0.0
+
+    async def scene(engine):
+        with pytest.raises(Unavailable, match="no probability"):  # the root of a negative number is none at all
+            await engine.predict(ask(1, {"age": -4, "hours": 1.0, "income": 1.0}), loaded, view, "r")
+        try:
+            return await engine.predict(ask(1, {"age": 121, "hours": 1.0, "income": 1.0}), loaded, view, "r")
+        except Unavailable:
+            return None
+
+    answer = play(shop, scene)
+    recorded = [row.score for row in shop.store.predictions.rows()]
+    if policy == "block":
+        assert (answer, recorded) == (None, [])
+    else:
+        assert warning(answer) == b"garbage-output"
+        assert recorded == answer.scores == [pytest.approx(1.1)]
+
+
+def test_how_many_rows_go_together_follows_the_revision(shop, revision, tools):
+    bundle = shop.bundle("people")
+    few, many = (revision(tools.route(bundle), number=n, serving=Serving(batch_rows=n)) for n in (2, 50))
+
+    async def scene(engine):
+        for loaded in (few, many):
+            loaded.whole.call_s = 1.0
+            asked = (engine.predict(ask(1), loaded, loaded.whole, f"r{i}") for i in range(12))
+            assert len([one.ids for one in await asyncio.gather(*asked)]) == 12
+            most, batcher = engine._batchers[loaded.routes[0].model]
+            counts.append((most, batcher.batches))
+
+    counts = []
+    play(shop, scene)
+    assert [most for most, _ in counts] == [2, 50]
+    assert counts[0][1] >= 6 > counts[1][1]
+
+
+def test_who_follows_a_revision_can_keep_it_from_answering(shop, revision, tools):
+    loaded = revision(tools.route(shop.bundle("people")), serving=Serving(concurrent=5))
+
+    def refuse(serving):
+        assert serving.concurrent == 5
+        raise Unavailable("no log")
+
+    async def scene(engine):
+        engine.rules.followers.append(refuse)
+        with pytest.raises(Unavailable):
+            engine.adopt(loaded)
+        assert engine.revision is None
+        engine.rules.followers.clear()
+        engine.adopt(loaded)
+        assert engine.revision is loaded
+
+    play(shop, scene)

@@ -8,6 +8,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from interlock.core.bundles import Column, Range, Serving
 from interlock.core.errors import Invalid, Unavailable
@@ -125,9 +126,9 @@ def test_texts_count_as_different_rows_too(customers):
     assert found.constant
 
 
-def test_values_far_from_all_that_were_seen_are_told_or_held_back(shop, people):
-    bundle = shop.bundle("people", task="regression", classes=(), answers=Range(10.0, 20.0))
-    model = LoadedModel.load(shop.store.objects, bundle)
+def test_values_far_from_all_that_were_seen_are_told_or_held_back(people):
+    model = people
+    model.bundle = replace(model.bundle, task="regression", classes=(), answers=Range(10.0, 20.0))
     prepared = model.prepare({name: [value] * 3 for name, value in INSIDE.items()})
     assert Guard(model, Serving()).look(prepared, scores(5.0, 25.0, 12.0)) is None  # half the span is room
     assert Guard(model, Serving()).look(prepared, scores(4.9, 25.1, 12.0)).unusual == 2
@@ -144,7 +145,8 @@ def test_scores_that_are_no_probabilities_are_given_only_where_that_is_said(shop
     guard = Guard(model, Serving(garbage="flag"))
     found = guard.as_is(prepared)
     assert found.labels == [1]
-    assert (found.scores[0] == pytest.approx(given or 0.7)) and found.codes == [1]
+    assert found.scores[0] == pytest.approx(given or 0.7)
+    assert found.codes == [1]
     warned = guard.look(prepared, found)
     assert (warned.kinds if warned else None) == (["garbage-output"] if given else None)
 

@@ -8,7 +8,7 @@ import pytest
 
 from interlock.core.errors import Invalid, Unavailable
 from interlock.core.ids import new_id
-from interlock.serve.journal import Journal, open_journal
+from interlock.serve.journal import Journal, Switch, open_journal
 from interlock.store.predictions import Answered, PredictionLog, PredictionWriter, PromptWriter, Source
 
 SOURCE = Source("shop", "model:m@1", "b", 1, "champion", ("x",))
@@ -172,3 +172,67 @@ def test_what_was_written_promptly_is_synced_and_rolled_by_its_thread(tmp_path, 
     assert sorted(row.id for row in PredictionLog(tmp_path).rows()) == sorted(ids_of(*wanted))
     with pytest.raises(Unavailable, match="closed"):
         writer.write(rows())
+
+
+def switch(folder, durability="fsync"):
+    return Switch(lambda wanted: open_journal(folder, wanted), durability, asyncio.get_running_loop())
+
+
+def test_a_change_of_durability_loses_no_row_and_writes_none_twice(tmp_path):
+    async def scene():
+        journal, wanted = switch(tmp_path), []
+
+        async def ask(count):
+            for _ in range(count):
+                wanted.append(rows(1 + len(wanted) % 3, float(len(wanted))))
+                await write(journal, wanted[-1])
+
+        async def change():
+            for durability in ("1s", "fsync", "fsync", "1s", "fsync", "1s"):
+                await asyncio.to_thread(setattr, journal, "durability", durability)
+                assert journal.durability == durability
+                await asyncio.sleep(0.01)
+
+        await asyncio.gather(*(ask(40) for _ in range(8)), change())
+        await write(journal, wanted.append(rows(2000)) or wanted[-1])
+        every = ids_of(*wanted)
+        assert (journal.waiting, journal.written, journal.error) == (0, len(every), "")
+        await journal.close()
+        assert journal.written == len(every)
+        found = [row.id for row in PredictionLog(tmp_path).rows()]
+        assert len(found) == len(every)
+        assert set(found) == set(every)
+
+    asyncio.run(scene())
+
+
+def test_a_journal_is_closed_only_when_all_that_it_took_is_on_disk(tmp_path):
+    async def scene():
+        journal, before = switch(tmp_path), rows(5)
+        waiter = journal.record(before)
+        journal.durability = "1s"
+        assert journal.record(rows(1)) is None  # at once, by the new one, while the old one is still at work
+        await waiter
+        await journal.close()
+        assert {row.id for row in PredictionLog(tmp_path).rows()} >= set(ids_of(before))
+        assert journal.written == 6
+
+    asyncio.run(scene())
+
+
+def test_where_no_log_can_be_opened_the_durability_stays(tmp_path):
+    def opener(durability):
+        if durability == "1s":
+            raise Unavailable("The disk is full.")
+        return open_journal(tmp_path, durability)
+
+    async def scene():
+        journal = Switch(opener, "fsync", asyncio.get_running_loop())
+        with pytest.raises(Unavailable, match="full"):
+            journal.durability = "1s"
+        assert journal.durability == "fsync"
+        await write(journal, rows(2))
+        assert journal.written == 2
+        await journal.close()
+
+    asyncio.run(scene())

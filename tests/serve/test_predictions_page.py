@@ -12,8 +12,8 @@ import pytest
 from interlock.cli.main import Root
 from interlock.sdk.services import SERVICES
 from interlock.serve.app import Limits
-from interlock.serve.turns import MAX_ROWS
 from interlock.serve.metadata import KEYS, OCCURRED_AT, SUBJECT
+from interlock.serve.turns import MAX_ROWS
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/predictions.md").read_text("utf-8")
 SHELL = [block.strip() for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)]

@@ -14,7 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from interlock.core.bundles import Serving
+from interlock.core.clock import SystemClock
 from interlock.serve.__main__ import main
+from interlock.serve.app import Application, Limits
+from interlock.serve.engine import Engine
+from interlock.serve.server import _Follower
 from interlock.store.blocklog import BlockReader
 
 ROW = {"age": 40, "hours": 38.0, "income": 30.0}
@@ -144,3 +149,48 @@ def test_the_built_in_protocols_are_there_without_entry_points(monkeypatch):
 
     monkeypatch.setattr(server, "load_all", lambda group: {})
     assert [protocol.name for protocol in server.protocols()] == ["mlflow", "oip", "sagemaker", "vertex"]
+
+
+def test_a_server_follows_another_durability_and_bound_without_a_restart_or_a_lost_row(shop, serve, tools):
+    one = tools.route(shop.bundle("people"))
+    shop.deploy(one, serving=Serving(durability="1s"))
+    server = serve("shop", "--durability", "fsync")
+    assert server.status()["serving"]["durability"] == "1s"  # what the spec says counts first
+    stop, given, failed = threading.Event(), [], []
+
+    def ask():
+        with httpx.Client(base_url=server.said["url"], timeout=20) as client:
+            while not stop.is_set():
+                answer = client.post("/invocations", json={"instances": [ROW]})
+                if answer.status_code == 200:
+                    given.append(answer.json()["predictions"][0]["prediction_id"])
+                else:
+                    failed.append(answer.text)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number, durability in enumerate(["fsync", "1s", None, "1s"], start=2):
+        shop.deploy(one, revision=number, serving=Serving(durability=durability))
+        found = server.client.post("/-/reload").json()
+        assert (found["revision"], found["serving"]["durability"]) == (number, durability or "fsync")
+        seen = len(given)
+        tools.until(lambda seen=seen: len(given) > seen + 20)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    status = server.status()
+    assert (failed, status["log"]["written"], status["pid"]) == ([], len(given), server.said["pid"])
+    assert server.stop() == 0
+    recorded = [row.id for row in shop.store.predictions.rows()]
+    assert sorted(recorded) == sorted(given)
+    assert len(list(shop.store.predictions.folder.glob("*.log"))) == 5
+
+
+def test_at_most_so_many_requests_as_the_spec_says_are_under_way():
+    app = Application(Engine("shop", None, SystemClock(), None), [], [], Limits(concurrent=9))
+    follow = _Follower(None, app)
+    follow(Serving(concurrent=2))
+    assert app.limits.concurrent == 2
+    follow(Serving())
+    assert app.limits.concurrent == 9

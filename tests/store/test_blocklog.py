@@ -5,6 +5,8 @@ import struct
 import zlib
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from interlock.core.errors import Corrupt
 from interlock.core.ids import new_id
@@ -245,3 +247,65 @@ def test_blocks_that_nobody_synced_may_be_lost_and_those_that_somebody_did_may_n
             assert settle(writer.path)
             with BlockReader(writer.path) as reader:
                 assert reader.sealed
+
+
+SECTOR = 512
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_power_loss_takes_what_was_not_synced_at_most_and_nothing_else_goes_unsaid(tmp_path, data):
+    """Any part of what was written since the last sync may be on disk, sector by sector, whatever the file's size."""
+    steps = data.draw(st.lists(st.none() | st.binary(min_size=1, max_size=1500), min_size=1, max_size=12))
+    writer = BlockWriter(tmp_path)
+    payloads, ends, synced = [], [START], 0
+    for step in steps:
+        if step is None:
+            writer.sync()
+            synced = len(payloads)
+        else:
+            writer.write(step)
+            payloads.append(step)
+            ends.append(writer.size)
+    writer.abandon()
+    path, whole = writer.path, writer.path.read_bytes()
+    safe = ends[synced]
+    size = data.draw(st.integers(safe, len(whole)))
+    lost = bytearray(whole[:size])
+    for sector in range(safe // SECTOR, -(-size // SECTOR)):
+        if data.draw(st.booleans()):
+            begin, end = max(safe, sector * SECTOR), min(size, (sector + 1) * SECTOR)
+            lost[begin:end] = bytes(end - begin)
+    path.write_bytes(lost)
+    found = read(path)
+    assert found == payloads[: len(found)]
+    assert len(found) >= synced
+    assert settle(path)
+    assert read(path) == found
+    with BlockReader(path) as reader:
+        assert reader.sealed
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=200), st.booleans()), min_size=2, max_size=8), st.data())
+def test_damage_to_what_a_later_block_calls_synced_is_never_taken_for_a_power_loss(tmp_path, written, data):
+    writer = BlockWriter(tmp_path)
+    ends, synced = [START], []
+    for payload, sync in written:
+        writer.write(payload)
+        ends.append(writer.size)
+        if sync:
+            writer.sync()
+        synced.append(writer._synced)
+    writer.abandon()
+    path, payloads = writer.path, [payload for payload, _ in written]
+    place = data.draw(st.integers(START, len(path.read_bytes()) - 1))
+    damaged = sum(end <= place for end in ends) - 1
+    flip(path, place)
+    # Blocks that were written after a sync say so: `synced` as it was before each.
+    told = any(known > damaged for known in synced[damaged:-1])
+    if told:
+        with pytest.raises(Corrupt):
+            read(path)
+    else:
+        assert read(path) == payloads[:damaged]

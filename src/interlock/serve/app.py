@@ -94,7 +94,7 @@ class Application:
         self._table = Table([*routes, *further])
         self._refusals = {protocol.prefix: protocol.refuse for protocol in protocols}
         self._welcome: set[bytes] = set()
-        self._coming = 0  # large bodies that are being read
+        self._large = 0  # requests under way that have large bodies
         self._hosts = _LOOPBACK | {host.lower() for host in limits.hosts}
         self._tracing = tracing is not None
         self._answering = self._answer if tracing is None else tracing.around(self._answer, status_of)
@@ -182,26 +182,27 @@ class Application:
     async def _predict(self, endpoint: Endpoint, request: Request, receive: Receive) -> Response:
         """Answer a request that takes one of the places; who sends a small body, however slowly, waits outside.
 
-        Large bodies fill memory, so they are read in a place, and have half of them at most: however many callers send
-        theirs slowly, the other half is free.
+        Large bodies fill memory, so they are read in a place, and have half of them at most: however many come, and
+        however slowly, the other half is free.
         """
         engine, most = self.engine, self.limits.concurrent
         small = 0 <= count_of(request.headers.get(b"content-length", b"")) <= _LIGHT_BODY
         if small:
             await read_body(request, receive, self.limits.body_bytes)
-        if engine.under_way >= most or (not small and self._coming >= max(1, most // 2)):
+        if engine.under_way >= most or (not small and self._large >= max(1, most // 2)):
             raise refusal(
                 429, f"{most} requests are under way already.", hint="Come back in a second, or add replicas."
             )
         engine.under_way += 1
         try:
-            if not small:
-                self._coming += 1
-                try:
-                    await read_body(request, receive, self.limits.body_bytes)
-                finally:
-                    self._coming -= 1
-            return await endpoint.handler(request)
+            if small:
+                return await endpoint.handler(request)
+            self._large += 1
+            try:
+                await read_body(request, receive, self.limits.body_bytes)
+                return await endpoint.handler(request)
+            finally:
+                self._large -= 1
         finally:
             engine.under_way -= 1
 

@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from interlock.core.errors import Error
-from interlock.serve.columns import Prepared
+from interlock.serve.prepared import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

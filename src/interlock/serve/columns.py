@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from interlock.core.errors import Corrupt, Finding, Invalid
+from interlock.serve.prepared import FEW, Prepared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +39,6 @@ TAKES: Final = {
     "string": "text",
     "boolean": "true or false",
 }
-_FEW: Final = 8  # rows whose values are cheaper one by one
 _SHOWN_ROWS: Final = 10
 _SHOWN_COLUMNS: Final = 50
 _WHOLE_LIMIT: Final = 2**63  # what the graph, the log and its readers hold
@@ -64,66 +64,6 @@ _HOLDS: Final = {
     "string": frozenset({"object"}),
     "boolean": frozenset({"float32", "float64", "int64", "int32", "bool"}),
 }
-
-
-class Prepared:
-    """Rows that a model accepts.
-
-    Attributes:
-        feeds: the graph's input arrays by name.
-        missing: whether a number is missing somewhere (NaN in the arrays).
-        rows: how many rows there are.
-    """
-
-    __slots__ = ("_block", "_values", "feeds", "missing", "rows")
-
-    def __init__(
-        self,
-        values: list[Sequence[Value]] | None,
-        feeds: dict[str, NDArray[np.generic]],
-        missing: bool,
-        rows: int,
-        block: NDArray[np.float64] | None = None,
-    ) -> None:
-        self._values = values
-        self._block = block  # (columns, rows), where all columns are floats
-        self.feeds = feeds
-        self.missing = missing
-        self.rows = rows
-
-    @property
-    def values(self) -> list[Sequence[Value]]:
-        """One list a column, in the model's order; None where a value is missing."""
-        if self._values is None:
-            block = self._block
-            self._values = [] if block is None else block.tolist()
-            if self.missing:
-                self._values = [[None if v != v else v for v in column] for column in self._values]  # noqa: PLR0124
-        return self._values
-
-    def kept(self) -> Sequence[Sequence[Value] | bytes]:
-        """Return the columns as the prediction log takes them: many floats as their bytes."""
-        if self._block is not None and self.rows > _FEW:
-            return [column.astype("<f8", copy=False).tobytes() for column in self._block]
-        return self.values
-
-    def take(self, rows: Sequence[int]) -> Prepared:
-        """Return some of the rows."""
-        at = list(rows)
-        values: list[Sequence[Value]] = [[column[row] for row in at] for column in self.values]
-        return Prepared(values, {name: array[at] for name, array in self.feeds.items()}, self.missing, len(at))
-
-    @staticmethod
-    def joined(parts: Sequence[Prepared]) -> Prepared:
-        """Return the rows of several, prepared for the same inputs, one after the other."""
-        import numpy as np
-
-        values: list[Sequence[Value]] = [
-            [value for column in columns for value in column]
-            for columns in zip(*[part.values for part in parts], strict=True)
-        ]
-        feeds = {name: np.concatenate([part.feeds[name] for part in parts]) for name in parts[0].feeds}
-        return Prepared(values, feeds, any(part.missing for part in parts), sum(part.rows for part in parts))
 
 
 class _Group(msgspec.Struct, frozen=True):
@@ -230,7 +170,7 @@ class InputColumns:
             if _moderate(block):
                 feeds: dict[str, NDArray[np.generic]] = {self._matrix: block.astype(self._groups[0].dtype)}
                 values: list[Sequence[Value]] | None = None
-                if not self._floats or len(rows) <= _FEW:
+                if not self._floats or len(rows) <= FEW:
                     values = [*zip(*rows, strict=True)]
                 return Prepared(values, feeds, False, len(rows), block.T if self._floats else None)
         return self._arrays([*zip(*rows, strict=True)], len(rows))

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from interlock.core.bundles import Bundle, Range, Serving
-    from interlock.serve.columns import Prepared, Value
+    from interlock.serve.columns import Value
     from interlock.serve.model import LoadedModel
+    from interlock.serve.prepared import Prepared
 
 HEADER: Final = b"interlock-warning"
 CONSTANT_ROWS: Final = 500

@@ -60,16 +60,24 @@ class Record(Protocol):
     """
 
     @property
-    def durability(self) -> Durability: ...  # noqa: D102
+    def durability(self) -> Durability:
+        """When they count as recorded."""
+        ...
 
     @property
-    def waiting(self) -> int: ...  # noqa: D102
+    def waiting(self) -> int:
+        """Rows that are not recorded yet."""
+        ...
 
     @property
-    def written(self) -> int: ...  # noqa: D102
+    def written(self) -> int:
+        """Rows that are."""
+        ...
 
     @property
-    def error(self) -> str: ...  # noqa: D102
+    def error(self) -> str:
+        """What went wrong last, or nothing."""
+        ...
 
     def record(self, answered: list[Answered]) -> Awaitable[None] | None:
         """Return None when one request's answers are recorded, or what to wait for.

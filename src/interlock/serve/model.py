@@ -10,7 +10,7 @@ import msgspec
 
 from interlock.core.errors import Corrupt, Error, Finding, Invalid, Unavailable
 from interlock.serve.blame import Blame
-from interlock.serve.columns import Columns, InputColumns, Prepared, refused
+from interlock.serve.columns import Columns, InputColumns, refused
 from interlock.serve.loading import Parts, load_bundle, seconds
 from interlock.serve.opening import open_folder
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from interlock.core.bundles import Bundle, Golden
     from interlock.core.ports import ObjectStore
     from interlock.serve.engines.port import Runner, Table
+    from interlock.serve.prepared import Prepared
 
 _FAR: Final = 0.501  # from the middle of all probabilities, with room for rounding
 _FEW: Final = 16

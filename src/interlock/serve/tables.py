@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from interlock.core.errors import Corrupt, Finding, Invalid, Unavailable
 from interlock.serve.blame import Blame
-from interlock.serve.columns import TAKES, Prepared, finding, refused
+from interlock.serve.columns import TAKES, finding, refused
+from interlock.serve.prepared import Prepared
 from interlock.serve.table_columns import Fault, fit, values_of
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ import msgspec
 
 from interlock.core.errors import Invalid, NotFound
 from interlock.serve.casts import cast_text
-from interlock.serve.columns import Prepared, Value
+from interlock.serve.columns import Value
 from interlock.serve.guard import Warned, header_of
+from interlock.serve.prepared import Prepared
 from interlock.serve.revision import LiveRoute, Revision, View
 from interlock.serve.row_ids import row_ids
 from interlock.store.predictions import Answered

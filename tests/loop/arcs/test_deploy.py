@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from interlock.core.bundles import Serving
 from interlock.deploy.process import ProcessTarget
 from interlock.loop.arcs.deploy import deploy
 
@@ -66,3 +67,33 @@ def test_a_first_deployment_that_was_interrupted_is_taken_up_again(applied, monk
     assert (applied.job("deploy").status, applied.job("deploy").attempts) == ("done", 2)
     assert applied.routes() == [(1, 1.0)]
     assert applied.context.deploy.show("happy").revision == 1
+
+
+SAID = '\n[deployment.happy.serving]\ndurability = "1s"\nstale_after = "90 days"\n'
+TOLD = Serving(durability="1s", stale_after_s=90 * 86_400)
+
+
+def say(world, text: str) -> list[tuple[str, str]]:
+    path = world.store.project / "interlock.toml"
+    path.write_text(path.read_text() + text)
+    return [(change.action, change.detail) for change in world.loop.apply() if change.what == "deployment:happy"]
+
+
+def test_the_first_version_answers_as_the_file_says(applied) -> None:
+    assert say(applied, SAID) == [("none", "when it is deployed: durability 1s, stale after 90 days")]
+    applied.candidate()
+    applied.turn()
+    applied.sign(1)
+    applied.turn()
+    assert applied.context.deploy.show("happy").serving == TOLD
+    assert len(applied.context.deploy.revisions("happy")) == 1
+
+
+def test_a_deployment_follows_the_file_and_what_it_does_not_say_is_left_alone(serving) -> None:
+    serving.context.deploy.configure("happy", Serving(concurrent=3))
+    assert say(serving, "") == []
+    assert serving.context.deploy.show("happy").serving == Serving(concurrent=3)
+    assert say(serving, SAID) == [("update", "durability 1s, stale after 90 days")]
+    assert serving.context.deploy.show("happy").serving == TOLD
+    assert say(serving, "") == [("none", "durability 1s, stale after 90 days")]
+    assert [revision.revision for revision in serving.context.deploy.revisions("happy")] == [1, 2, 3]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import AttributeProto, TensorProto, helper
 
+from interlock.serve.engines import wire
 from interlock.serve.engines.wire import Unreadable, class_labels, leads_out
 
 
@@ -100,3 +101,45 @@ def test_a_changed_byte_never_breaks_the_walk(place, value) -> None:
     data[place % len(data)] = value
     with contextlib.suppress(Unreadable):
         leads_out(bytes(data))
+
+
+def forest(*, external: bool) -> bytes:
+    """Return a model whose attributes hold long lists, and weights behind them."""
+    lists = {
+        "nodes_modes": ["BRANCH_LEQ", "LEAF", "x" * 63, "y" * 64, "", "z" * 300] * 20,
+        "nodes_values": [float(number) for number in range(200)],
+        "nodes_ids": [0, -1, 2**40, *range(200)],
+        "classlabels_strings": ["low", "high"],
+    }
+    node = helper.make_node("TreeEnsembleClassifier", ["x"], ["l", "p"], domain="ai.onnx.ml", **lists)
+    values = TensorProto(name="v", data_type=TensorProto.STRING, dims=[3], string_data=[b"", b"a" * 63, b"b" * 64])
+    return model([node, constant(tensor(external=external))], [values, tensor(external=False)])
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_long_lists_are_passed_over_and_what_is_behind_them_is_not(external) -> None:
+    assert leads_out(forest(external=external)) is external
+    assert class_labels(forest(external=external)) == ["low", "high"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), max_size=3), st.integers(0, 5000))
+def test_passing_over_lists_changes_no_verdict(changes, cut) -> None:
+    """Each model, sound or damaged, is judged as it is without: also when a list seems to go on in what follows."""
+    data = bytearray(forest(external=True))
+    for place, value in changes:
+        data[place % len(data)] = value
+    shown = bytes(data[: max(cut, 1)] if cut < len(data) // 2 else data)
+    with pytest.MonkeyPatch.context() as patch:
+        quick = verdicts(shown)
+        patch.setattr(wire, "_RUNS", {})
+        assert quick == verdicts(shown)
+
+
+def verdicts(data: bytes) -> list[object]:
+    found: list[object] = []
+    for ask in (leads_out, class_labels):
+        try:
+            found.append(ask(data))
+        except Unreadable:
+            found.append("unreadable")
+    return found
