@@ -1,7 +1,7 @@
 """Serving under fire: how much slower those are who do nothing wrong, beside slow clients or a tenfold load.
 
-The same load of a few callers (wrk, one row a request) is measured quiet and under each fault, in turns; a ratio is that
-of the medians. None of theirs may fail; beyond the limit on requests under way they are asked to come back (429).
+The same load of a few callers (wrk, one row a request) is measured quiet and under each fault, in turns; a ratio is
+that of the medians. None may be lost; beyond the limit on requests under way callers are asked to come back (429).
     python benchmarks/serving_faults.py [--only ours,ours-1s] [--models linear] [--quick]
 """
 

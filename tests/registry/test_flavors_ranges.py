@@ -35,3 +35,4 @@ def test_texts_are_categories_where_they_are_few_and_come_again() -> None:
 def test_values_of_a_regression_have_their_ends() -> None:
     assert answers_of([np.array([[2.0], [np.nan]]), np.array([-1.0, 5.5])]) == Range(-1.0, 5.5)
     assert answers_of([np.array([np.inf])]) is None
+    assert answers_of(()) is None

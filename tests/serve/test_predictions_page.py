@@ -12,6 +12,7 @@ import pytest
 from interlock.cli.main import Root
 from interlock.sdk.services import SERVICES
 from interlock.serve.app import Limits
+from interlock.serve.guard import Warned
 from interlock.serve.metadata import KEYS, OCCURRED_AT, SUBJECT
 from interlock.serve.turns import MAX_ROWS
 
@@ -69,8 +70,14 @@ def test_the_named_headers_come_back(live):
     answer = send(live, CURL[1])
     section = PAGE.partition("## Headers of an answer")[2].partition("\n## ")[0]
     named = re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)
-    assert len(named) == 3
-    assert all(name in answer.headers for name in named)
+    assert len(named) == 5
+    assert [name for name in named if name not in answer.headers] == ["Interlock-Warning"]
+
+
+def test_the_warnings_are_those_of_the_code():
+    section = PAGE.partition("## Warnings")[2].partition("\n## ")[0]
+    named = re.findall(r"^\| `([\w-]+)", section, re.MULTILINE)
+    assert named[1:] == [*Warned({"a": 1}, 1, 1, True).kinds, "stale-model"]
 
 
 def test_the_metadata_and_limits_are_those_of_the_code():

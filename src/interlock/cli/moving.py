@@ -105,7 +105,10 @@ def give(services: Mapping[str, Service]) -> click.Command:
     text = "Write all runs and models as folders that MLflow loads."
     command = click.Command("mlflow", callback=mlflow, params=[folder, *common()], help=text)
     return Near(
-        "export", help="Write everything for another tool.", commands=[command, *commands(services)], params=common()
+        "export",
+        help="Write everything for another tool, or a version for a container.",
+        commands=[command, *commands(services)],
+        params=common(),
     )
 
 

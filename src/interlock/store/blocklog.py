@@ -95,8 +95,13 @@ class BlockWriter:
         Raises:
             OSError: it could not be written. What is on disk is unknown then: append nothing more, `abandon` the file.
         """
+        before = self._number, self.size
         self.write(payload)
-        self.sync()
+        try:
+            self.sync()
+        except BaseException:
+            self._number, self.size = before  # whoever cuts the file there has what was acknowledged
+            raise
 
     def write(self, payload: bytes) -> None:
         """Return when one block more is with the kernel: it survives the end of this process, and no power loss yet.

@@ -77,9 +77,8 @@ def build_bundle(
     bundle = msgspec.structs.replace(bundle, agreement=_agreement(bundle, pairs, spread))
     known = {place: (rows[place], truth[place]) for place in rows}
     bundle = _with_further_forms(estimator, bundle, folder, inputs, known)
-    bundle = msgspec.structs.replace(bundle, ranges=ranges_of(bundle.inputs, inputs))
-    if not bundle.classes:
-        bundle = msgspec.structs.replace(bundle, answers=answers_of([*truth.values(), _targets(evaluation, target)]))
+    values = () if bundle.classes else (*truth.values(), _targets(evaluation, target))
+    bundle = msgspec.structs.replace(bundle, ranges=ranges_of(bundle.inputs, inputs), answers=answers_of(values))
     evaluation.write_parquet(folder / bundle.files["evaluation"])
     _write(folder / RECORD_FILE, _record(estimator, bundle, pairs, serving))
     golden = golden_requests(bundle, rows["evaluation"], _scores(bundle, truth["evaluation"]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from interlock.core.bundles import Range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     import polars as pl
@@ -33,7 +33,7 @@ def ranges_of(columns: Iterable[Column], inputs: pl.DataFrame) -> dict[str, Rang
     return {name: one for name, one in found.items() if one is not None}
 
 
-def answers_of(values: Iterable[NDArray[np.float64]]) -> Range | None:
+def answers_of(values: Sequence[NDArray[np.float64]]) -> Range | None:
     """Return the lowest and the highest of a regression's values; None when there is none.
 
     Args:
@@ -41,7 +41,7 @@ def answers_of(values: Iterable[NDArray[np.float64]]) -> Range | None:
     """
     import numpy as np
 
-    every = np.concatenate([one.ravel() for one in values])
+    every = np.concatenate([one.ravel() for one in values]) if values else np.empty(0)
     every = every[np.isfinite(every)]
     return Range(float(every.min()), float(every.max())) if every.size else None
 
