@@ -246,3 +246,18 @@ def test_azure_mls_score_py_answers(project, store, tmp_path, capfd, monkeypatch
             status, body = scorer.answer(wrong)
             assert (status, b"message" in body) == (400, True)
         assert scorer.check() == []
+
+
+def test_flags_say_how_a_model_answers(serve, folder, tmp_path):
+    words = ("--out-of-range", "block", "--garbage", "flag", "--stale-after", "2 days", "--batch-rows", "8")
+    server = serve("./ml/model", "--durability", "1s", "--max-concurrent", "9", *words).ready()
+    said = server.client.get("/-/status").json()["serving"]
+    assert said == {
+        "durability": "1s",
+        "garbage": "flag",
+        "stale_after_s": 172_800,
+        "out_of_range": "block",
+        "code_models": False,
+        "batch_rows": 8,
+    }
+    assert "is no period" in fails(serve("./ml/model", "--stale-after", "soon"))

@@ -114,6 +114,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[model.NAME]": toml.ModelTable,
     "[deployment.NAME]": toml.DeploymentTable,
     "rollout": toml.Rollout,
+    "serving": toml.ServingTable,
     "[monitor.NAME]": toml.MonitorTable,
     "quality": toml.Quality,
     "[[when]]": toml.When,
@@ -122,6 +123,7 @@ TYPES = {
     str: "text",
     float: "number",
     int: "whole number",
+    bool: "true or false",
     str | list[str]: "text or list of texts",
     str | tuple[str, ...]: "text or list of texts",
     tuple[str, ...]: "list of texts",
@@ -131,11 +133,13 @@ TYPES = {
 
 def shown(kind: Any) -> str:
     """Return a type in the words of the page."""
-    if isinstance(kind, types.UnionType) and type(None) in typing.get_args(kind):
+    if typing.get_origin(kind) in {types.UnionType, typing.Union} and type(None) in typing.get_args(kind):
         (kind,) = [part for part in typing.get_args(kind) if part is not type(None)]
     if typing.get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return "table"
-    return TYPES[kind]
+    if typing.get_origin(kind) is typing.Literal:
+        return "text"
+    return TYPES[typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind]
 
 
 def keys(record: type[msgspec.Struct]) -> dict[str, Key]:

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from interlock.core.bundles import Bundle, Column, Golden
+from interlock.core.bundles import Bundle, Column, Golden, Range
 from interlock.core.errors import Invalid, NotFound
 from interlock.registry.flavors.build import GOLDEN_ROWS, build_bundle
 from interlock.registry.flavors.scoring import score_frame
@@ -264,3 +264,25 @@ def test_a_flavor_of_somebody_else_comes_through_the_same_door(tmp_path, monkeyp
     )
     assert bundle.flavor == "theirs"
     assert bundle.agreement.rows == 600
+
+
+def test_what_training_saw_stands_in_the_record(tmp_path: Path) -> None:
+    train = make()
+    bundle = build(tmp_path, train)
+    ages = train["age"].to_numpy()
+    assert bundle.ranges == {
+        "age": Range(float(ages.min()), float(ages.max())),
+        "job": Range(categories=("a", "b", "c")),
+    }
+    assert bundle.answers is None
+    assert msgspec.json.decode((tmp_path / "bundle.json").read_bytes(), type=Bundle) == bundle
+
+
+def test_a_regression_records_the_values_that_were_seen(tmp_path: Path) -> None:
+    train, held = (make(seed=seed).with_columns(pl.col("age").cast(pl.Float32)) for seed in (0, 1))
+    estimator = Ridge().fit(train.select("age"), train["person"].to_numpy())
+    bundle = build_bundle(
+        estimator, inputs=train.select("age"), target="person", evaluation=held.select("age", "person"), folder=tmp_path
+    )
+    assert bundle.answers is not None
+    assert (bundle.answers.lowest, bundle.answers.highest) == (0.0, 299.0)  # the targets reach further than the answers

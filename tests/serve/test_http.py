@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from interlock.core.errors import Invalid
-from interlock.serve.http import Endpoint, Gone, Request, Table, header_text, read_body
+from interlock.serve.http import Endpoint, Gone, Request, Table, count_of, header_text, read_body
 
 
 async def _nothing(request):
@@ -110,3 +110,25 @@ def test_a_caller_who_left_is_gone():
 @pytest.mark.parametrize(("text", "header"), [("model:a b@1", b"model:a b@1"), ("modèle\r\nx", b"mod%C3%A8le%0D%0Ax")])
 def test_a_header_carries_printable_ascii_only(text, header):
     assert header_text(text) == header
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", 0),
+        (b"17", 17),
+        ("9" * 18, 10**18 - 1),
+        ("9" * 19, -1),
+        (b"9" * 5000, -1),
+        ("", -1),
+        ("-1", -1),
+        ("+1", -1),
+        ("1_0", -1),
+        (" 1", -1),
+        ("\u0663", -1),
+        ("\u00b2", -1),
+    ],
+)
+def test_a_number_of_digits(text, number):
+    """Python reads digits of all scripts, breaks off at a superscript, and refuses some thousand digits."""
+    assert count_of(text) == number

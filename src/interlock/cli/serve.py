@@ -135,7 +135,8 @@ def _options(words: Mapping[str, Any], models: tuple[str, ...], inside: Containe
 
     def ready(told: Announcement) -> None:
         version = f"version {told.revision}" if told.revision and len(models) == 1 else f"{len(models)} models"
-        note(f"{', '.join(models) or 'No model yet'}: {version} at {told.url} (Ctrl-C ends it)")
+        calls = f", gRPC on port {told.grpc_port}" if told.grpc_port else ""
+        note(f"{', '.join(models) or 'No model yet'}: {version} at {told.url}{calls} (Ctrl-C ends it)")
 
     return Options(
         model=models[0] if models else "",

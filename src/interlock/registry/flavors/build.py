@@ -77,8 +77,7 @@ def build_bundle(
     bundle = msgspec.structs.replace(bundle, agreement=_agreement(bundle, pairs, spread))
     known = {place: (rows[place], truth[place]) for place in rows}
     bundle = _with_further_forms(estimator, bundle, folder, inputs, known)
-    values = () if bundle.classes else (*truth.values(), _targets(evaluation, target))
-    bundle = msgspec.structs.replace(bundle, ranges=ranges_of(bundle.inputs, inputs), answers=answers_of(values))
+    bundle = _with_ranges(bundle, inputs, truth, evaluation)
     evaluation.write_parquet(folder / bundle.files["evaluation"])
     _write(folder / RECORD_FILE, _record(estimator, bundle, pairs, serving))
     golden = golden_requests(bundle, rows["evaluation"], _scores(bundle, truth["evaluation"]))
@@ -87,10 +86,14 @@ def build_bundle(
     return bundle
 
 
-def _targets(evaluation: pl.DataFrame, target: str) -> NDArray[np.float64]:
+def _with_ranges(
+    bundle: Bundle, inputs: pl.DataFrame, truth: Mapping[str, NDArray[np.float64]], evaluation: pl.DataFrame
+) -> Bundle:
+    """Return the record with what training saw of the inputs, and of a regression's values."""
     import polars as pl
 
-    return evaluation[target].cast(pl.Float64).to_numpy()
+    values = () if bundle.classes else (*truth.values(), evaluation[bundle.target].cast(pl.Float64).to_numpy())
+    return msgspec.structs.replace(bundle, ranges=ranges_of(bundle.inputs, inputs), answers=answers_of(values))
 
 
 def _draft(flavor: str, facts: Mapping[str, Any], target: str) -> Bundle:
