@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 import interlock
 from interlock.core.events import KINDS
 from interlock.serve.control import Control
+from interlock.serve.explain import explanations
+from interlock.serve.labels import Labels
 from interlock.serve.server import protocols
 from interlock.server.app import PERMISSIONS
 
@@ -106,7 +109,8 @@ def test_every_command_exists(line: str, command: Callable[[str], None]) -> None
 def test_every_route_exists() -> None:
     nothing: Any = None
     endpoints = [endpoint for protocol in protocols() for endpoint in protocol.routes(nothing)]
-    endpoints += Control(nothing, nothing, nothing).routes()
+    endpoints += [*Control(nothing, nothing, nothing).routes(), *explanations(nothing)]
+    endpoints += Labels(nothing, SimpleNamespace(database=nothing, predictions=nothing, clock=nothing)).routes()
     known = {(e.method, shape(e.path)) for e in endpoints} | {(verb, shape(path)) for verb, path in PERMISSIONS}
     named = {tuple(s.split(" ")) for s in spans(PAGE) if re.match(r"(GET|POST|PUT) /", s)}
     assert named

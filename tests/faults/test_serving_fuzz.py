@@ -12,14 +12,20 @@ from __future__ import annotations
 import json
 import os
 import random
+import socket
+import subprocess
+import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fuzz_watch import size_of
 from fuzz_wire import BROKEN, Line, Reply, Shot, shown
 from serving_shots import ROW, SECRETS, Aim, large, reals
+from serving_world import SRC, oip, route, until
 
 from interlock.serve.server import protocols
 from interlock.serve.vertex import PREDICT_ROUTE
@@ -38,8 +44,6 @@ def served(request: Any, shop: Any, predicting: Any, monkeypatch: pytest.MonkeyP
     """A server of one model."""
     monkeypatch.setenv(PREDICT_ROUTE, PREDICT)
     monkeypatch.setenv("AIP_HEALTH_ROUTE", "/alive")
-    from serving_world import route
-
     shop.deploy(route(shop.bundle("customers"), "model:buyer@3"))
     server = predicting("shop", "--durability", request.param)
     server.durability = request.param
@@ -110,8 +114,6 @@ def right(server: Any) -> None:
         assert found.status_code == 200, found.text
         assert ready(server) == 200
         values = {name: [value] for name, value in row.items()}
-        from serving_world import oip
-
         outputs = server.client.post("/v2/models/shop/infer", json=oip(**values)).json()["outputs"]
         numbers = [number for output in outputs for number in output["data"]]
         assert any(isinstance(n, float) and n == pytest.approx(score, abs=1e-4) for n in numbers), outputs
@@ -161,6 +163,58 @@ def test_no_request_breaks_a_server_of_predictions(served: Any, kinds: Any, requ
 
 
 def json_of(row: dict[str, Any]) -> dict[str, Any]:
-    from serving_world import oip
-
     return oip(**{name: [value] for name, value in row.items()})
+
+
+class Plain:
+    """A process of `interlock serve` over a folder, without a deployment; it looks like a server of `serving_world`."""
+
+    def __init__(self, folder: Path, durability: str, environment: dict[str, str]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        command = [sys.executable, "-m", "interlock", "serve", f"./{folder.name}", "--port", str(port)]
+        self.errors = folder.parent / "stderr.txt"
+        with self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [*command, "--durability", durability], cwd=folder.parent, env=environment, stderr=errors
+            )
+        self.said = {"url": f"http://127.0.0.1:{port}"}
+        self.client = httpx.Client(base_url=self.said["url"], timeout=30)
+
+    def alive(self) -> bool:
+        """Return whether it answers."""
+        assert self.process.poll() is None, self.errors.read_text()
+        try:
+            return self.client.get("/ping").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("durability", ["fsync", "1s"])
+def test_no_request_breaks_interlock_serve(durability: str, shop: Any, kinds: Any, tmp_path: Path) -> None:
+    shop.bundle("customers")
+    folder = tmp_path / "bundle-1"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("INTERLOCK_", "AIP_"))}
+    server = Plain(folder, durability, {**environment, "PYTHONPATH": str(SRC), "TMPDIR": str(tmp_path)})
+    gun = Range(server)
+    try:
+        until(server.alive)
+        real = reals("/invocations", {"subject": "p", "label": 1})
+        real = [one._replace(path=one.path.replace("models/shop", f"models/{folder.name}")) for one in real]
+        aim = Aim(random.Random(f"{SEED} {durability}"), real, routes(server))
+        refused = sum(gun.fire(aim.shot()) for _ in range(REQUESTS))
+        assert refused > REQUESTS / 3
+        kind = kinds["customers"]
+        answer = server.client.post("/invocations", json={"dataframe_records": kind.rows[:5]})
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["predictions"]) == 5
+        server.process.terminate()
+        assert server.process.wait(30) == 0, server.errors.read_text()
+        assert "Traceback" not in server.errors.read_text()
+    finally:
+        gun.line.close()
+        server.client.close()
+        server.process.kill()
+        server.process.wait()
+    print(dict(gun.answers))

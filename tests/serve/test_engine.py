@@ -26,10 +26,10 @@ ROW = {"age": 40, "hours": 38.0, "income": 30.0}
 def revision(shop, tools):
     """Load a revision of deployment `shop` with these routes."""
 
-    def load(*routes, number=1, serving=None):
+    def load(*routes, number=1, serving=None, loaded=None):
         shop.deploy(*routes, revision=number, serving=serving)
         spec = shop.store.database.one("SELECT spec FROM deployments")["spec"]
-        return load_revision(shop.source(), Wanted(number, spec), {})
+        return load_revision(shop.source(), Wanted(number, spec), loaded or {})
 
     return load
 
@@ -297,7 +297,8 @@ def test_a_score_that_is_no_probability_is_given_with_a_warning_only_where_that_
 
 def test_how_many_rows_go_together_follows_the_revision(shop, revision, tools):
     bundle = shop.bundle("people")
-    few, many = (revision(tools.route(bundle), number=n, serving=Serving(batch_rows=n)) for n in (2, 50))
+    few = revision(tools.route(bundle), number=2, serving=Serving(batch_rows=2))
+    many = revision(tools.route(bundle), number=3, serving=Serving(batch_rows=50), loaded={bundle: few.routes[0].model})
 
     async def scene(engine):
         for loaded in (few, many):

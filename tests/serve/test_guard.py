@@ -120,7 +120,7 @@ def test_one_score_for_rows_that_differ_is_told_until_another_comes(people, many
 
 def test_texts_count_as_different_rows_too(customers):
     guard = Guard(customers, Serving(out_of_range="ignore"))
-    for number in range(CONSTANT_ROWS + 1):
+    for number in range(CONSTANT_ROWS + 8):
         prepared = customers.prepare({"city": [f"place {number}"], "age": [30], "spend": [1.0]})
         found = guard.look(prepared, scores(0.5))
     assert found.constant

@@ -159,7 +159,7 @@ class Control:
             "interlock_log_broken": ("Whether the prediction log failed last.", float(bool(journal.error))),
             "interlock_model_age_seconds": ("Since the version was made.", revision.ages if revision else {}),
             "interlock_constant_output": (
-                f"Whether the last {CONSTANT_ROWS} rows, each another, got the same score.",
+                f"Whether the last {CONSTANT_ROWS} rows, though different, got the same score.",
                 {live.route.model: float(live.guard.constant) for live in routes},
             ),
         }
@@ -179,7 +179,7 @@ def _warnings(revision: Revision) -> list[str]:
     for live in revision.routes:
         model = live.route.model
         if live.guard.constant:
-            found.append(f"{model} gave the same score to the last {CONSTANT_ROWS} rows, each another.")
+            found.append(f"{model} gave the same score to the last {CONSTANT_ROWS} rows, though different.")
         if age_s := revision.stale_s(model):
             found.append(f"{model} is {int(age_s // 86_400)} days old.")
     return found

@@ -8,6 +8,7 @@ last second at most. When the disk fails, the requests under way fail with it, a
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -312,6 +313,7 @@ class PromptJournal:
         self._opener = opener
         self._writer = opener()
         self._broken_at = 0.0
+        self._reopening = threading.Lock()  # requests of the loop and of threads find the failure at once
 
     def record(self, answered: list[Answered]) -> Awaitable[None] | None:
         """Return None when the rows are with the kernel; what to wait for, when they are many."""
@@ -356,13 +358,21 @@ class PromptJournal:
         finally:
             self.waiting -= rows
 
+    def _reopen(self) -> None:
+        """Begin a new file after a failure, but not at every request while the disk is still full."""
+        if time.monotonic() - self._broken_at >= _REOPEN_S:
+            self._broken_at = time.monotonic()
+            failed, self._writer = self._writer, self._opener()
+            self._broken_at = 0.0
+            threading.Thread(target=failed.close, name="interlock-predictions-end").start()  # it waits for its thread
+
     def _write(self, answered: list[Answered]) -> None:
         try:
-            if self._broken_at and time.monotonic() - self._broken_at >= _REOPEN_S:
-                self._broken_at = time.monotonic()
-                self._writer.close()
-                self._writer = self._opener()
-                self._broken_at = 0.0
+            if self._broken_at and self._reopening.acquire(blocking=False):
+                try:
+                    self._reopen()
+                finally:
+                    self._reopening.release()
             self._writer.write(answered)
         except Invalid:
             raise

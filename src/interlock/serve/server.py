@@ -10,6 +10,7 @@ import hashlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -56,7 +57,8 @@ _LOCAL: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _KEEP_ALIVE_S: Final = 75
 _DRAIN_S: Final = 20
 _TICK_S: Final = 0.1
-_THREADS: Final = 4
+_THREADS: Final = 2
+_SWITCH_S: Final = 0.0005  # not 5 ms, for which each answer would wait while a thread reads a large body
 
 
 class Announcement(msgspec.Struct, frozen=True):
@@ -134,6 +136,7 @@ def run(store: Store, options: Options) -> None:
         Unavailable: the address cannot be listened on, or the announce file not be written.
     """
     source = _source(store, options)
+    sys.setswitchinterval(_SWITCH_S)
     with (
         _claim(store.root, source.name) if options.deployment else contextlib.nullcontext(),
         _listen(options) as listener,
