@@ -235,3 +235,31 @@ def test_whatever_comes_is_accepted_soundly_or_refused(columns):
         numbers = found.feeds["real"]
         assert found.missing == bool(np.isnan(numbers).any())
         assert not np.isinf(numbers).any()
+
+
+def test_typed_rows_are_prepared_as_looked_at_ones(matrix, inputs):
+    rows = [(7, 0.25), (8, None), (9, -1e300)]
+    for some in (rows[:1], rows[:2]):
+        typed, looked = (
+            matrix.typed(some),
+            matrix.prepare(dict(zip(("whole", "real"), zip(*some, strict=True), strict=True))),
+        )
+        assert np.array_equal(typed.feeds["X"], looked.feeds["X"], equal_nan=True)
+        assert [list(column) for column in typed.values] == [list(column) for column in looked.values]
+    for wrong in (rows, [(10**400, 1.0)], [(2**70, 1.0)]):
+        with pytest.raises(Invalid, match="too large"):
+            matrix.typed(wrong)
+    found = inputs.typed([(1, 0.5, "a", True), (2, 3.0, "b", False)])
+    assert [list(column) for column in found.values] == [[1, 2], [0.5, 3.0], ["a", "b"], [True, False]]
+
+
+def test_many_floats_are_kept_as_bytes_and_come_back():
+    floats = InputColumns(bundle("matrix", {"a": "float", "b": "float"}), [("X", "tensor(float)")])
+    rows = [(number / 7, -number / 3) for number in range(100)]
+    kept = floats.typed(rows).kept()
+    assert [np.frombuffer(column, "<f8").tolist() for column in kept] == [
+        list(column) for column in zip(*rows, strict=True)
+    ]
+    assert [list(column) for column in floats.typed(rows[:3]).kept()] == [
+        list(column) for column in zip(*rows[:3], strict=True)
+    ]

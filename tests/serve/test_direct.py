@@ -179,3 +179,29 @@ def test_who_has_gone_hurts_nobody(running):
     with running.link() as link:
         link.sendall(ask(ROWS[1], close=True))
         assert read_answers(link, 1)[0][0] == 200
+
+
+def test_what_is_no_request_is_told_so_after_the_answers_before_it(running):
+    with running.link() as link:
+        link.sendall(ask(ROWS[0]) + b"GARBAGE\r\n\r\n")
+        found = b""
+        while more := link.recv(65536):
+            found += more
+    first, _, rest = found.partition(b"HTTP/1.1 400")
+    if running.durability == "1s":  # with fsync the answer waits for the disk when the garbage comes
+        assert first.startswith(b"HTTP/1.1 200")
+        assert b"no HTTP/1.1 request" in rest
+    assert len(logged(running)) == 1
+
+
+def test_answers_are_counted_as_they_leave(running, monkeypatch):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with running.link() as link:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+        try:
+            link.sendall(ask(ROWS[0]))
+            assert read_answers(link, 1)[0][0] == 503
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    counted = {key[2]: count for key, count in running.engine.metrics.requests.items()}
+    assert counted == {503: 1}

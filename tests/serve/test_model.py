@@ -154,3 +154,22 @@ def test_a_folder_without_a_bundle_record_is_corrupt(shop):
     entries = [msgspec.structs.replace(e, digest=damaged) if e.path == "bundle.json" else e for e in whole.files]
     with pytest.raises(Corrupt, match=r"bundle\.json"):
         LoadedModel.load(objects, put_entries(objects, entries))
+
+
+def test_a_graph_that_answers_fewer_rows_than_it_was_asked_answers_nothing(shop):
+    from onnx import TensorProto, helper
+
+    taken = helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, 3])
+    given = helper.make_tensor_value_info("p", TensorProto.FLOAT, [None, 2])
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [3, 2], [0.001] * 6)
+    nodes = [
+        helper.make_node("MatMul", ["X", "w"], ["z"]),
+        helper.make_node("ReduceMean", ["z"], ["p"], axes=[0], keepdims=1),
+    ]
+    graph = helper.make_graph(nodes, "g", [taken], [given], [weights])
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    model = LoadedModel.load(shop.store.objects, shop.bundle("people", graph=data))
+    one = {"age": [40], "hours": [38.0], "income": [30.0]}
+    assert len(model.run(model.prepare(one)).scores) == 1
+    with pytest.raises(Unavailable):
+        model.run(model.prepare({name: values * 3 for name, values in one.items()}))

@@ -138,6 +138,9 @@ def _options(words: Mapping[str, Any], models: tuple[str, ...], inside: Containe
         calls = f", gRPC on port {told.grpc_port}" if told.grpc_port else ""
         note(f"{', '.join(models) or 'No model yet'}: {version} at {told.url}{calls} (Ctrl-C ends it)")
 
+    def refused(name: str, why: str) -> None:
+        note(f"{name} is not served: {why}")
+
     return Options(
         model=models[0] if models else "",
         further=models[1:],
@@ -154,6 +157,7 @@ def _options(words: Mapping[str, Any], models: tuple[str, ...], inside: Containe
         serving=serving_of(words),
         limits=Limits(concurrent=words["max_concurrent"], hosts=tuple(hosts)),
         ready=ready,
+        refused=refused,
     )
 
 

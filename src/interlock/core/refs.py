@@ -10,11 +10,15 @@ MLflow's `models:/credit/7`, `models:/credit@champion` and `runs:/ID/path` are r
 from __future__ import annotations
 
 import re
-from typing import Final
+import shlex
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from interlock.core.errors import Invalid
+from interlock.core.errors import Invalid, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 VERSIONED: Final = frozenset({"data", "model"})
 PATHED: Final = frozenset({"run", "data", "model"})
@@ -113,6 +117,24 @@ def parse(text: str, kind: str = "") -> Ref:
     if kind and ref.kind != kind:
         raise _invalid(text, f"a {kind} is wanted here, this is a {ref.kind}")
     return ref
+
+
+def no_alias(ref: Ref, held: Iterable[str]) -> NotFound:
+    """Return the error for an alias that a model, which is there, does not have.
+
+    Args:
+        ref: the version that was asked for.
+        held: the aliases that the model has.
+    """
+    known = ", ".join(repr(alias) for alias in sorted(held)[:8])
+    name = shlex.quote(ref.name)
+    return NotFound(
+        f"There is no model version {str(ref)!r}.",
+        about="model_version",
+        hint=f"Model {ref.name!r} has {f'the aliases {known}' if known else 'no alias as yet'}. Set it with "
+        f"`interlock registry alias {name} {ref.alias} VERSION`; `interlock registry versions {name}` lists versions.",
+        name=str(ref),
+    )
 
 
 def _split(text: str, kind: str, rest: str) -> Ref:

@@ -20,9 +20,8 @@ from interlock.deploy.batch_inputs import check_unchanged, count_rows, identify,
 from interlock.deploy.batch_records import BATCH_ROWS, FORMATS, Options, Part, Plan, Preview, Report, Watch
 from interlock.deploy.batch_work import Work, check_kept, output_columns
 from interlock.registry.service import RegistryService
-from interlock.serve.model import LoadedModel
 from interlock.serve.release import versions
-from interlock.serve.tables import TableModel
+from interlock.serve.tables import open_table
 
 if TYPE_CHECKING:
     import os
@@ -48,7 +47,9 @@ class Batch:
 
     Raises:
         NotFound: there is no such version or file.
-        Invalid: a file does not have the columns that the model takes, or an option is out of range.
+        Invalid: a file does not have the columns that the model takes, an option is out of range, or no file of the
+            version can answer.
+        Denied: only the version's original could answer.
         Conflict: two columns of the output would have one name.
 
     Cost: loads the model, and reads what files say of themselves.
@@ -62,7 +63,7 @@ class Batch:
         _check(self.options)
         self.version = RegistryService(store).version(model)
         self.sources = sources(inputs)
-        self.model = TableModel(LoadedModel.load(store.objects, self.version.bundle))
+        self.model = open_table(store.objects, self.version.ref, self.version.bundle)
         self.columns = output_columns(self.model, self.options.carried)
         schemas = {}
         for source in self.sources:

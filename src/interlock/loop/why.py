@@ -11,11 +11,11 @@ from interlock.core.errors import Invalid, NotFound
 from interlock.core.refs import Ref, parse
 from interlock.data.service import DataService
 from interlock.loop.checks import Checked, check_event, check_prediction
-from interlock.monitor.replay import score_rows
+from interlock.loop.why_replay import replay_answer
 from interlock.registry.content import files_of_version
 from interlock.registry.pins import read as read_pins
 from interlock.registry.service import ModelVersion, RegistryService
-from interlock.store.manifests import Entry
+from interlock.store.manifests import Entry, read_manifest
 from interlock.track.service import TrackService
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from interlock.store.predictions import Prediction
     from interlock.track.records import Run
 
-_SAME: Final = 1e-9
 _NAMED: Final = 8  # of files, in a sentence
 
 
@@ -38,7 +37,7 @@ class Link(msgspec.Struct, frozen=True):
         detail: a sentence.
         checked: "verified": what is behind it was read now and is what was recorded: bytes have their digest, an event
             is under the ledger's root, a prediction is as its window's event holds it, a score is given again.
-            "recorded": it is only said. "differs": it is not what was recorded.
+            "recorded": it is only said, or a score is given again but for rounding. "differs": it is not what was recorded.
     """
 
     what: str
@@ -52,7 +51,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     Attributes:
         ok: whether nothing on the way differs from what was recorded.
-        replayed: the score given again, where there is one.
+        replayed: the score given again, where there is one and its model could be asked.
     """
 
     ref: str
@@ -92,30 +91,25 @@ def _answer(ref: str, links: list[Link], score: float | None = None, replayed: f
 
 
 def _prediction(store: Store, found: Prediction) -> Answer:
-    import polars as pl
-
-    registry = RegistryService(store)
-    replayed = float(score_rows(registry, found.bundle, pl.DataFrame([found.inputs]))[0])
-    same = "the same" if replayed == found.score else f"off by {abs(replayed - found.score):.2g}"
+    again = replay_answer(store, found)
     when, (checked, covered) = from_micros(found.occurred_at), check_prediction(store, found)
     links = [
         Link(
             "prediction",
             str(Ref("prediction", found.id)),
-            f"score {found.score:.6f}, label {found.label}, subject {found.subject or '-'}, {when:%Y-%m-%d},"
+            f"{again.told}, subject {found.subject or '-'}, {when:%Y-%m-%d},"
             f" deployment:{found.deployment} revision {found.revision}, route {found.route};"
             f" {covered}",
             checked,
         ),
-        Link(
-            "replay",
-            found.bundle[:16],
-            f"scored again: {replayed:.6f}, {same}",
-            "verified" if abs(replayed - found.score) <= _SAME else "differs",
-        ),
+        Link("replay", found.bundle[:16], again.detail, again.checked),
     ]
-    links += _version(store, registry.version(found.model))
-    return _answer(f"prediction:{found.id}", links, found.score, replayed)
+    try:
+        links += _version(store, RegistryService(store).version(found.model))
+    except NotFound:  # a server may answer from a folder, which no registry knows
+        links.append(Link("model version", found.model, "it is not registered here", "recorded"))
+        links += _files(store, read_manifest(store.objects, found.bundle).files, found.bundle[:16])
+    return _answer(f"prediction:{found.id}", links, found.score, again.score)
 
 
 def _version(store: Store, version: ModelVersion) -> list[Link]:

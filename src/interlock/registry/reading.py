@@ -8,7 +8,7 @@ import msgspec
 
 from interlock.core.clock import from_micros
 from interlock.core.errors import NotFound
-from interlock.core.refs import LATEST, Ref, parse
+from interlock.core.refs import LATEST, Ref, no_alias, parse
 from interlock.registry.lifecycle import Stage
 from interlock.registry.records import Approval, Format, Model, ModelVersion
 
@@ -127,7 +127,7 @@ def row_of(reader: Reader, ref: Ref) -> Row:
             now = former[0 if ref.version else -1]["now"]
             row = _look(reader, now, ref.version, ref.alias)
     if row is None:
-        raise NotFound.named("model_version", str(ref), _near(reader, ref))
+        raise _missing(reader, ref)
     return row
 
 
@@ -168,11 +168,17 @@ def _look(reader: Reader, name: str, version: int | None, alias: str) -> Row | N
     )
 
 
+def _missing(reader: Reader, ref: Ref) -> NotFound:
+    values = {"name": ref.name}
+    named = ref.version is None and ref.alias not in {"", LATEST}
+    if named and reader.one("SELECT name FROM models WHERE name = :name AND archived_at IS NULL", values):
+        held = reader.all("SELECT alias FROM model_aliases WHERE model = :name", values)
+        return no_alias(ref, [row["alias"] for row in held])
+    return NotFound.named("model_version", str(ref), _near(reader, ref))
+
+
 def _near(reader: Reader, ref: Ref) -> list[str]:
     values = {"name": ref.name}
-    if ref.version is None and ref.alias not in {"", LATEST}:
-        held = reader.all("SELECT alias FROM model_aliases WHERE model = :name", values)
-        return [f"model:{ref.name}@{row['alias']}" for row in held]
     rows = reader.all(
         "SELECT version FROM model_versions WHERE model = :name AND archived_at IS NULL ORDER BY version DESC LIMIT 50",
         values,

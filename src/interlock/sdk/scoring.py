@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+import io
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from interlock.core.errors import MissingExtra
 from interlock.sdk.workspace import Workspace
@@ -38,6 +39,10 @@ class _Objects:
         """Return the bytes of an object, checked against its digest."""
         return self._workspace.read(digest)
 
+    def open(self, digest: str) -> BinaryIO:
+        """Return an object as a file, checked already."""
+        return io.BytesIO(self.get(digest))
+
 
 def open_model(model: str, workspace: Workspace | str | os.PathLike[str] | None = None) -> Opened:
     """Return the version that a reference means now; that it means another later changes nothing here.
@@ -48,6 +53,8 @@ def open_model(model: str, workspace: Workspace | str | os.PathLike[str] | None 
 
     Raises:
         NotFound: there is no such workspace or version.
+        Invalid: no file of the version can answer.
+        Denied: only its original could answer.
         MissingExtra: what it runs on is not installed.
 
     Cost: loads the model.
@@ -60,12 +67,11 @@ def open_model(model: str, workspace: Workspace | str | os.PathLike[str] | None 
 
 def _open(model: str, workspace: Workspace) -> Opened:
     try:
-        from interlock.serve.model import LoadedModel
-        from interlock.serve.tables import TableModel
+        from interlock.serve.tables import open_table
 
         version: Any = workspace.registry.version(model)
-        objects = cast("ObjectStore", _Objects(workspace))  # loading only gets
-        return Opened(version.ref, TableModel(LoadedModel.load(objects, version.bundle)))
+        objects = cast("ObjectStore", _Objects(workspace))  # loading only reads
+        return Opened(version.ref, open_table(objects, version.ref, version.bundle))
     except ModuleNotFoundError as error:
         if missing := MissingExtra.behind(error):
             raise missing from error

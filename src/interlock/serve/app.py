@@ -111,6 +111,12 @@ class Application:
         except Gone:
             return
         await response.send(send, request.id)
+        self.count(request, response)
+
+    def count(self, request: Request, response: Response) -> None:
+        """Count an answer that has left."""
+        seconds = time.perf_counter() - request.began
+        self.engine.metrics.count(request.route, response.model, response.status, seconds)
 
     def is_direct(self, scope: Scope) -> bool:
         """Return whether a request may be answered without a task: one for predictions, that nothing is timed for."""
@@ -121,7 +127,7 @@ class Application:
         return endpoint is not None and endpoint.predicts and all(name != DEADLINE for name, _ in scope["headers"])
 
     async def respond(self, request: Request, receive: Receive = _nothing) -> Response:
-        """Return the answer to a request, which is counted.
+        """Return the answer to a request.
 
         Args:
             request: the request.
@@ -130,11 +136,10 @@ class Application:
         Raises:
             Gone: the caller went away.
         """
-        began = time.perf_counter()
-        path = "none"
+        request.began = time.perf_counter()
         try:
             endpoint = self._find(request)
-            path = endpoint.path
+            request.route = endpoint.path
             response = await self._answering(endpoint, request, receive)
         except Error as error:
             response = self.refuse(request, error)
@@ -144,7 +149,6 @@ class Application:
             _log.exception("request %s failed", request.id)
             unknown = Error("Something is wrong in the server.", hint=f"Its log names request {request.id}.")
             response = self.refuse(request, unknown)
-        self.engine.metrics.count(path, response.model, response.status, time.perf_counter() - began)
         return response
 
     def _find(self, request: Request) -> Endpoint:
@@ -187,6 +191,7 @@ class Application:
         """
         engine, most = self.engine, self.limits.concurrent
         small = 0 <= count_of(request.headers.get(b"content-length", b"")) <= _LIGHT_BODY
+        small = small and b"content-encoding" not in request.headers  # what it unpacks to, nobody knows yet
         if small:
             await read_body(request, receive, self.limits.body_bytes)
         if engine.under_way >= most or (not small and self._large >= max(1, most // 2)):

@@ -166,7 +166,10 @@ class InputColumns:
         import numpy as np
 
         if self._matrix and self._groups[0].real:  # a matrix is one group
-            block: NDArray[Any] = np.array(rows, dtype=np.float64)
+            try:
+                block: NDArray[Any] = np.array(rows, dtype=np.float64)
+            except OverflowError:  # a whole number that no float holds: below, its column is named
+                return self._arrays([*zip(*rows, strict=True)], len(rows))
             if _moderate(block):
                 feeds: dict[str, NDArray[np.generic]] = {self._matrix: block.astype(self._groups[0].dtype)}
                 values: list[Sequence[Value]] | None = None

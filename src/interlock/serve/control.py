@@ -11,9 +11,11 @@ import msgspec
 
 from interlock.core.bundles import Serving
 from interlock.core.errors import Denied, Error
+from interlock.serve.engine import Report
 from interlock.serve.guard import CONSTANT_ROWS
 from interlock.serve.http import Endpoint, Request, Response, to_json
 from interlock.serve.release import versions
+from interlock.serve.watch import reasons
 
 if TYPE_CHECKING:
     from interlock.serve.engine import Engine
@@ -47,6 +49,24 @@ class RouteStatus(msgspec.Struct, frozen=True):
     engine: str = ""
 
 
+class ModelStatus(msgspec.Struct, frozen=True):
+    """One of the models of a server.
+
+    Attributes:
+        name: what the server calls it.
+        revision: what is served, or None.
+        ready: whether it answers with sound scores.
+        errors: why what is wanted is not served, or why it is not ready.
+        routes: what is routed to.
+    """
+
+    name: str
+    revision: int | None
+    ready: bool
+    errors: list[str]
+    routes: list[RouteStatus]
+
+
 class LogStatus(msgspec.Struct, frozen=True):
     """The prediction log: rows on their way, rows on disk, and the last error."""
 
@@ -56,7 +76,7 @@ class LogStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What a server does.
+    """What a server does. Of several models, `deployment`, both revisions, `routes`, `warnings`, `serving` are the first's.
 
     Attributes:
         deployment: the deployment's name.
@@ -64,7 +84,7 @@ class Status(msgspec.Struct, frozen=True):
         revision: the revision that is served, or None.
         wanted_revision: the one that its row asks for.
         routes: what is routed to.
-        errors: why the wanted revision is not served, or why it is not ready.
+        errors: why the wanted revision is not served, or why it is not ready; of all models.
         warnings: what is strange about its answers: a model that gives one score to all, or that is old.
         serving: how it answers.
         pid: the process.
@@ -72,6 +92,7 @@ class Status(msgspec.Struct, frozen=True):
         under_way: requests for predictions that were begun and not yet answered.
         versions: of everything that an answer depends on.
         log: the prediction log.
+        models: all models, the first one too.
     """
 
     deployment: str
@@ -87,6 +108,7 @@ class Status(msgspec.Struct, frozen=True):
     log: LogStatus
     warnings: list[str] = []
     serving: Serving = Serving()
+    models: list[ModelStatus] = []
 
 
 class Control:
@@ -116,18 +138,23 @@ class Control:
 
     def status(self) -> Status:
         """Return what the server does, readiness being tried now."""
-        engine, wanted, refused = self.engine, self.watcher.wanted, self.watcher.error
+        engine, wanted = self.engine, self.watcher.wanted
         revision = engine.revision
-        findings = [found.message for found in engine.check_all()]
-        errors = [str(refused), *(found.message for found in refused.findings)] if refused else []
+        if engine.fleet is None:
+            reports = [Report(engine.name, engine, reasons(self.watcher.error))]
+        else:
+            reports = engine.fleet.reports()
+        models = [self._model(report) for report in reports]
+        many = len(models) > 1
+        errors = [f"{model.name}: {why}" if many else why for model in models for why in model.errors]
         journal = engine.journal
         return Status(
             deployment=engine.name,
-            ready=not findings,
+            ready=all(model.ready for model in models),
             revision=None if revision is None else revision.number,
             wanted_revision=None if wanted is None else wanted.revision,
             routes=[] if revision is None else [self._route(live) for live in revision.routes],
-            errors=list(dict.fromkeys(errors or findings)),
+            errors=list(dict.fromkeys(errors)),
             pid=os.getpid(),
             started_at=self.started_at,
             under_way=engine.under_way,
@@ -135,6 +162,18 @@ class Control:
             log=LogStatus(journal.waiting, journal.written, journal.error),
             warnings=[] if revision is None else _warnings(revision),
             serving=engine.rules.defaults if revision is None else revision.serving,
+            models=models,
+        )
+
+    def _model(self, report: Report) -> ModelStatus:
+        revision = report.engine.revision
+        findings = [found.message for found in report.engine.check()]
+        return ModelStatus(
+            name=report.name,
+            revision=None if revision is None else revision.number,
+            ready=not findings,
+            errors=list(report.errors or findings),
+            routes=[] if revision is None else [self._route(live) for live in revision.routes],
         )
 
     def _route(self, live: LiveRoute) -> RouteStatus:

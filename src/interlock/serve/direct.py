@@ -8,21 +8,23 @@ one go. The rest, and whatever has to wait for a disk or a thread, go on as task
 
 from __future__ import annotations
 
+import logging
 import types
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from interlock.core.errors import Error
 from interlock.serve.connections import BoundedProtocol
 from interlock.serve.http import Request
 from interlock.serve.journal import STAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+    from asyncio import BaseTransport, Task
+    from collections.abc import Awaitable, Coroutine, Generator, Sequence
 
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from interlock.core.errors import Error
     from interlock.serve.app import Application
     from interlock.serve.http import Response
     from interlock.serve.journal import PromptJournal
@@ -31,10 +33,12 @@ if TYPE_CHECKING:
     Answering = Coroutine[Any, None, Response]
     Staged = list[tuple[PromptJournal, list[Answered]]]
 
+_log: Final = logging.getLogger("interlock.serve")
+
 
 def connections_of(application: Application) -> type[DirectProtocol]:
     """Return the class of a server's connections."""
-    return type("Connection", (DirectProtocol,), {"application": application, "outbox": Outbox(application.refuse)})
+    return type("Connection", (DirectProtocol,), {"application": application, "outbox": Outbox(application)})
 
 
 class DirectProtocol(BoundedProtocol):
@@ -52,8 +56,14 @@ class DirectProtocol(BoundedProtocol):
     patience_s = 20.0
     whole_s = 60.0
 
+    _waiting: set[Task[None]]  # for a disk or a thread
     _reading = False  # `data_received` is under way
     _held: RequestResponseCycle | None = None  # a request whose body may come in this read
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Begin with a new connection."""
+        self._waiting = set()
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Take what came; a request that is not whole by then becomes a task."""
@@ -90,18 +100,37 @@ class DirectProtocol(BoundedProtocol):
             return
         finally:
             STAGE.open = False
-        task = self.loop.create_task(self._answer_later(cycle, request, _resumed(answering, waiting), STAGE.take()))
+        # It was recorded, and something has to be done yet: whatever becomes of that, the record is made now.
+        errors = [error for journal, answered in STAGE.take() for error in journal.record_staged([answered]) if error]
+        task = self.loop.create_task(self._answer_later(cycle, request, _resumed(answering, waiting), errors))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
 
     async def _answer_later(
-        self, cycle: RequestResponseCycle, request: Request, answering: Awaitable[Response], staged: Staged
+        self, cycle: RequestResponseCycle, request: Request, answering: Awaitable[Response], errors: list[Error]
     ) -> None:
-        self.outbox.put(Leaving(self, cycle, request, await answering, staged))
+        response = await answering
+        if errors:
+            response = self.application.refuse(request, errors[0])
+        self.outbox.put(Leaving(self, cycle, request, response, []))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; what the caller waited for is given up, where it has not begun."""
+        for task in self._waiting:
+            task.cancel()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, after the answers to those before it."""
+        self.outbox.end()
+        super().send_400_response(msg)
 
     def send(self, cycle: RequestResponseCycle, request: Request, response: Response) -> None:
         """Send an answer."""
         cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
         if not cycle.disconnected:
             parts = [STATUS_LINE[response.status]]
             for name, value in (*cycle.default_headers, *response.heads(request.id)):
@@ -129,25 +158,31 @@ class Outbox:
     """The answers of one turn of the event loop.
 
     Args:
-        refuse: makes the answer of an error.
+        application: counts answers, and makes those of errors.
     """
 
-    def __init__(self, refuse: Callable[[Request, Error], Response]) -> None:
-        self._refuse = refuse
+    def __init__(self, application: Application) -> None:
+        self._application = application
         self._leaving: list[Leaving] = []
 
     def put(self, leaving: Leaving) -> None:
         """Let an answer leave at the end of this turn."""
         if not self._leaving:
-            leaving.protocol.loop.call_soon(self._end)
+            leaving.protocol.loop.call_soon(self.end)
         self._leaving.append(leaving)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Record what has to be, and send all answers."""
         leaving, self._leaving = self._leaving, []
         wrong = self._record(leaving)
         for place, one in enumerate(leaving):
             error = wrong.get(place)
-            one.protocol.send(one.cycle, one.request, self._refuse(one.request, error) if error else one.response)
+            response = self._application.refuse(one.request, error) if error else one.response
+            try:
+                one.protocol.send(one.cycle, one.request, response)
+                self._application.count(one.request, response)
+            except Exception:  # noqa: BLE001 - the border of an answer: the others leave all the same
+                _log.exception("request %s was answered, and the answer not sent", one.request.id)
 
     @staticmethod
     def _record(leaving: Sequence[Leaving]) -> dict[int, Error]:
@@ -160,8 +195,12 @@ class Outbox:
                 requests.append(answered)
         wrong: dict[int, Error] = {}
         for journal, (places, requests) in staged.items():
-            errors = zip(places, journal.record_staged(requests), strict=True)
-            wrong |= {place: error for place, error in errors if error is not None}
+            try:
+                errors = journal.record_staged(requests)
+            except Exception:  # noqa: BLE001 - the border of a turn: nobody is given what nobody recorded
+                _log.exception("%d predictions could not be recorded", len(requests))
+                errors = [Error("Something is wrong in the server.", hint="Its log says what.")] * len(requests)
+            wrong |= {place: error for place, error in zip(places, errors, strict=True) if error is not None}
         return wrong
 
 

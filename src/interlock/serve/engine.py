@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from interlock.core.clock import to_micros
@@ -24,13 +24,27 @@ if TYPE_CHECKING:
     from interlock.serve.revision import LiveRoute, Revision, View
     from interlock.store.predictions import Answered
 
-__all__ = ["Answer", "Ask", "Engine", "Fleet"]
+__all__ = ["Answer", "Ask", "Engine", "Fleet", "Report", "deployment_of"]
 
 T = TypeVar("T")
 _INLINE_S: Final = 0.001
 _INLINE_BYTES: Final = 64 * 1024
 _INLINE_VALUES: Final = 8192
 _GOLDEN_ROWS: Final = 8
+
+
+class Report(NamedTuple):
+    """What became of a model of a server.
+
+    Attributes:
+        name: what the server calls it.
+        engine: what answers.
+        errors: why what is wanted is not served; nothing while it loads, and when it is.
+    """
+
+    name: str
+    engine: Engine
+    errors: tuple[str, ...]
 
 
 class Fleet(Protocol):
@@ -50,6 +64,10 @@ class Fleet(Protocol):
 
     def engines(self) -> list[Engine]:
         """Return the engines that answer now."""
+        ...
+
+    def reports(self) -> list[Report]:
+        """Return what became of each model that answers, or should since the start."""
         ...
 
     def index(self) -> list[dict[str, str]]:
@@ -274,6 +292,11 @@ class Engine:
                 tally.failures += 1
                 tally.garbage += 1
                 return
+
+
+def deployment_of(engine: Engine) -> str:
+    """Return the deployment that an engine's predictions are recorded under."""
+    return engine.name if engine.revision is None else engine.revision.deployment
 
 
 def _as_is(parts: Sequence[Part], error: Unavailable) -> list[Scores]:

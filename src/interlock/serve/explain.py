@@ -3,7 +3,8 @@
 The shares and the base add up to the raw answer: log-odds of a classifier, the value of a regression (its logarithm
 where the model has a logarithmic link), the probability of a forest. They are exact for linear models (coefficient
 times distance from the mean in training, or from 0 where no mean is recorded) and for trees (TreeSHAP); other models
-are refused. The protocol is `POST /explain` with the body of `/invocations`, at most 100 rows.
+are refused. The protocol is `POST /explain` with the body of `/invocations`, at most 100 rows;
+`?model=NAME` says which model, where the server has several.
 """
 
 from __future__ import annotations
@@ -243,12 +244,11 @@ def explanations(engine: Engine) -> list[Endpoint]:
     """Return the endpoint `POST /explain`.
 
     Args:
-        engine: whose models are asked.
+        engine: whose models are asked; `?model=NAME` picks one of its fleet, or one of its routes.
     """
 
     async def answer(request: Request) -> Response:
-        revision = engine.current()
-        view = revision.whole
+        _, revision, view = engine.named(request.asked("model"))
         live = view.routes[view.pick(request.id)]
 
         def told() -> bytes:
@@ -275,7 +275,7 @@ def read_columns(body: bytes) -> Mapping[str, Sequence[Value]]:
     try:
         found = _decoder.decode(body)
     except UNREADABLE as error:
-        raise unreadable(error, hint=_FORM) from None
+        raise unreadable(error, body, hint=_FORM) from None
     given = [form for form in (found.dataframe_records, found.instances) if form is not None]
     split, inputs = found.dataframe_split, found.inputs
     if len(given) + (split is not None) + (inputs is not None) != 1:

@@ -180,7 +180,9 @@ class Calls:
 
     async def model_infer(self, data: bytes, call: Call) -> bytes:
         """Return predictions; when they go out, they are in the prediction log."""
-        engine, most = self._engine, self._limits.concurrent
+        engine = self._engine
+        said = engine.revision.serving.concurrent if engine.revision is not None else None
+        most = said or self._limits.concurrent
         if engine.under_way >= most:
             raise refusal(
                 429, f"{most} requests are under way already.", hint="Come back in a second, or add replicas."

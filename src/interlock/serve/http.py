@@ -9,7 +9,7 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import msgspec
 
@@ -42,12 +42,14 @@ class Request:
         params: what stood in the braces of the endpoint's pattern.
         headers: by lower-case name; of several, the last.
         body: the bytes, decompressed.
+        route: the pattern of the endpoint that answers, or `none`.
+        began: when it was begun, on the clock of `time.perf_counter`.
         whole: whether `body` has been set by who read it, as it came.
         peer: the address it came from, or "".
         query: what stood behind the question mark, as it came.
     """
 
-    __slots__ = ("_id", "body", "headers", "method", "params", "path", "peer", "query", "whole")
+    __slots__ = ("_id", "began", "body", "headers", "method", "params", "path", "peer", "query", "route", "whole")
 
     def __init__(self, scope: Scope, id: str = "") -> None:
         self._id = id
@@ -58,6 +60,8 @@ class Request:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.body = b""
         self.whole = False
+        self.began = 0.0
+        self.route = "none"
         self.peer: str = (scope.get("client") or _NOBODY)[0]
 
     @property
@@ -67,6 +71,22 @@ class Request:
             given = self.headers.get(b"x-request-id", b"")
             self._id = given.decode() if 0 < len(given) <= _LONGEST_ID and given.isascii() else own_id()
         return self._id
+
+    def asked(self, name: str) -> str:
+        """Return what the query says under a name, or "".
+
+        Raises:
+            Invalid: it says something else besides, or several.
+        """
+        if not self.query:
+            return ""
+        try:
+            found = parse_qsl(self.query.decode(), keep_blank_values=True, max_num_fields=10, errors="strict")
+        except ValueError:  # also what is no UTF-8
+            raise Invalid("The query of the address cannot be read.") from None
+        if [key for key, _ in found] != [name]:
+            raise Invalid(f"The query of the address says more than {name!r}.", hint=f"Ask {self.path}?{name}=...")
+        return found[0][1]
 
     def header(self, name: bytes) -> str:
         """Return a header as text, or "".
@@ -249,12 +269,26 @@ def to_json(value: object) -> bytes:
     return msgspec.json.encode(value)
 
 
-def unreadable(error: Exception, *, hint: str = "") -> Invalid:
-    """Return the error for a body that is not the JSON wanted, and a hint at what is."""
+def unreadable(error: Exception, body: bytes = b"", *, hint: str = "") -> Invalid:
+    """Return the error for a body that is not the JSON wanted, and a hint at what is.
+
+    Args:
+        error: what reading it raised.
+        body: the body where it came as JSON, which is then looked at as a whole: a reader may have stopped before its
+            end, at a name that it does not know.
+        hint: what is wanted.
+    """
+    if body and isinstance(error, msgspec.ValidationError):
+        try:
+            msgspec.json.decode(body)
+        except UNREADABLE as found:
+            error = found
     if isinstance(error, RecursionError):
         return Invalid("The body is nested too deeply.")
     if isinstance(error, UnicodeDecodeError):
         return Invalid("The body is not UTF-8.")
+    if isinstance(error, msgspec.DecodeError) and "truncated" in str(error):
+        return Invalid("The body is no complete JSON: it ends too early.", hint=hint)
     return Invalid(f"The body cannot be read: {error}.", hint=hint)
 
 

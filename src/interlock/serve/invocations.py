@@ -185,7 +185,7 @@ def _read(request: Request, view: View) -> tuple[Ask, str]:
     try:
         body = _decoder.decode(request.body)
     except UNREADABLE as error:
-        raise unreadable(error, hint=_FORM) from None
+        raise unreadable(error, request.body, hint=_FORM) from None
     given = [name for name in _DATA if getattr(body, name) is not msgspec.UNSET]
     if len(given) != 1:
         raise Invalid(f"The body has {len(given)} data keys.", hint=f"Send exactly one of {', '.join(_DATA)}.")

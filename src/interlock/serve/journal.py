@@ -360,7 +360,7 @@ class PromptJournal:
 
     def _reopen(self) -> None:
         """Begin a new file after a failure, but not at every request while the disk is still full."""
-        if time.monotonic() - self._broken_at >= _REOPEN_S:
+        if self._broken_at and time.monotonic() - self._broken_at >= _REOPEN_S:
             self._broken_at = time.monotonic()
             failed, self._writer = self._writer, self._opener()
             self._broken_at = 0.0

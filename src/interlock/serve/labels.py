@@ -22,7 +22,9 @@ from interlock.core.actor import acting_as
 from interlock.core.clock import to_micros
 from interlock.core.errors import Invalid, Unavailable
 from interlock.core.ids import is_ulid
+from interlock.serve.engine import deployment_of
 from interlock.serve.http import UNREADABLE, Endpoint, Response, refusal, to_json, unreadable
+from interlock.serve.truths import DEFAULT, readings
 from interlock.store.label_times import DAY, parse_case, parse_observed
 from interlock.store.labels import ALWAYS, PREDICTION, REFUSALS, STATUSES, SUBJECT, Body, Label
 from interlock.store.labels import Labels as Book
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from interlock.core.ports import Transaction
     from interlock.serve.engine import Engine
     from interlock.serve.http import Request
+    from interlock.serve.truths import Reading
     from interlock.store import Store
     from interlock.store.labels import Taken
 
@@ -40,7 +43,6 @@ MAX_LABELS: Final = 100_000
 MAX_BODY_BYTES: Final = 16_000_000
 MAX_UNDER_WAY: Final = 16
 _FIELDS: Final = frozenset({"prediction_id", "subject", "label", "observed_at", "occurred_at", "label_id"})
-_TRUTHS: Final = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 _LONGEST: Final = {"subject": 500, "label_id": 200}
 _LONGEST_KEY: Final = 200
 _SHOWN: Final = 10
@@ -71,10 +73,10 @@ class LabelAnswer(msgspec.Struct, frozen=True):
 
 
 class Labels:
-    """The endpoint over one engine.
+    """The endpoint over a server's engines. `?model=NAME` says whose the labels by subject are; else the first one's.
 
     Args:
-        engine: whose deployment the labels are of.
+        engine: whose deployment the labels are of, and those of its fleet.
         store: where they are kept.
     """
 
@@ -101,11 +103,18 @@ class Labels:
         key = request.header(b"idempotency-key")
         if len(key) > _LONGEST_KEY:
             raise Invalid(f"The Idempotency-Key has more than {_LONGEST_KEY} characters.", about="labels")
-        labels = read_labels(request, to_micros(self._store.clock.now()))
-        name = self._engine.name
-        asked = {label.about.removeprefix(PREDICTION) for label in labels if label.about.startswith(PREDICTION)}
-        owners = self._store.predictions.owners(asked)
-        body = Body(name, labels, f"key:{key}" if key else "", source=_source(request), owners=owners)
+        rows = read_rows(request)
+        name = self._home(request)
+        owners = self._store.predictions.owners(_asked(rows))
+        known = readings(self._engine.all())
+        labels = read_labels(
+            rows,
+            to_micros(self._store.clock.now()),
+            lambda prediction: known.get(owners.get(prediction, name), DEFAULT),
+        )
+        others = frozenset(known) - {name}
+        caller_key = f"key:{key}" if key else ""
+        body = Body(name, labels, caller_key, source=_source(request), owners=owners, others=others)
 
         def then(tx: Transaction, taken: Taken) -> None:
             data = {"digest": taken.digest, "rows": len(labels), "kept": taken.kept}
@@ -114,6 +123,19 @@ class Labels:
 
         with acting_as(f"server:{name}"):
             return to_json(_answer(self._book.take(body, then), labels, owners))
+
+    def _home(self, request: Request) -> str:
+        """Return the deployment that labels are of which name no prediction on record."""
+        if named := request.asked("model"):
+            return self._engine.named(named)[1].deployment
+        engines = self._engine.all()
+        return deployment_of(engines[0]) if engines else self._engine.name
+
+
+def _asked(rows: Sequence[object]) -> set[str]:
+    """Return the predictions that rows name."""
+    named = [row.get("prediction_id") for row in rows if isinstance(row, dict)]
+    return {value for value in named if isinstance(value, str) and is_ulid(value)}
 
 
 def _source(request: Request) -> str:
@@ -129,15 +151,11 @@ def _answer(taken: Taken, labels: Sequence[Label], owners: dict[str, str]) -> La
     return LabelAnswer(taken.counts, [STATUSES[letter] for letter in taken.answer], refused, taken.replayed)
 
 
-def read_labels(request: Request, now: int) -> list[Label]:
-    """Return the labels of a request's body.
-
-    Args:
-        request: the request.
-        now: the present instant, in microseconds.
+def read_rows(request: Request) -> list[object]:
+    """Return the rows of a request's body.
 
     Raises:
-        Invalid: it is not what its Content-Type says, has no labels or too many, or some are wrong: by row numbers.
+        Invalid: it is not what its Content-Type says, or has no rows or too many.
     """
     kind = request.header(b"content-type").partition(";")[0].strip().lower()
     read = _READERS.get(kind)
@@ -153,11 +171,25 @@ def read_labels(request: Request, now: int) -> list[Label]:
         raise Invalid(
             f"There are more than {MAX_LABELS} labels in the body.", about="labels", hint="Send them in parts."
         )
+    return rows
+
+
+def read_labels(rows: Sequence[object], now: int, reading: Callable[[str], Reading]) -> list[Label]:
+    """Return the labels that rows say.
+
+    Args:
+        rows: the rows.
+        now: the present instant, in microseconds.
+        reading: how labels of a prediction are read; of "", those by subject.
+
+    Raises:
+        Invalid: some are wrong: by row numbers.
+    """
     labels: list[Label] = []
     wrong: list[str] = []
     for number, row in enumerate(rows):
         try:
-            labels.append(_label(row, number, now))
+            labels.append(_label(row, number, now, reading))
         except ValueError as error:
             wrong.append(f"Row {number}: {error}.")
     if wrong:
@@ -167,7 +199,7 @@ def read_labels(request: Request, now: int) -> list[Label]:
     return labels
 
 
-def _label(row: object, number: int, now: int) -> Label:
+def _label(row: object, number: int, now: int, reading: Callable[[str], Reading]) -> Label:
     """Return the label that a row says.
 
     Raises:
@@ -190,17 +222,7 @@ def _label(row: object, number: int, now: int) -> Label:
     if at is not None and at > now + DAY:
         raise ValueError("observed_at lies ahead")
     about = PREDICTION + prediction if prediction else SUBJECT + subject
-    return Label(about, _truth(row.get("label")), at, since, until, _text(row, "label_id"), number)
-
-
-def _truth(value: object) -> int:
-    if isinstance(value, str):
-        found = _TRUTHS.get(value.strip().lower())
-        if found is not None:
-            return found
-    elif isinstance(value, int | float) and value in {0, 1}:
-        return int(value)
-    raise ValueError("label is neither 0 nor 1")
+    return Label(about, reading(prediction).truth(row.get("label")), at, since, until, _text(row, "label_id"), number)
 
 
 def _text(row: dict[str, Any], name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
@@ -15,7 +16,7 @@ from interlock.serve.engines.booster import open_booster
 from interlock.serve.engines.linear import LinearRunner
 from interlock.serve.engines.onnx import OnnxRunner, answers_of, open_session
 from interlock.serve.engines.worker import WorkerRunner
-from interlock.store.manifests import Manifest, read_manifest
+from interlock.store.manifests import Entry, Manifest, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,10 +26,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BUNDLE_FILE: Final = "bundle.json"
+_FORMS: Final = frozenset({"serving", "linear", "booster"})
 _TIMED_CALLS: Final = 5
 # No booster's own library answers faster than this, and to load one costs 0.3-1 s and 50 MB or more.
 WORTH_A_LIBRARY_S: Final = 100e-6
-_POLICY: Final = "Set code_models = true under [deployment.NAME] in interlock.toml, if this project's policy allows it."
+_POLICY: Final = (
+    "Where the project's policy allows it: set `code_models = true` under [deployment.NAME.serving] in interlock.toml,"
+    " or start with `interlock serve --code-models`."
+)
 
 
 class Parts(NamedTuple):
@@ -85,6 +90,8 @@ def load_bundle(
     def read(role: str) -> bytes:
         return objects.get(manifest.find(part(bundle, role)).digest)
 
+    for role in _FORMS & bundle.files.keys():  # those that do not answer today may answer tomorrow
+        check_bytes(objects, manifest.find(bundle.files[role]))
     if bundle.task == "classification" and len(bundle.classes) < 2:
         raise Corrupt("The bundle names fewer than two classes.", about="bundle")
     if agrees(bundle, "linear") and not graph:
@@ -99,6 +106,26 @@ def load_bundle(
     if agrees(bundle, "booster") and not graph:
         engine, timed = faster(bundle, golden, engine, read("booster"), rows)
     return Parts(bundle, golden, engine, timed=timed, read=read, code_models=code_models)
+
+
+def check_bytes(objects: ObjectStore, entry: Entry) -> None:
+    """Accept a file whose bytes are those of its digest.
+
+    Raises:
+        NotFound: it is not there.
+        Corrupt: its bytes have changed.
+
+    Cost: reads it once, in constant memory.
+    """
+    with objects.open(entry.digest) as source:
+        found = hashlib.file_digest(source, "sha256").hexdigest()
+    if found != entry.digest:
+        raise Corrupt(
+            f"{entry.path} has changed: its bytes are no longer those of {entry.digest[:16]}.",
+            about="bundle",
+            hint="Restore it from a backup.",
+            digest=entry.digest,
+        )
 
 
 def agrees(bundle: Bundle, role: str) -> bool:

@@ -174,7 +174,8 @@ class LoadedModel:
             raise
         except Exception as error:  # noqa: BLE001 - the engine's own kinds, for bad rows and broken models alike
             raise self._failed(prepared, error) from None
-        found = self._answer(table)
+        # A graph may answer more or fewer rows than it was asked; what it answers then is nobody's.
+        found = self._answer(table) if len(table) == prepared.rows else None
         if found is None:
             raise self._failed(prepared, None)
         return found

@@ -256,7 +256,7 @@ def _change(request: Request) -> Change:
     try:
         return _changes.decode(request.body)
     except UNREADABLE as error:
-        raise unreadable(error) from None
+        raise unreadable(error, request.body) from None
 
 
 def fleet_of(engine: Engine) -> Fleet:
@@ -301,7 +301,7 @@ def _read(request: Request) -> tuple[InferRequest, bytes]:
     try:
         body = _decoder.decode(data)
     except UNREADABLE as error:
-        raise unreadable(error, hint="GET / shows an example.") from None
+        raise unreadable(error, data, hint="GET / shows an example.") from None
     _check_places(body)
     return body, tail
 

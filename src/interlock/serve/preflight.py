@@ -17,8 +17,10 @@ import msgspec
 
 from interlock.core.errors import Error, Finding
 from interlock.serve.golden import check_golden
+from interlock.serve.loading import check_bytes
 from interlock.serve.model import LoadedModel
 from interlock.serve.release import versions
+from interlock.store.manifests import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,13 +50,15 @@ class Preflight(msgspec.Struct, frozen=True):
 
 
 def preflight(objects: ObjectStore, bundle: str) -> Preflight:
-    """Return whether a bundle loads and gives its golden answers here, in this process.
+    """Return whether all files of a bundle are whole, and it loads and gives its golden answers here.
 
     Args:
         objects: where the bundle rests.
         bundle: the digest of its manifest.
     """
     try:
+        for entry in read_manifest(objects, bundle).files:
+            check_bytes(objects, entry)
         model = LoadedModel.load(objects, bundle)
     except Error as error:
         return Preflight(False, [Finding(error.code, str(error)), *error.findings], versions())

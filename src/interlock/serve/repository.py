@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from interlock.core.errors import Conflict, Corrupt, Error, Invalid, NotFound
+from interlock.serve.engine import Report
 from interlock.serve.http import refusal
-from interlock.serve.watch import Watcher
+from interlock.serve.watch import Watcher, reasons
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,6 +178,11 @@ class Repository:
     def engines(self) -> list[Engine]:
         """Return the engines of all that answers now, or should since the start."""
         return [e.engine for e in list(self._entries.values()) if e.meant or e.engine.revision is not None]
+
+    def reports(self) -> list[Report]:
+        """Return what became of each model that answers, or should since the start."""
+        shown = [e for e in list(self._entries.values()) if e.meant or e.engine.revision is not None]
+        return [Report(e.name, e.engine, reasons(e.watcher.error)) for e in shown]
 
     def index(self) -> list[dict[str, str]]:
         """Return each name, version, state and reason, and where it came from; what was refused is there too."""

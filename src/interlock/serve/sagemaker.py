@@ -96,7 +96,7 @@ class _Bound:
         try:
             asked = _decoder.decode(request.body)
         except UNREADABLE as error:
-            raise unreadable(error, hint='Send {"model_name": ..., "url": ...}.') from None
+            raise unreadable(error, request.body, hint='Send {"model_name": ..., "url": ...}.') from None
         if not 0 < len(asked.url) <= _LONGEST or "\0" in asked.url:
             raise Invalid("`url` is no folder of this container.", hint="Send the folder with the model's files.")
         await fleet_of(self.engine).load(asked.model_name, asked.url, anew=False)

@@ -92,6 +92,7 @@ class Options(msgspec.Struct, frozen=True):
         limits: what it takes on.
         serving: how it answers besides. What a deployment's spec says, counts before all of these.
         ready: is told what is served, when it is ready and again after each swap.
+        refused: is told the name of a model that is not served as it should be, and why; once for each reason.
     """
 
     deployment: str = ""
@@ -112,6 +113,7 @@ class Options(msgspec.Struct, frozen=True):
     serving: Serving = Serving()
     grpc_port: int | None = None
     ready: Callable[[Announcement], None] | None = None
+    refused: Callable[[str, str], None] | None = None
 
 
 def protocols() -> list[ServingProtocol]:
@@ -158,7 +160,8 @@ def _source(store: Store, options: Options) -> Source:
 
 
 def _stock(store: Store, options: Options, roots: Sequence[Path] | None = None) -> Stock:
-    shown = options.host not in _LOCAL and not options.unapproved
+    # Whoever names another host for it has a proxy in front, through which others come.
+    shown = (options.host not in _LOCAL or bool(options.limits.hosts)) and not options.unapproved
     return Stock(store, code_models=options.code_models, approved_only=shown, admit=options.admit, roots=roots)
 
 
@@ -178,7 +181,7 @@ def _repository(store: Store, options: Options, first: Watcher, engine: Engine, 
         engine.alias = name if options.explicit or options.further else ""
     for place in options.further:
         source = _stock(store, options).source(place)
-        another = engine.beside(called(place))
+        another = engine.beside(source.name)
         another.alias = called(place)
         repository.mean(another.alias, place, Watcher(another, source), another)
     return repository
@@ -301,6 +304,7 @@ async def _accompany(
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     child = os.getppid() == options.parent
     said = -1
+    told: dict[str, str] = {}
     while not server.should_exit:
         number = models.number() if server.started else None
         if number is not None and number != said:
@@ -313,11 +317,22 @@ async def _accompany(
                 write_announcement(options.announce, announcement)
             if options.ready is not None:
                 options.ready(announcement)
+        if options.refused is not None:
+            _tell_refused(models, told, options.refused)
         if options.parent and (os.getppid() != options.parent if child else not _is_alive(options.parent)):
             server.should_exit = True
         await asyncio.sleep(_TICK_S)
     if calls is not None:  # both drain at once; `_serve` waits for it
         await calls.stop(_DRAIN_S)
+
+
+def _tell_refused(models: Repository, told: dict[str, str], refused: Callable[[str, str], None]) -> None:
+    """Tell of each model what stands in its way, unless that was told before."""
+    for report in models.reports():
+        why = " ".join(report.errors)
+        if why and told.get(report.name) != why:
+            refused(report.name, why)
+        told[report.name] = why
 
 
 def write_announcement(path: Path, announcement: Announcement) -> None:

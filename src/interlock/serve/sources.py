@@ -9,7 +9,7 @@ import msgspec
 from interlock.core.bundles import DeploymentSpec, Route
 from interlock.core.canonical import digest
 from interlock.core.errors import Corrupt, GateClosed, Invalid, NotFound
-from interlock.core.refs import LATEST, parse
+from interlock.core.refs import LATEST, no_alias, parse
 from interlock.serve.model import LoadedModel
 
 if TYPE_CHECKING:
@@ -167,8 +167,11 @@ class Named:
             values,
         )
         if row is None:
-            known = self._database.all("SELECT name FROM models WHERE archived_at IS NULL")
-            raise NotFound.named("model_version", str(ref), [f"model:{one['name']}" for one in known])
+            known = [one["name"] for one in self._database.all("SELECT name FROM models WHERE archived_at IS NULL")]
+            if alias not in {"", LATEST} and ref.name in known:
+                held = self._database.all("SELECT alias FROM model_aliases WHERE model = :model", {"model": ref.name})
+                raise no_alias(ref, [one["alias"] for one in held])
+            raise NotFound.named("model_version", str(ref), [f"model:{name}" for name in known])
         if not row["bundle"]:
             raise Invalid(f"The files of {ref} rest elsewhere.", about="model", hint="Register files that are here.")
         return row

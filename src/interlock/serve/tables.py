@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from interlock.core.bundles import Column
+    from interlock.core.ports import ObjectStore
     from interlock.serve.model import LoadedModel
 
 _FAR: Final = 0.501  # as in `model`: from the middle of all probabilities, with room for rounding
@@ -333,6 +334,31 @@ class TableModel:
             return None
         found: list[int] = (~self._sound(table)).nonzero()[0].tolist()
         return found
+
+
+def open_table(objects: ObjectStore, ref: str, digest: str) -> TableModel:
+    """Return a version that answers tables, be it a bundle or not; its engine is the one that a server takes.
+
+    It is not chosen for the number of rows: a booster's own library and its graph differ in the last bits, and a table
+    gets the answers that the endpoint gives.
+
+    Args:
+        objects: where its files rest.
+        ref: what it is called.
+        digest: the manifest of its files, or "" where they rest elsewhere.
+
+    Raises:
+        Invalid: its files rest elsewhere, or none of them can answer.
+        Denied: only its original could answer.
+        Corrupt: its bytes have changed.
+
+    Cost: loads the model.
+    """
+    from interlock.serve.model import LoadedModel
+
+    if not digest:
+        raise Invalid(f"The files of {ref} rest elsewhere.", about="model", hint="Register files that are here.")
+    return TableModel(LoadedModel.open(objects, digest))
 
 
 def _moved(error: Invalid, first: int) -> Invalid:

@@ -127,7 +127,7 @@ def _read(data: bytes, view: View) -> tuple[Ask, str]:
     try:
         body = _decoder.decode(data)
     except UNREADABLE as error:
-        raise unreadable(error, hint=_FORM) from None
+        raise unreadable(error, data, hint=_FORM) from None
     if not body.instances:
         raise Invalid("There are no instances.", hint=_FORM)
     return add_params(

@@ -117,6 +117,11 @@ class Watcher:
         self._retry_after = self._engine.clock.monotonic() + _RETRY_S
 
 
+def reasons(error: Error | None) -> tuple[str, ...]:
+    """Return an error in sentences, one for each of its findings besides; none for no error."""
+    return () if error is None else (str(error), *(found.message for found in error.findings))
+
+
 def _alone(error: Error) -> Error:
     """Return an error that is kept, without the frames that it came through: they hold the model that was refused."""
     error.__context__ = None

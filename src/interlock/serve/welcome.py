@@ -10,6 +10,7 @@ import msgspec
 
 from interlock.core.bundles import Column
 from interlock.serve.columns import TAKES
+from interlock.serve.engine import deployment_of
 from interlock.serve.http import Endpoint, Request, Response, to_json
 from interlock.serve.metadata import KEYS
 
@@ -92,6 +93,7 @@ class Welcome:
             "deployment": revision.deployment,
             "revision": revision.number,
             "models": [_model(live) for live in revision.routes],
+            "served": [_served(engine) for engine in self.engine.all()],
             "ask": ask,
             "metadata": KEYS,
             "see": {"/v2": "the Open Inference Protocol", "/-/status": "what runs", "/metrics": "Prometheus"},
@@ -128,6 +130,17 @@ def own_address(request: Request) -> str:
 def curl_line(url: str, body: object) -> str:
     """Return a command that posts a body as JSON, quoted for a shell."""
     return f"curl {shlex.quote(url)} -H 'Content-Type: application/json' -d {shlex.quote(to_json(body).decode())}"
+
+
+def _served(engine: Engine) -> dict[str, object]:
+    """Return one of the server's models: by which name it is asked, and what it is."""
+    revision = engine.revision
+    return {
+        "name": engine.alias or engine.name,
+        "deployment": deployment_of(engine),
+        "revision": None if revision is None else revision.number,
+        "models": [] if revision is None else [_model(live) for live in revision.routes],
+    }
 
 
 def _model(live: LiveRoute) -> dict[str, object]:

@@ -85,6 +85,7 @@ class Body(msgspec.Struct, frozen=True):
         source: the request or monitor that they came by.
         further: whether rows have further columns, so that a row which repeats a truth is kept for them.
         owners: who answered those predictions that are on record; None where that was not looked up.
+        others: further deployments of the same server; a label of a prediction of theirs is kept as theirs.
         received_at: when it came, in microseconds, where that was before.
     """
 
@@ -96,6 +97,7 @@ class Body(msgspec.Struct, frozen=True):
     further: bool = False
     owners: Mapping[str, str] | None = None
     received_at: int | None = None
+    others: frozenset[str] = frozenset()
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -241,23 +243,28 @@ class _Intake:
         self._tx, self._body, self._number, self._at = tx, body, number, at
         self.added: list[Row] = []
         self._beaten: list[Row] = []
-        self._things: dict[tuple[str, int, int], list[Row]] = {}
-        self._ids: dict[str, Row] = {}
-        for row in _pages(tx, body.deployment, "about", {label.about for label in body.labels}):
-            self._things.setdefault((row["about"], row["since"], row["until"]), []).append(row)
-        for row in _pages(tx, body.deployment, "label_id", {label.label_id for label in body.labels} - {""}):
-            self._ids[row["label_id"]] = row
+        self._things: dict[tuple[str, str, int, int], list[Row]] = {}
+        self._ids: dict[tuple[str, str], Row] = {}
+        homes: dict[str, list[Label]] = {}
+        for label in body.labels:
+            homes.setdefault(self._home(label), []).append(label)
+        for home, labels in homes.items():
+            for row in _pages(tx, home, "about", {label.about for label in labels}):
+                self._things.setdefault((home, row["about"], row["since"], row["until"]), []).append(row)
+            for row in _pages(tx, home, "label_id", {label.label_id for label in labels} - {""}):
+                self._ids[home, row["label_id"]] = row
 
     def add(self, label: Label) -> str:
         """Return the letter of what becomes of a label."""
         owners, name = self._body.owners, label.about.removeprefix(PREDICTION)
         about_prediction = owners is not None and label.about.startswith(PREDICTION)
         owner = owners.get(name, "") if owners is not None and about_prediction else ""
-        if owner and owner != self._body.deployment:
+        home = self._home(label)
+        if owner and owner != home:
             return "o"
-        if label.label_id and (held := self._ids.get(label.label_id)):
+        if label.label_id and (held := self._ids.get((home, label.label_id))):
             return "d" if _same(held, label) else "i"
-        thing = self._things.setdefault((label.about, label.since, label.until), [])
+        thing = self._things.setdefault((home, label.about, label.since, label.until), [])
         counting = next((row for row in thing if row["counts"]), None)
         if not label.label_id and self._is_known(label, thing, counting):
             return "d"
@@ -267,7 +274,7 @@ class _Intake:
         thing.append(row)
         self.added.append(row)
         if label.label_id:
-            self._ids[label.label_id] = row
+            self._ids[home, label.label_id] = row
         if counting is None:
             return "u" if about_prediction and not owner else "a"
         if wins:
@@ -294,11 +301,19 @@ class _Intake:
             return counting is not None and counting["label"] == label.label and not self._body.further
         return any(row["label"] == label.label and not row["dated"] for row in thing)
 
+    def _home(self, label: Label) -> str:
+        """Return the deployment that a label is kept for."""
+        body = self._body
+        if not body.others or body.owners is None or not label.about.startswith(PREDICTION):
+            return body.deployment
+        owner = body.owners.get(label.about.removeprefix(PREDICTION), "")
+        return owner if owner in body.others else body.deployment
+
     def _row(self, label: Label) -> Row:
         return {
             "body": self._number,
             "position": label.position,
-            "deployment": self._body.deployment,
+            "deployment": self._home(label),
             "about": label.about,
             "since": label.since,
             "until": label.until,

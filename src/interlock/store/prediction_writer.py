@@ -244,9 +244,14 @@ class PromptWriter:
             self._refusal = self._refusal or _unavailable("it is closed")
         self._stop.set()
         self._thread.join()
-        if sound:
-            self._file.seal()
-        else:
+        try:
+            self._file.sync()  # what was written before a failure was acknowledged
+            if sound:
+                self._file.seal()
+        except OSError as error:
+            if sound:
+                raise _unavailable(f"sealing failed: {error}") from error
+        finally:
             self._file.abandon()
 
     def _keep(self) -> None:
@@ -258,8 +263,11 @@ class PromptWriter:
                     following = BlockWriter(self._folder)
                     with self._gate:
                         full, self._file = self._file, following
-                    full.sync()
-                    full.seal()
+                    try:
+                        full.sync()
+                        full.seal()
+                    finally:
+                        full.abandon()
             except OSError as error:
                 with self._gate:
                     self._refuse(error)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from interlock.core.errors import Error, Invalid, MissingExtra
+from interlock.core.errors import Error, Invalid, MissingExtra, NotFound
 from interlock.core.refs import check_name
 from interlock.sdk.recording.mlmodel import mlmodel
 
@@ -67,6 +67,10 @@ def write_model(model: Any, name: str, given: Mapping[str, Any]) -> dict[str, by
     return files
 
 
+_KEPT: Final = (
+    "To keep the original all the same, without a form that can be judged, leave target and evaluation out: "
+    "run.model(model, NAME, example=..., training=...)."
+)
 _HINT: Final = "Models of scikit-learn, XGBoost and LightGBM can be kept; keep others as files with run.artifact."
 
 
@@ -133,7 +137,12 @@ def _bundle(model: Any, given: Mapping[str, Any]) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="interlock-") as name:
         folder = Path(name)
         inputs, evaluation = frame(seen, model), frame(given["evaluation"])
-        build_bundle(model, inputs=inputs, target=given["target"], evaluation=evaluation, folder=folder)
+        try:
+            build_bundle(model, inputs=inputs, target=given["target"], evaluation=evaluation, folder=folder)
+        except (Invalid, NotFound) as error:
+            if error.about != "frame":  # it is the model, which may be kept all the same
+                error.hint = f"{error.hint} {_KEPT}".strip()
+            raise
         files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
         return files | mlmodel(files)
 
