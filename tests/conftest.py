@@ -79,6 +79,28 @@ def bundle_folder(people: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
+def keep(store: Store) -> Callable[..., ModelVersion]:
+    """Register what `run.model(model, name, ...)` makes of a model as its next version; its run is real."""
+    from interlock.registry.service import RegistryService
+    from interlock.sdk.recording.models import write_model
+    from interlock.store.manifests import Entry, put_entries
+    from interlock.track.environment import environment
+    from interlock.track.records import Start
+    from interlock.track.service import TrackService
+
+    def make(model: object, name: str = "kept", **given: object) -> ModelVersion:
+        track = TrackService(store)
+        code, kept = store.objects.put(b"code"), store.objects.put(msgspec.json.encode(environment()))
+        run = track.start(Start(name, environment=kept, code=code))
+        track.finish(run.id)
+        files = write_model(model, name, given).items()
+        entries = [Entry(path, len(data), store.objects.put(data)) for path, data in files]
+        return RegistryService(store).register(name, run.ref, put_entries(store.objects, entries))
+
+    return make
+
+
+@pytest.fixture
 def register(store: Store, bundle_folder: Path) -> Callable[[], ModelVersion]:
     """Register the bundle as the next version of model `happy`; its run is real."""
     from interlock.registry.service import RegistryService

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -187,6 +188,66 @@ def test_several_models_answer_by_name_and_more_are_loaded(serve, project):
     assert server.invoke()  # who names no model asks the first that is there
     assert server.client.post("/v2/repository/models/happy/load").status_code == 200
     assert server.client.get("/v2/health/ready").status_code == 200
+
+
+def post_labels(server, *labels):
+    response = server.client.post("/labels", json={"labels": list(labels)})
+    assert response.status_code == 200, response.text
+    return response.json()["statuses"]
+
+
+def test_several_folders_are_shown_explained_and_told_the_truth(serve, folder, tmp_path):
+    shutil.copytree(folder, folder.parent / "other")
+    server = serve("./ml/model", "./ml/other").ready()
+    second = server.invoke("/models/other/invoke")
+    labels = ({"prediction_id": second["prediction_id"], "label": 1, "label_id": "x"}, {"subject": "p", "label": 1})
+    assert post_labels(server, *labels) == ["accepted", "accepted"]
+    assert post_labels(server, *labels) == ["duplicate", "duplicate"]
+    first = server.invoke()["prediction_id"]
+    assert post_labels(server, {"prediction_id": first, "label": 0, "label_id": "x"}) == ["accepted"]
+    unknown = server.client.post("/labels?model=nobody", json={"subject": "p", "label": 1})
+    assert unknown.status_code == 404
+    assert (
+        server.client.post("/labels?model=other", json={"subject": "p", "label": 1}).json()["counts"]["accepted"] == 1
+    )
+
+    status, page = server.client.get("/-/status").json(), server.client.get("/").json()
+    assert [(m["name"], m["revision"], m["ready"], m["errors"]) for m in status["models"]] == [
+        ("model", 1, True, []),
+        ("other", 1, True, []),
+    ]
+    assert [one["name"] for one in page["served"]] == ["model", "other"]
+    assert page["served"][0]["models"] == page["models"]
+    assert server.client.post("/explain?model=other", json=BODY).status_code == 200
+    assert server.client.post("/explain?model=nobody", json=BODY).status_code == 404
+
+    assert server.stop() == 0
+    said = server.errors.read_text()
+    place = Path(said.partition("recorded in ")[2].partition(";")[0])
+    store = open_store(place / ".interlock")
+    rows = store.database.all("SELECT deployment, about FROM labels ORDER BY body, position")
+    store.close()
+    assert [row["deployment"] for row in rows] == ["serve:other", "serve:model", "serve:model", "serve:other"]
+
+
+def test_a_model_that_does_not_load_is_said_with_its_reason(serve, folder, tmp_path):
+    broken = Path(shutil.copytree(folder, folder.parent / "broken"))
+    golden = json.loads((broken / "golden.json").read_bytes())
+    (broken / "golden.json").write_text(json.dumps({**golden, "scores": [0.5 + s / 2 for s in golden["scores"]]}))
+    server = serve("./ml/model", "./ml/broken")
+    end = time.monotonic() + DEADLINE_S
+    while "is refused" not in server.errors.read_text():
+        assert time.monotonic() < end, server.errors.read_text()
+        time.sleep(0.05)
+    (line,) = [line for line in server.errors.read_text().splitlines() if "is refused" in line]
+    assert line.startswith("broken is refused: ")
+    assert "golden" in line
+    status = server.client.get("/-/status").json()
+    good, bad = status["models"]
+    assert (good["ready"], bad["ready"], bad["revision"]) == (True, False, None)
+    assert not status["ready"]
+    assert "golden" in bad["errors"][0]
+    assert status["errors"] == [f"broken: {why}" for why in bad["errors"]]
 
 
 def test_a_server_may_begin_with_nothing(serve, project):

@@ -315,3 +315,33 @@ def test_whoever_watches_hears_of_every_row(store, version, table, tmp_path):
     assert heard[0] == 3000
     assert sum(rows for rows, resumed in heard[1:-1] if not resumed) == 3000
     assert heard[-1] == "end"
+
+
+@pytest.mark.parametrize("task", ["values", "three", "two"])
+def test_a_version_without_a_record_gives_its_servers_numbers(store, keep, people, tmp_path, task):
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    rows = people.select("age", "income").cast(pl.Float32)
+    sums = rows.sum_horizontal()
+    truth = {"values": sums, "two": people["happy"]}
+    truth["three"] = pl.Series(["low" if one < 60 else "mid" if one < 80 else "top" for one in sums])
+    kind = RandomForestRegressor if task == "values" else RandomForestClassifier
+    version = keep(kind(5, random_state=0).fit(rows, truth[task]), example=rows.head(4), training=rows)
+    assert version.format != "bundle"
+    model = LoadedModel.open(store.objects, version.bundle)
+    served = model.run(model.prepare(rows.to_dict(as_series=False)))
+    rows.write_parquet(tmp_path / "rows.parquet")
+    Batch(store, "model:kept", [tmp_path / "rows.parquet"]).run(tmp_path / "out", batch_rows=700)
+    frame = read(tmp_path / "out")
+    assert frame["prediction" if task == "values" else "probability"].to_list() == served.scores
+    if task != "values":
+        assert frame["prediction"].to_list() == served.labels
+
+
+def test_a_version_whose_files_rest_elsewhere_is_refused(store, table):
+    from interlock.registry.catalogue import Catalogue
+
+    books = Catalogue(store)
+    store.database.write(lambda tx: books.versions.create(tx, books.versions.draft("far"), make=True))
+    with pytest.raises(Invalid, match="rest elsewhere"):
+        Batch(store, "model:far", [table])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from interlock.core.errors import Conflict, Corrupt, Invalid
+from interlock.core.errors import Conflict, Corrupt, Invalid, StorageFull
 from interlock.deploy.batch_folder import OutputFolder
 from interlock.deploy.batch_records import Options, Part, Plan, Report
 
@@ -124,3 +124,16 @@ def test_restart_throws_away_what_was_begun(tmp_path):
         folder.restart()
         assert folder.plan() is None
         assert folder.parts() == []
+
+
+@pytest.mark.parametrize("call", ["ftruncate", "pwrite"])
+def test_a_folder_that_cannot_be_begun_is_let_go(tmp_path, monkeypatch, call):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"os.{call}", full)
+        with pytest.raises(StorageFull) as caught:
+            OutputFolder(tmp_path / "out")
+    with OutputFolder(tmp_path / "out"):  # while the error, and what it came through, are still there
+        assert caught.value

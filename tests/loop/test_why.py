@@ -19,6 +19,7 @@ from interlock.monitor.replay import score_rows
 from interlock.monitor.service import MonitorService
 from interlock.registry.catalogue import Catalogue
 from interlock.registry.service import ModelVersion, RegistryService
+from interlock.serve.model import LoadedModel
 from interlock.store import Store
 from interlock.store.manifests import Entry, put_entries
 from interlock.store.predictions import Prediction, PredictionWriter
@@ -188,3 +189,126 @@ def test_a_version_without_a_record_and_a_run_have_the_links_that_there_are(stor
         why(store, "iris")
     with pytest.raises(Invalid, match="nor a run"):
         why(store, "data:people@1")
+
+
+def serve(store: Store, version: ModelVersion, row: dict[str, object], **change: object) -> Prediction:
+    """Put on record what a server answers to one row."""
+    model = LoadedModel.open(store.objects, version.bundle, code_models=True)
+    said = model.run(model.prepare({name: [value] for name, value in row.items()}))
+    model.close()
+    made = Prediction(
+        id=new_id(),
+        at=START,
+        occurred_at=START,
+        deployment="serve:kept",
+        model=version.ref,
+        bundle=version.bundle,
+        revision=1,
+        request_id="1",
+        row=0,
+        subject="",
+        inputs=row,
+        score=said.scores[0],
+        label=said.codes[0],
+        route="champion",
+    )
+    made = msgspec.structs.replace(made, **change)
+    write(store, [made])
+    return made
+
+
+def replayed(answer: Answer) -> tuple[str, str]:
+    return next((link.checked, link.detail) for link in answer.links if link.what == "replay")
+
+
+def test_an_answer_is_replayed_by_the_engine_that_gave_it(
+    store: Store, register: Callable[[], ModelVersion], people: pl.DataFrame
+) -> None:
+    version, row = register(), people.select("age", "income").row(5, named=True)
+    assert LoadedModel.load(store.objects, version.bundle).engine.name == "linear"
+    answer = why(store, f"prediction:{(made := serve(store, version, row)).id}")
+    assert (answer.ok, answer.replayed, replayed(answer)[0]) == (True, made.score, "verified")
+    assert "engine linear" in replayed(answer)[1]
+    by_graph = LoadedModel.load(store.objects, version.bundle, graph=True)
+    score = float(by_graph.scores({name: [value] for name, value in row.items()})[0])
+    assert score != made.score
+    answer = why(store, f"prediction:{serve(store, version, row, score=score).id}")
+    assert (answer.ok, answer.replayed, replayed(answer)[0]) == (True, score, "verified")
+    assert "engine onnx" in replayed(answer)[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "ok", "checked", "told"),
+    [
+        (2e-7, True, "recorded", "rounding in 32 bits"),
+        (2e-5, False, "differs", "off by 2e-05"),
+    ],
+)
+def test_only_rounding_is_let_pass(
+    store: Store, register: Callable[[], ModelVersion], change: float, ok: bool, checked: str, told: str
+) -> None:
+    version, row = register(), {"age": 40, "income": 30.0}
+    score = serve(store, version, row).score + change
+    answer = why(store, f"prediction:{serve(store, version, row, score=score).id}")
+    assert (answer.ok, replayed(answer)[0]) == (ok, checked)
+    assert told in replayed(answer)[1]
+    flipped = serve(store, version, row, label=1 - serve(store, version, row).label)
+    assert replayed(why(store, f"prediction:{flipped.id}"))[0] == "differs"
+
+
+@pytest.mark.parametrize("task", ["values", "three", "two"])
+@pytest.mark.parametrize("bundle", [True, False])
+def test_values_classes_and_versions_without_a_record_have_their_chain(
+    store: Store, keep: Callable[..., ModelVersion], people: pl.DataFrame, task: str, bundle: bool
+) -> None:
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+    rows = people.select("age", "income").cast(pl.Float32)
+    sums = rows.sum_horizontal()
+    truth = {
+        "values": sums,
+        "three": pl.Series(["low" if one < 60 else "mid" if one < 80 else "top" for one in sums]),
+        "two": people["happy"],
+    }[task]
+    model = (DecisionTreeRegressor if task == "values" else DecisionTreeClassifier)(max_depth=4).fit(rows, truth)
+    given = {"target": "truth", "evaluation": rows.with_columns(truth=truth).tail(500)} if bundle else {}
+    version = keep(model, example=rows.head(4), training=rows, **given)
+    assert (version.format == "bundle") is bundle
+    made = serve(store, version, rows.row(7, named=True))
+    answer = why(store, f"prediction:{made.id}")
+    assert (answer.ok, answer.replayed) == (True, made.score)
+    wanted = {"prediction", "replay", "model version", "run", "code", "environment"}
+    assert wanted <= checked(answer).keys()
+    assert replayed(answer)[0] == "verified"
+    said = model.predict(rows[7])[0]
+    assert (f"value {made.score:.6g}" if task == "values" else f"label {said}") in answer.links[0].detail
+
+
+def test_what_cannot_be_replayed_says_why_and_has_its_chain(
+    store: Store, keep: Callable[..., ModelVersion], people: pl.DataFrame
+) -> None:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.neighbors import LocalOutlierFactor
+
+    rows = people.select("age", "income").cast(pl.Float64)
+    outliers = LocalOutlierFactor(novelty=True).fit(rows.to_numpy())
+    version = keep(outliers, example=rows.head(4).to_numpy())
+    row = {"x0": 40.0, "x1": 30.0}
+    model = HistGradientBoostingClassifier(max_iter=3).fit(rows, people["happy"])
+    other = keep(model, example=rows.head(4))
+    made = serve(store, other, rows.row(1, named=True), model=version.ref, bundle=version.bundle, inputs=row)
+    answer = why(store, f"prediction:{made.id}")
+    assert (answer.ok, answer.replayed, replayed(answer)[0]) == (True, None, "recorded")
+    assert replayed(answer)[1].startswith("not replayed: Only the original could answer")
+    assert {"model version", "files", "run", "code", "environment"} <= checked(answer).keys()
+    odd = serve(store, other, rows.row(1, named=True), inputs={"age": 1.0})
+    answer = why(store, f"prediction:{odd.id}")
+    assert (answer.ok, replayed(answer)[0]) == (False, "differs")
+    assert "refuses these inputs" in replayed(answer)[1]
+
+
+def test_an_answer_of_a_folder_rests_on_its_files(store: Store, register: Callable[[], ModelVersion]) -> None:
+    made = serve(store, register(), {"age": 40, "income": 30.0}, model="model:folder@sha-0123456789")
+    answer = why(store, f"prediction:{made.id}")
+    assert (answer.ok, replayed(answer)[0]) == (True, "verified")
+    assert checked(answer) | {"model version": "recorded", "files": "verified"} == checked(answer)

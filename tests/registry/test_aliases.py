@@ -94,3 +94,18 @@ def test_a_retired_version_is_champion_no_more(registry, make) -> None:
     assert registry.model("m").aliases == {"old": 1}
     with pytest.raises(Conflict, match="is retired"):
         registry.alias("m", "champion", 1)
+
+
+def test_a_missing_alias_says_which_there_are_and_how_to_set_it(registry: RegistryService, make) -> None:
+    make()
+    with pytest.raises(NotFound) as caught:
+        registry.version("model:m@champion")
+    assert "has no alias as yet" in caught.value.hint
+    registry.alias("m", "best", 1)
+    with pytest.raises(NotFound, match="no model version 'model:m@champion'") as caught:
+        registry.version("model:m@champion")
+    assert "Model 'm' has the aliases 'best'" in caught.value.hint
+    assert "`interlock registry alias m champion VERSION`" in caught.value.hint
+    with pytest.raises(NotFound) as caught:
+        registry.version("model:other@champion")
+    assert "registry alias" not in caught.value.hint

@@ -62,3 +62,15 @@ def test_names_are_checked(workspace, connection):
     with pytest.raises(Conflict):
         register_function(connection, "model:happy", workspace=workspace)
     assert isinstance(connection.sql("SELECT count(*) FROM people").pl(), pl.DataFrame)
+
+
+def test_a_version_without_a_record_gives_its_servers_numbers(store, keep, connection, people):
+    from sklearn.tree import DecisionTreeRegressor
+
+    rows = people.select("age", "income").cast(pl.Float32)
+    version = keep(DecisionTreeRegressor(max_depth=4).fit(rows, rows["income"]), example=rows.head(4), training=rows)
+    register_function(connection, "model:kept", workspace=Workspace.over(store))
+    model = LoadedModel.open(store.objects, version.bundle)
+    wanted = model.run(model.prepare(people.select("age", "income").to_dict(as_series=False)))
+    found = connection.sql("SELECT kept(age, income) FROM people ORDER BY person").fetchall()
+    assert [row[0] for row in found] == wanted.scores

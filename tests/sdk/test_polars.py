@@ -70,3 +70,14 @@ def test_what_is_not_there_is_said_at_once(workspace):
         predict("model:nobody", workspace=workspace)
     with pytest.raises(Invalid, match="takes no column 'years'"):
         predict("model:happy", {"years": "age"}, workspace=workspace)
+
+
+def test_a_version_without_a_record_gives_its_servers_numbers(store, keep, people):
+    from sklearn.tree import DecisionTreeClassifier
+
+    rows = people.select("age", "income").cast(pl.Float32)
+    version = keep(DecisionTreeClassifier(max_depth=4).fit(rows, people["happy"]), example=rows.head(4), training=rows)
+    model = LoadedModel.open(store.objects, version.bundle)
+    served = model.run(model.prepare(rows.to_dict(as_series=False)))
+    made = rows.select(score=predict("model:kept", workspace=Workspace.over(store)))
+    assert made["score"].to_list() == served.scores

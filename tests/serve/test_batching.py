@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from interlock.core.errors import Unavailable
+from interlock.core.errors import Error, Unavailable
 from interlock.serve.batching import Batcher
 from interlock.serve.model import LoadedModel
 
@@ -161,3 +161,60 @@ def test_an_engine_that_breaks_is_told_to_all_who_waited(slow):
 
     found = run(scene, model)
     assert [type(error) for error in found] == [Unavailable] * 3
+
+
+def test_a_fault_of_ours_over_one_request_is_that_requests_alone(slow, caplog):
+    model = slow(pause_s=0.005)
+
+    async def scene(batcher):
+        first = asyncio.create_task(batcher.run(rows(model, [25])))
+        await asyncio.sleep(0)
+        wrong = rows(model, [30])
+        wrong.feeds = None
+        asked = [rows(model, [36]), wrong, rows(model, [49])]
+        return await asyncio.gather(first, *map(batcher.run, asked), return_exceptions=True)
+
+    found = run(scene, model)
+    assert isinstance(found[2], Error)
+    assert [len(answer.scores) for answer in found if answer is not found[2]] == [1, 1, 1]
+    assert "a model's call failed" in caplog.text
+
+
+class Resting:
+    """An engine that is killed over one row, and then answers nobody until it has rested."""
+
+    def __init__(self, engine, bad):
+        self.engine = engine
+        self.bad = bad
+        self.until = 0.0
+
+    @property
+    def rest_s(self):
+        return max(self.until - time.monotonic(), 0.0)
+
+    def run(self, feeds):
+        if self.rest_s:
+            raise Unavailable("It was killed a moment ago.")
+        if any(self.bad in column for column in feeds.values()):
+            self.until = time.monotonic() + 0.05
+            raise Unavailable("It did not answer in time.")
+        return self.engine.run(feeds)
+
+    def __getattr__(self, name):
+        return getattr(self.engine, name)
+
+
+def test_those_who_shared_a_call_that_killed_the_engine_wait_until_it_has_rested(slow):
+    model = slow(pause_s=0.005)
+    model.engine = Resting(model.engine, 31)
+
+    async def scene(batcher):
+        first = asyncio.create_task(batcher.run(rows(model, [25])))
+        await asyncio.sleep(0)
+        return await asyncio.gather(
+            first, *(batcher.run(rows(model, [age])) for age in (36, 31, 49)), return_exceptions=True
+        )
+
+    found = run(scene, model)
+    assert [type(answer).__name__ for answer in found] == ["Scores", "Scores", "Unavailable", "Scores"]
+    assert "in time" in str(found[2])

@@ -96,7 +96,7 @@ def test_only_this_machine_may_ask_for_a_reload(shop):
                 await reload.handler(Request(scope, "r"))
             answer = await reload.handler(Request({**scope, "client": ("127.0.0.1", 1)}, "r"))
             await journal.close()
-        return answer, control.status()
+        return answer, await control.status()
 
     answer, status = asyncio.run(scene())
     assert answer.status == 409  # the spec has no routes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -331,3 +332,113 @@ def test_who_follows_a_revision_can_keep_it_from_answering(shop, revision, tools
         assert engine.revision is loaded
 
     play(shop, scene)
+
+
+class Held:
+    """A model's engine that counts its calls, and answers none while it is shut."""
+
+    def __init__(self, engine, name=""):
+        self.engine = engine
+        self.name = name or engine.name
+        self.calls = 0
+        self.open = threading.Event()
+        self.begun = threading.Event()
+
+    def run(self, feeds):
+        self.calls += 1
+        self.begun.set()
+        assert self.open.wait(30)
+        return self.engine.run(feeds)
+
+    def __getattr__(self, name):
+        return getattr(self.engine, name)
+
+
+class Hand:
+    """A clock that stands still until it is told."""
+
+    def __init__(self):
+        self.at = 100.0
+
+    def monotonic(self):
+        return self.at
+
+    def now(self):
+        return SystemClock().now()
+
+
+def test_readiness_asks_a_slow_model_once_beside_the_loop_and_keeps_what_it_said(shop, tools, revision):
+    loaded = revision(tools.route(shop.bundle("people")))
+    model = loaded.routes[0].model
+    model.call_s, model.engine = 1.0, Held(model.engine)
+
+    async def scene(engine):
+        engine.clock, engine.revision = Hand(), loaded
+        asking = [asyncio.create_task(engine.verdict_all()) for _ in range(5)]
+        await asyncio.to_thread(model.engine.begun.wait, 30)  # the loop goes on, although no answer comes
+        asking[0].cancel()
+        model.engine.open.set()
+        assert await asyncio.gather(*asking[1:]) == [[]] * 4
+        assert await engine.verdict() == []
+        assert model.engine.calls == 1
+        engine.clock.at += 1.5
+        assert await engine.verdict() == []
+        assert model.engine.calls == 2
+
+    play(shop, scene)
+
+
+def test_a_quick_model_is_asked_at_once_and_not_again_within_a_second(shop, tools, revision):
+    loaded = revision(tools.route(shop.bundle("people")))
+    model = loaded.routes[0].model
+    model.call_s, model.engine = 0.0, Held(model.engine)
+    model.engine.open.set()
+
+    async def scene(engine):
+        engine.clock, engine.revision = Hand(), loaded
+        assert [await engine.verdict() for _ in range(3)] == [[]] * 3
+        return model.engine.calls
+
+    assert play(shop, scene) == 1
+
+
+def test_an_original_that_hangs_stops_no_other_model(shop, tools, revision):
+    hangs, other = (revision(tools.route(shop.bundle(kind)), number=n) for n, kind in ((2, "people"), (3, "reversed")))
+    model = hangs.routes[0].model
+    model.engine, hangs.whole.call_s = Held(model.engine, "worker"), 1.0
+
+    async def scene(engine):
+        waiting = [
+            asyncio.create_task(engine.predict(ask(1), hangs, hangs.whole, "a")),
+            asyncio.create_task(engine.answer(1 << 20, lambda: (ask(1), "b"), hangs, hangs.whole)),
+        ]
+        await asyncio.to_thread(model.engine.begun.wait, 30)
+        answer = await asyncio.wait_for(engine.answer(1 << 20, lambda: (ask(2), "c"), other, other.whole), 30)
+        assert await asyncio.wait_for(engine.apart(lambda: 7), 30) == 7
+        model.engine.open.set()
+        assert [len((await one).ids) for one in waiting] == [1, 1]
+        return len(answer.ids)
+
+    assert play(shop, scene) == 2
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_what_can_only_be_refused_again_is_not_asked_again(shop, tools, revision, slow):
+    loaded = revision(tools.route(shop.bundle("people")))
+    model = loaded.routes[0].model
+
+    def down(_):
+        nonlocal calls
+        calls += 1
+        raise Unavailable("gone")
+
+    calls = 0
+    model.engine = Held(model.engine)
+    model.engine.run, loaded.whole.call_s = down, float(slow)
+
+    async def scene(engine):
+        with pytest.raises(Unavailable, match="gone"):
+            await engine.predict(ask(1), loaded, loaded.whole, "r")
+
+    play(shop, scene)
+    assert calls == 1

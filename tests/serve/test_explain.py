@@ -8,14 +8,15 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from interlock.core.bundles import Route
-from interlock.core.errors import Denied, Invalid
+from interlock.core.errors import Denied, Invalid, NotFound
 from interlock.registry.flavors import build_bundle
 from interlock.serve.explain import explain, explanations, read_columns
 from interlock.serve.http import Request
@@ -190,22 +191,33 @@ def test_other_bodies_are_refused(body) -> None:
 class Asked:
     """What `POST /explain` needs of the engine between protocols and models."""
 
-    def __init__(self, model) -> None:
-        live = LiveRoute(Route("model:m@3", model.digest, 1.0), model)
-        self.revision = Revision("shop", 1, "", [live])
+    def __init__(self, model, *further) -> None:
+        routes = [Route(f"model:m@{3 + place}", one.digest, 1.0) for place, one in enumerate((model, *further))]
+        live = [LiveRoute(route, one) for route, one in zip(routes, (model, *further), strict=True)]
+        self.revision = Revision("shop", 1, "", live)
+        self.answering = 0
+        self.seen = []
 
     def current(self) -> Revision:
         return self.revision
 
-    async def work(self, _, function):
+    def find(self, _):
+        return self
+
+    def named(self, name):
+        return self, self.revision, self.revision.view(name)
+
+    async def apart(self, function):
+        self.seen.append(self.answering)
         return function()
 
 
-def ask(model, body: bytes):
+def ask(model, body: bytes, query: bytes = b""):
     """Return the answer to a request."""
     (endpoint,) = explanations(Asked(model))
     assert (endpoint.method, endpoint.path, endpoint.predicts) == ("POST", "/explain", True)
-    request = Request({"method": "POST", "path": "/explain", "headers": []}, "request-1")
+    scope = {"method": "POST", "path": "/explain", "headers": [], "query_string": query}
+    request = Request(scope, "request-1")
     request.body = body
     return asyncio.run(endpoint.handler(request))
 
@@ -223,8 +235,73 @@ def test_a_row_is_explained_over_http(kept) -> None:
         ask(model, b'{"inputs": {"a": [1.0]}}')
 
 
+def test_a_query_picks_the_model(kept) -> None:
+    model = kept(Ridge().fit(FRAME, SUM), SUM)
+    body = b'{"inputs": {"a": [1.0], "b": [2.0], "c": [3.0]}}'
+    assert ask(model, body, b"model=m").status == 200
+    with pytest.raises(NotFound, match="'other'"):
+        ask(model, body, b"model=other")
+    with pytest.raises(Invalid, match="more than 'model'"):
+        ask(model, body, b"version=3")
+
+
+def test_a_subject_is_explained_by_the_route_that_answers_it_and_an_unload_waits(kept) -> None:
+    model = kept(Ridge().fit(FRAME, SUM), SUM)
+    asked = Asked(model, model)
+    (endpoint,) = explanations(asked)
+    told = {}
+    for subject in ("p1", "p2", "p3", "p4", "p5", "p6"):
+        headers = [(b"interlock-subject", subject.encode())]
+        for request_id in ("r1", "r2", "r3"):
+            request = Request({"method": "POST", "path": "/explain", "headers": headers}, request_id)
+            request.body = b'{"inputs": {"a": [1.0], "b": [2.0], "c": [3.0]}}'
+            told.setdefault(subject, set()).add(asyncio.run(endpoint.handler(request)).model)
+    whole = asked.revision.whole
+    assert told == {subject: {whole.routes[whole.pick(subject)].route.model} for subject in told}
+    assert len(set.union(*told.values())) == 2
+    assert ({*asked.seen}, asked.answering) == ({1}, 0)
+
+
+def test_the_refusal_of_an_original_names_both_ways_to_allow_it(kept) -> None:
+    with pytest.raises(Denied) as caught:
+        explain(kept(RandomForestClassifier(5, random_state=0).fit(FRAME, TWO), TWO), COLUMNS)
+    assert "[deployment.NAME.serving]" in caught.value.hint
+    assert "interlock serve --code-models" in caught.value.hint
+
+
 def test_what_may_not_be_explained_is_4xx(kept) -> None:
     model = kept(RandomForestClassifier(5, random_state=0).fit(FRAME, TWO), TWO)
     with pytest.raises(Invalid, match="Only the original could tell why") as caught:
         ask(model, b'{"inputs": {"a": [1.0], "b": [2.0], "c": [3.0]}}')
     assert caught.value.facts["status"] == 403
+
+
+CITIES = FRAME.with_columns(city=pl.Series(DRAW.choice(["Oslo", "Lima", "Cairo"], 200)))
+
+
+@pytest.mark.parametrize("encoding", [{}, {"drop": "first"}])
+@pytest.mark.parametrize("trees", [RandomForestClassifier(5, random_state=0), GradientBoostingClassifier()])
+def test_texts_have_the_sum_of_the_shares_of_what_is_made_of_them(shop, tmp_path, trees, encoding) -> None:
+    import shap
+
+    parts = [("city", OneHotEncoder(**encoding), ["city"]), ("b", "passthrough", ["b"]), ("c", StandardScaler(), ["c"])]
+    model = make_pipeline(ColumnTransformer(parts), trees)
+    truth = ((SUM > 6) | (CITIES["city"] == "Oslo").to_numpy()).astype(int)
+    inputs = CITIES.select("b", "city", "c")
+    model.fit(inputs, truth)
+    evaluation = inputs.head(60).with_columns(y=pl.Series(truth[:60]))
+    build_bundle(model, inputs=inputs, target="y", evaluation=evaluation, folder=tmp_path / "bundle")
+    digest = put_folder(shop.store.objects, tmp_path / "bundle")
+    loaded = LoadedModel.load(shop.store.objects, digest, code_models=True)
+    rows = inputs.head(20)
+    found = explain(loaded, {name: rows[name].to_list() for name in rows.columns})
+    assert found.method == "TreeSHAP"
+    forest = isinstance(trees, RandomForestClassifier)
+    check_sums(found, model.predict_proba(rows)[:, 1] if forest else model.decision_function(rows))
+    made = model[:-1].transform(rows)
+    made = made.toarray() if hasattr(made, "toarray") else made
+    reference = np.asarray(shap.TreeExplainer(model[-1]).shap_values(made))
+    reference = reference[..., 1] if reference.ndim == 3 else reference
+    shares = [[row.contributions[name] for name in ("city", "b", "c")] for row in found.rows]
+    wanted = np.column_stack([reference[:, :-2].sum(axis=1), reference[:, -2:]])
+    np.testing.assert_allclose(shares, wanted, atol=1e-9)

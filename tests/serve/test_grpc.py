@@ -18,6 +18,7 @@ from grpc import StatusCode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interlock.core.bundles import Serving
 from interlock.core.clock import SystemClock
 from interlock.core.errors import Error, Invalid, MissingExtra, Unavailable
 from interlock.serve.app import Limits
@@ -26,7 +27,7 @@ from interlock.serve.grpc_calls import Call
 from interlock.serve.grpc_messages import SERVICE, Messages, messages
 from interlock.serve.grpc_server import code_of, details_of, start_grpc
 from interlock.serve.journal import open_journal
-from interlock.serve.revision import load_revision
+from interlock.serve.revision import Revision, load_revision
 from interlock.serve.sources import Wanted
 
 GOOD = {"city": ["Oslo", "Lima"], "age": [21, 44], "spend": [10.0, 150.5]}
@@ -477,6 +478,19 @@ def test_a_busy_server_says_so_and_still_answers_for_its_health(own):
     assert [len(call.result()) > 0 for call in waiting] == [True, True]
     assert house.engine.under_way == 0
     assert house.infer(request())
+
+
+def test_the_bound_follows_what_the_deployments_spec_says(own):
+    house = own(limits=Limits(concurrent=2))
+    revision = house.engine.revision
+    house.engine.revision = Revision(revision.deployment, 2, revision.spec, revision.routes, Serving(concurrent=1))
+    stuck = Stuck(house)
+    waiting = house.begin(request())
+    assert stuck.inside.acquire(timeout=DEADLINE_S)
+    code, details = house.refusal(request())
+    assert (code, "1 requests are under way" in details) == (StatusCode.RESOURCE_EXHAUSTED, True)
+    house.loop.call_soon_threadsafe(stuck.gate.set)
+    assert waiting.result()
 
 
 def test_a_message_over_the_limit_is_refused_also_when_it_came_compressed(own):

@@ -175,7 +175,8 @@ def test_a_wrong_value_is_an_invalid_parameter_and_a_wrong_shape_a_bad_request(l
 def test_columns_that_no_model_knows_are_dropped_and_counted(live):
     def dropped():
         lines = live.client.get("/metrics").text.splitlines()
-        return float(next(line for line in lines if line.startswith("interlock_dropped_columns_total")).split()[1])
+        found = [line for line in lines if line.startswith("interlock_dropped_columns_total")]
+        return float(found[0].split()[1]) if found else 0.0  # before the first one there is no line
 
     before = dropped()
     (found,) = predictions(live.invoke({**ROW, "shoe": 43, "hat": None}))
@@ -239,3 +240,10 @@ def _json(row):
     import msgspec
 
     return msgspec.json.encode(row)
+
+
+@pytest.mark.parametrize("path", ["/invocations", "/v2/models/shop/infer", "/explain"])
+@pytest.mark.parametrize("body", [b'{"age":21,', b'{"dataframe_records": [{"age": 21', b"{"])
+def test_half_a_document_is_called_that(live, path, body):
+    response = live.client.post(path, content=body, headers={"content-type": "application/json"})
+    assert (response.status_code, "no complete JSON" in response.text) == (400, True), response.text

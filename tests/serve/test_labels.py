@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from interlock.serve import labels as served
 from interlock.serve.app import Application, Limits
 from interlock.serve.engine import Engine
 from interlock.serve.labels import Labels
+from interlock.serve.truths import DEFAULT, readings
 from interlock.store import create_store
 from interlock.store.predictions import Prediction, PredictionWriter
 
@@ -29,7 +31,7 @@ class Desk:
 
     def __init__(self, root) -> None:
         self.store = create_store(root)
-        engine = Engine("shop", None, SystemClock(), None)
+        self.engine = engine = Engine("shop", None, SystemClock(), None)
         self.app = Application(engine, [], Labels(engine, self.store).routes(), Limits(hosts=("*",)))
 
     def post(self, body, kind="application/json", **headers):
@@ -259,3 +261,71 @@ def test_what_is_observed_ahead_is_measured_by_the_workspaces_clock(desk):
     desk.store.clock = FixedClock(MARCH)
     assert desk.post({"subject": "p", "label": 1, "observed_at": "2026-03-03"}).status_code == 400
     assert desk.post({"subject": "p", "label": 1, "observed_at": "2026-03-01T23:00:00Z"}).status_code == 200
+
+
+def engine_of(classes, task="classification", name="serve:m"):
+    """Return what the labels' reader needs of an engine."""
+    live = SimpleNamespace(model=SimpleNamespace(bundle=SimpleNamespace(task=task, classes=classes)))
+    return SimpleNamespace(name=name, revision=SimpleNamespace(routes=[live], deployment=name))
+
+
+@pytest.mark.parametrize(
+    ("classes", "value", "truth"),
+    [
+        (("no", "yes"), "yes", 1),
+        (("no", "yes"), " no ", 0),
+        (("no", "yes"), 1, 1),
+        (("no", "yes"), "maybe", None),
+        ((1, 2), 1, 0),
+        ((1, 2), "2.0", 1),
+        ((1, 2), 2.0, 1),
+        ((1, 2), 0, None),
+        ((-1, 1), -1, 0),
+        ((-1, 1), 0, None),
+        ((-1, 1), True, None),
+        (("False", "True"), False, 0),
+        (("False", "True"), 1, 1),
+        (("1", "2"), 1, 0),
+        (("1", "2"), "0", None),
+        ((0, 1), True, 1),
+        ((0, 1), [1], None),
+    ],
+)
+def test_a_models_own_classes_are_labels(classes, value, truth):
+    (reading,) = readings([engine_of(classes)]).values()
+    if truth is None:
+        with pytest.raises(ValueError, match="label is n"):
+            reading.truth(value)
+    else:
+        assert reading.truth(value) == truth
+
+
+def test_what_has_no_truth_yet_says_so():
+    for engine, said in (
+        (engine_of((), "regression"), "a regression, whose truth is not taken yet"),
+        (engine_of(("a", "b", "c")), "more than two classes, whose truth is not taken yet"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            readings([engine])["serve:m"].truth(1)
+
+
+def test_models_that_differ_under_one_name_and_models_that_are_missing_read_0_and_1():
+    missing = SimpleNamespace(name="serve:x", revision=None)
+    found = readings([engine_of(("no", "yes")), engine_of((1, 2)), missing])
+    assert (found["serve:m"], found["serve:x"]) == (DEFAULT, DEFAULT)
+
+
+def test_a_label_in_a_models_own_words_is_kept_and_a_regressions_is_refused(desk):
+    (mine,) = desk.predict(MARCH)
+    desk.engine.revision = engine_of(("no", "yes"), name="shop").revision
+    assert desk.say({"prediction_id": mine, "label": "yes"}, {"subject": "p9", "label": "no"}) == ["accepted"] * 2
+    rows = desk.store.database.all("SELECT label FROM labels ORDER BY position")
+    assert [row["label"] for row in rows] == [1, 0]
+    desk.engine.revision = engine_of((), "regression", name="shop").revision
+    answer = desk.post({"prediction_id": mine, "label": 1})
+    assert (answer.status_code, "Row 0: it is about a regression" in answer.text) == (400, True)
+
+
+def test_half_a_document_is_called_that(desk):
+    answer = desk.post(b'{"age":21,')
+    assert (answer.status_code, "no complete JSON" in answer.text) == (400, True)

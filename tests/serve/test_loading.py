@@ -18,7 +18,7 @@ from interlock.serve import loading
 from interlock.serve.golden import check_golden
 from interlock.serve.model import LoadedModel
 from interlock.serve.preflight import preflight
-from interlock.store.manifests import put_folder
+from interlock.store.manifests import put_folder, read_manifest
 
 DRAW = np.random.default_rng(5)
 FRAME = pl.DataFrame(DRAW.normal(size=(240, 3)).astype(np.float32), schema=["a", "b", "c"])
@@ -122,6 +122,22 @@ def test_a_booster_answers_itself_where_it_is_faster(kept, model, truth, slow, m
         np.testing.assert_allclose(scores, wanted, atol=1e-5)
 
 
+def test_a_booster_of_a_bundle_from_anywhere_is_tried_in_another_process_first(shop, kept, monkeypatch) -> None:
+    import lightgbm
+
+    def refuse(_):
+        raise Corrupt("It dies of this file.")
+
+    monkeypatch.setattr(loading, "seconds", lambda _, __, engine, rows=None: 1.0 if engine.name == "onnx" else 0.1)
+    made = kept(lightgbm.LGBMRegressor(n_estimators=4, n_jobs=1, verbose=-1).fit(FRAME.to_numpy(), SUM), SUM)
+    assert not made.parts.foreign
+    found = LoadedModel.open(shop.store.objects, made.digest)
+    assert (found.engine.name, found.parts.foreign) == ("lightgbm", True)
+    monkeypatch.setattr(loading, "try_apart", refuse)
+    with pytest.raises(Corrupt, match="It dies of this file"):
+        LoadedModel.open(shop.store.objects, made.digest)
+
+
 def test_coefficients_agree_far_closer_than_the_graph(kept) -> None:
     found = kept(LogisticRegression().fit(FRAME, TWO), TWO)
     assert found.bundle.engines["linear"].rows == found.bundle.agreement.rows == 300
@@ -210,3 +226,17 @@ def test_the_graph_can_be_asked_for_and_rows_be_foretold(kept, monkeypatch) -> N
     assert kept(model, TWO, rows=25).engine.name == "onnx"
     assert asked == [("onnx", 25), ("xgboost", 25)]
     assert kept(LogisticRegression().fit(FRAME, TWO), TWO, graph=True).engine.name == "onnx"
+
+
+@pytest.mark.parametrize("role", ["serving", "linear"])
+def test_each_form_of_a_bundle_is_checked_whichever_answers(store, bundle_folder, role):
+    digest = put_folder(store.objects, bundle_folder)
+    manifest = read_manifest(store.objects, digest)
+    parts = loading.load_bundle(store.objects, digest)
+    assert parts.engine.name == "linear"
+    entry = manifest.find(parts.bundle.files[role])
+    path = store.root / "objects" / entry.digest[:2] / entry.digest[2:]
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(Corrupt, match=entry.path):
+        loading.load_bundle(store.objects, digest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
@@ -197,3 +198,34 @@ def test_a_name_is_plain(house, name):
 def test_a_server_without_a_model_has_nothing_wanted():
     with pytest.raises(NotFound):
         Nothing().wanted()
+
+
+def test_a_load_whose_caller_has_gone_goes_on_and_no_other_change_begins_before_its_end(
+    shop, house, register, monkeypatch
+):
+    register("credit", 1, shop.bundle("people"))
+    begun, go = threading.Event(), threading.Event()
+
+    async def scene(home):
+        found = home.stock.source
+
+        def source(place):
+            begun.set()
+            assert go.wait(30)
+            return found(place)
+
+        monkeypatch.setattr(home.stock, "source", source)
+        gone = asyncio.create_task(home.models.load("credit"))
+        await asyncio.to_thread(begun.wait, 30)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        going = asyncio.create_task(home.models.unload("credit"))
+        await asyncio.sleep(0.02)
+        assert not going.done()
+        assert [row["state"] for row in home.models.index()] == ["LOADING"]
+        go.set()
+        await going  # it was loaded, else there would be nothing to unload
+        assert home.models.index() == []
+
+    house(scene)

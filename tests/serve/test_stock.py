@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from interlock.core.errors import Denied, GateClosed, Invalid, NotFound
+from interlock.serve.sources import Named
 from interlock.serve.stock import Files, Stock, called, inmost, is_folder
 from interlock.store.manifests import read_manifest, write_folder
 
@@ -105,3 +106,13 @@ def test_a_damaged_bundle_is_refused(shop, folder, house, tmp_path):
         assert "message" in response.json()
 
     house(scene, roots=(tmp_path,))
+
+
+def test_a_missing_alias_of_a_model_says_how_to_set_it(shop, register):
+    register("happy", 1, shop.bundle())
+    store = shop.store
+    named = Named("happy@champion", store.database, store.objects)
+    with pytest.raises(NotFound, match="no alias as yet.*`interlock registry alias happy champion VERSION`"):
+        named.wanted()
+    with pytest.raises(NotFound, match="Did you mean 'model:happy'"):
+        Named("hapy@champion", store.database, store.objects).wanted()

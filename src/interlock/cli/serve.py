@@ -139,7 +139,7 @@ def _options(words: Mapping[str, Any], models: tuple[str, ...], inside: Containe
         note(f"{', '.join(models) or 'No model yet'}: {version} at {told.url}{calls} (Ctrl-C ends it)")
 
     def refused(name: str, why: str) -> None:
-        note(f"{name} is not served: {why}")
+        click.echo(f"{name} is refused: {why}", err=True)
 
     return Options(
         model=models[0] if models else "",

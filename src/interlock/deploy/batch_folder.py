@@ -67,10 +67,14 @@ class OutputFolder:
                 about="folder",
                 hint="Wait for it, or write to another folder.",
             ) from None
-        with _writing(path):
-            os.ftruncate(self._handle, 0)
-            os.pwrite(self._handle, str(os.getpid()).encode(), 0)
-            self._parts.mkdir(exist_ok=True)
+        try:
+            with _writing(path):
+                os.ftruncate(self._handle, 0)
+                os.pwrite(self._handle, str(os.getpid()).encode(), 0)
+                self._parts.mkdir(exist_ok=True)
+        except BaseException:  # nobody has this folder yet, so nobody else would close the lock
+            os.close(self._handle)
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -37,7 +37,8 @@ class Link(msgspec.Struct, frozen=True):
         detail: a sentence.
         checked: "verified": what is behind it was read now and is what was recorded: bytes have their digest, an event
             is under the ledger's root, a prediction is as its window's event holds it, a score is given again.
-            "recorded": it is only said, or a score is given again but for rounding. "differs": it is not what was recorded.
+            "recorded": it is only said, or a score is given again but for rounding. "differs": it is not what was
+            recorded.
     """
 
     what: str

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from interlock.core.errors import Denied, Invalid, MissingExtra, NotFound, Unavailable
-from interlock.serve.engines.booster import open_booster
+from interlock.serve.engines.booster import open_booster, try_apart
 from interlock.serve.engines.onnx import OnnxRunner, answers_of, open_session
 from interlock.serve.loading import agrees
 from interlock.serve.model import LoadedModel
@@ -117,6 +117,7 @@ def _others(model: LoadedModel) -> Iterator[LoadedModel]:
 
 def _runner(bundle: Bundle, role: str, data: bytes) -> Runner:
     if role == "booster":
+        try_apart(data)  # the file may come from anywhere
         return open_booster(data)
     session = open_session(data)
     return OnnxRunner(session, answers_of(session, bundle.task, len(bundle.classes)))

@@ -34,14 +34,21 @@ class _Objects:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+        self._kept: dict[str, bytes] = {}  # what was opened, for it is often got next
 
     def get(self, digest: str) -> bytes:
         """Return the bytes of an object, checked against its digest."""
-        return self._workspace.read(digest)
+        kept = self._kept.get(digest)
+        return self._workspace.read(digest) if kept is None else kept
 
     def open(self, digest: str) -> BinaryIO:
         """Return an object as a file, checked already."""
-        return io.BytesIO(self.get(digest))
+        self._kept[digest] = self.get(digest)
+        return io.BytesIO(self._kept[digest])
+
+    def forget(self) -> None:
+        """Let go of what was opened."""
+        self._kept.clear()
 
 
 def open_model(model: str, workspace: Workspace | str | os.PathLike[str] | None = None) -> Opened:
@@ -70,8 +77,10 @@ def _open(model: str, workspace: Workspace) -> Opened:
         from interlock.serve.tables import open_table
 
         version: Any = workspace.registry.version(model)
-        objects = cast("ObjectStore", _Objects(workspace))  # loading only reads
-        return Opened(version.ref, open_table(objects, version.ref, version.bundle))
+        objects = _Objects(workspace)
+        table = open_table(cast("ObjectStore", objects), version.ref, version.bundle)  # loading only reads
+        objects.forget()
+        return Opened(version.ref, table)
     except ModuleNotFoundError as error:
         if missing := MissingExtra.behind(error):
             raise missing from error

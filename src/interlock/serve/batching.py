@@ -9,12 +9,13 @@ whose caller has gone leaves the queue; one that makes a call fail fails alone: 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from interlock.core.errors import Error
+from interlock.core.errors import Error, Unavailable
 from interlock.serve.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 
     from interlock.serve.model import LoadedModel, Scores
 
+T = TypeVar("T")
+_log: Final = logging.getLogger("interlock.serve")
 MOST_ROWS: Final = 1024
 _LONGEST_WAIT_S: Final = 0.005
 _WEIGHT: Final = 0.1  # of the newest call, and of the newest gap, in what is learned
 _LONG_S: Final = 1.0  # a gap of this length or more says that nobody comes
 _FEW: Final = 4  # rows whose time is taken for a call's fixed cost
+_PATIENCE_S: Final = 12.0  # that those whose shared call failed wait, all in all, while their engine rests
 
 
 class _Waiting(NamedTuple):
@@ -153,21 +157,41 @@ class Batcher:
 def _call(model: LoadedModel, asked: Sequence[Prepared]) -> tuple[list[Scores | Error], float]:
     """Return the answer to each request, or its error, and how long the call took; runs in the pool."""
     began = time.perf_counter()
-    if len(asked) == 1:
-        return [_tried(lambda: model.run(asked[0]))], time.perf_counter() - began
-    together = _tried(lambda: model.run(Prepared.joined(asked)))
+    found = _tried(lambda: _together(model, asked))
     took = time.perf_counter() - began
-    if isinstance(together, Error):  # one of them is to blame: each for itself
-        return [_tried(lambda one=one: model.run(one)) for one in asked], took  # type: ignore[misc]
+    if not isinstance(found, Error):
+        return [*found], took
+    if len(asked) == 1:
+        return [found], took
+    # One of them is to blame: each for itself. An engine that was killed over it rests first, and refuses all until
+    # then: it is waited for, but not for ever.
+    answers: list[Scores | Error] = []
+    patience_s = _PATIENCE_S
+    for one in asked:
+        if rest_s := min(getattr(model.engine, "rest_s", 0.0), patience_s):
+            time.sleep(rest_s)
+            patience_s -= rest_s
+        alone = _tried(lambda one=one: model.run(one))  # type: ignore[misc]
+        answers.append(alone)
+    return answers, took
+
+
+def _together(model: LoadedModel, asked: Sequence[Prepared]) -> list[Scores]:
+    if len(asked) == 1:
+        return [model.run(asked[0])]
+    together = model.run(Prepared.joined(asked))
     ends, found = 0, []
     for one in asked:
         found.append(together.part(ends, ends + one.rows))
         ends += one.rows
-    return list(found), took
+    return found
 
 
-def _tried(call: Callable[[], Scores]) -> Scores | Error:
+def _tried(call: Callable[[], T]) -> T | Error:
     try:
         return call()
     except Error as error:
         return error
+    except Exception:  # noqa: BLE001 - a fault of one request must not become that of all who share its call
+        _log.exception("a model's call failed")
+        return Unavailable("The model failed to answer.", about="model", hint="The server's log says why.")

@@ -76,7 +76,7 @@ class LogStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What a server does. Of several models, `deployment`, both revisions, `routes`, `warnings`, `serving` are the first's.
+    """What a server does. Of several models, all but `ready`, `errors` and `models` is about the first or the process.
 
     Attributes:
         deployment: the deployment's name.
@@ -136,7 +136,7 @@ class Control:
             Endpoint("POST", "/-/reload", self._reload),
         ]
 
-    def status(self) -> Status:
+    async def status(self) -> Status:
         """Return what the server does, readiness being tried now."""
         engine, wanted = self.engine, self.watcher.wanted
         revision = engine.revision
@@ -144,7 +144,7 @@ class Control:
             reports = [Report(engine.name, engine, reasons(self.watcher.error))]
         else:
             reports = engine.fleet.reports()
-        models = [self._model(report) for report in reports]
+        models = await asyncio.gather(*map(self._model, reports))
         many = len(models) > 1
         errors = [f"{model.name}: {why}" if many else why for model in models for why in model.errors]
         journal = engine.journal
@@ -165,9 +165,9 @@ class Control:
             models=models,
         )
 
-    def _model(self, report: Report) -> ModelStatus:
+    async def _model(self, report: Report) -> ModelStatus:
         revision = report.engine.revision
-        findings = [found.message for found in report.engine.check()]
+        findings = [found.message for found in await report.engine.verdict()]
         return ModelStatus(
             name=report.name,
             revision=None if revision is None else revision.number,
@@ -184,13 +184,13 @@ class Control:
         )
 
     async def _status(self, _: Request) -> Response:
-        return Response(to_json(self.status()))
+        return Response(to_json(await self.status()))
 
     async def _metrics(self, _: Request) -> Response:
         revision, journal = self.engine.revision, self.engine.journal
         routes = revision.routes if revision else ()
         gauges: dict[str, tuple[str, float | dict[str, float]]] = {
-            "interlock_ready": ("Whether golden requests agree now.", float(not self.engine.check_all())),
+            "interlock_ready": ("Whether golden requests agree now.", float(not await self.engine.verdict_all())),
             "interlock_revision": ("The revision that is served.", float(revision.number) if revision else 0.0),
             "interlock_under_way": ("Requests begun and not yet answered.", float(self.engine.under_way)),
             "interlock_log_queue_rows": ("Predictions on their way to disk.", float(journal.waiting)),
@@ -210,7 +210,7 @@ class Control:
             raise Denied("Only this machine may ask for a reload.", hint="The server follows its deployment by itself.")
         await asyncio.to_thread(self.watcher.check)
         failed = self.watcher.error is not None
-        return Response(to_json(self.status()), 409 if failed else 200)
+        return Response(to_json(await self.status()), 409 if failed else 200)
 
 
 def _warnings(revision: Revision) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -31,6 +32,7 @@ _INLINE_S: Final = 0.001
 _INLINE_BYTES: Final = 64 * 1024
 _INLINE_VALUES: Final = 8192
 _GOLDEN_ROWS: Final = 8
+_FRESH_S: Final = 1.0  # so old may be what a model said to its golden rows
 
 
 class Report(NamedTuple):
@@ -120,7 +122,12 @@ class Engine:
         self.alias = ""
         self.rules = Rules()
         self._pool = pool
+        # A thread of its own for what may hang for seconds: each original, and all explanations.
+        self._explaining: Executor = ThreadPoolExecutor(1, "interlock-explain")
+        self._own: WeakKeyDictionary[LoadedModel, Executor] = WeakKeyDictionary()
         self._batchers: WeakKeyDictionary[LoadedModel, tuple[int, Batcher]] = WeakKeyDictionary()
+        self._said: WeakKeyDictionary[LoadedModel, tuple[float, list[Finding]]] = WeakKeyDictionary()
+        self._asking: WeakKeyDictionary[LoadedModel, asyncio.Future[list[Finding]]] = WeakKeyDictionary()
 
     def current(self) -> Revision:
         """Return what is served now.
@@ -142,6 +149,7 @@ class Engine:
         """Return another engine of the same server: one log, one pool of threads, one set of counters."""
         found = Engine(name, self.journal, self.clock, self._pool)
         found.metrics, found.fleet, found.rules = self.metrics, self.fleet, self.rules.beside()
+        found._explaining = self._explaining
         return found
 
     def adopt(self, revision: Revision) -> None:
@@ -170,22 +178,54 @@ class Engine:
         """Return the engines of this server that answer now."""
         return [self] if self.fleet is None else self.fleet.engines()
 
-    def check_all(self) -> list[Finding]:
-        """Return why the server is not ready: what `check` says of each of its engines."""
-        return [found for engine in self.all() for found in engine.check()]
+    async def verdict_all(self) -> list[Finding]:
+        """Return why the server is not ready: the `verdict` of each of its engines."""
+        found = await asyncio.gather(*(engine.verdict() for engine in self.all()))
+        return [finding for findings in found for finding in findings]
+
+    async def verdict(self) -> list[Finding]:
+        """Return what `check` says, or said within a second; models whose calls take long are asked beside the loop."""
+        if self.revision is None:
+            return self.check()
+        models = {live.route.bundle: live.model for live in self.revision.routes}
+        return [found for model in models.values() for found in await self._verdict(model)]
 
     def check(self) -> list[Finding]:
-        """Return why it is not ready: each route is asked some golden rows now; nothing when all agree."""
+        """Return why it is not ready: each route is asked some golden rows now; nothing when all agree.
+
+        Cost: a call of each model, which of an original may take 10 s: not for an event loop.
+        """
         if self.revision is None:
             return [Finding("not_loaded", f"Deployment {self.name!r} has no model loaded.")]
         models = {live.route.bundle: live.model for live in self.revision.routes}
         return [found for m in models.values() for found in check_golden(m, m.golden, _GOLDEN_ROWS)]
+
+    async def _verdict(self, model: LoadedModel) -> list[Finding]:
+        """Return what is wrong with a model; however many wait for that, it is asked once."""
+        at, findings = self._said.get(model, (float("-inf"), []))
+        if self.clock.monotonic() - at < _FRESH_S:
+            return findings
+        if model.call_s <= _INLINE_S and model.engine.name != "worker":
+            findings = check_golden(model, model.golden, _GOLDEN_ROWS)
+        else:
+            asking = self._asking.get(model)
+            if asking is None or asking.done():
+                loop, place = asyncio.get_running_loop(), self._place([model])
+                asking = loop.run_in_executor(place, check_golden, model, model.golden, _GOLDEN_ROWS)
+                self._asking[model] = asking
+            findings = await asyncio.shield(asking)  # who asks may go; others wait for the same
+        self._said[model] = self.clock.monotonic(), findings
+        return findings
 
     async def work(self, size_bytes: int, function: Callable[..., T], *arguments: object) -> T:
         """Return what a function returns, run beside the event loop when the body it reads is large."""
         if size_bytes <= _INLINE_BYTES:
             return function(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+
+    async def apart(self, function: Callable[[], T]) -> T:
+        """Return what a slow function returns, run in the one thread that all such share."""
+        return await asyncio.get_running_loop().run_in_executor(self._explaining, function)
 
     async def predict(self, ask: Ask, revision: Revision, view: View, request_id: str) -> Answer:
         """Return the answers to a request; when it returns, they are in the prediction log.
@@ -221,13 +261,15 @@ class Engine:
         self.answering += 1
         try:
             if size_bytes > _INLINE_BYTES:
-                answer, answered = await self._beside(lambda: self._score(self._turn(*read(), revision, view)))
+                answer, answered = await self._beside(
+                    view.routes, lambda: self._score(self._turn(*read(), revision, view))
+                )
             else:
                 turn = self._turn(*read(), revision, view)
                 if view.call_s > _INLINE_S:
                     answer, answered = await self._gathered(turn)
                 elif turn.ask.rows * len(view.columns) > _INLINE_VALUES:
-                    answer, answered = await self._beside(lambda: self._score(turn))
+                    answer, answered = await self._beside(view.routes, lambda: self._score(turn))
                 else:
                     answer, answered = self._score(turn)
             seconds = self.clock.monotonic() - began
@@ -251,8 +293,18 @@ class Engine:
             self.metrics.models[live.route.model].warn(strange)
         return answer
 
-    async def _beside(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+    async def _beside(self, routes: Sequence[LiveRoute], function: Callable[[], T]) -> T:
+        place = self._place([live.model for live in routes])
+        return await asyncio.get_running_loop().run_in_executor(place, function)
+
+    def _place(self, models: Sequence[LoadedModel]) -> Executor:
+        """Return where calls of models run: those of an original in a thread of its own, which they may stop."""
+        for model in models:
+            if model.engine.name == "worker":
+                if (found := self._own.get(model)) is None:
+                    self._own[model] = found = ThreadPoolExecutor(1, "interlock-original")
+                return found
+        return self._pool
 
     def _turn(self, ask: Ask, request_id: str, revision: Revision, view: View) -> Turn:
         turn = Turn(ask, revision, view, request_id, to_micros(self.clock.now()))
@@ -275,13 +327,15 @@ class Engine:
             found = await asyncio.gather(*(self._batcher(part.live.model, most).run(part.prepared) for part in parts))
         except Unavailable as error:
             refused = error
-            found = await self._beside(lambda: _as_is(parts, refused))
+            if not any(part.live.guard.gives_garbage for part in parts):
+                raise  # to ask them all once more would say the same
+            found = await self._beside(turn.view.routes, lambda: _as_is(parts, refused))
         return turn.answer(parts, found)
 
     def _batcher(self, model: LoadedModel, most: int) -> Batcher:
         held, found = self._batchers.get(model) or (0, None)
         if found is None or held != most:  # those who wait in one with another bound still get their answers
-            found = Batcher(model, self._pool, most)
+            found = Batcher(model, self._place([model]), most)
             self._batchers[model] = most, found
         return found
 
@@ -301,6 +355,8 @@ def deployment_of(engine: Engine) -> str:
 
 def _as_is(parts: Sequence[Part], error: Unavailable) -> list[Scores]:
     """Return scores that are no probabilities, where the deployment gives such; else raise what the model raised."""
+    if not any(part.live.guard.gives_garbage for part in parts):
+        raise error
     found: list[Scores] = []
     for part in parts:
         try:

@@ -22,6 +22,7 @@ from interlock.serve.engines.booster import LightgbmRunner, XgboostRunner, open_
 from interlock.serve.engines.worker import RowsRefused, WorkerRunner
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, to_json, unreadable
 from interlock.serve.loading import worker
+from interlock.serve.metadata import SUBJECT, subjects
 from interlock.serve.records import by_column
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from interlock.serve.model import LoadedModel
 
 MOST_ROWS: Final = 100
-_BESIDE_LOOP: Final = 1 << 20  # bytes that are never read inside the event loop: explanations take milliseconds
 _TREES: Final = "TreeSHAP"
 _FORM: Final = "Send one of dataframe_records, dataframe_split, instances and inputs, as to /invocations."
 _LOG_ODDS: Final = frozenset({"binary:logistic", "binary", "multi:softprob", "multi:softmax", "multiclass"})
@@ -79,15 +79,14 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 class _Source(Protocol):
-    """What finds shares."""
+    """What finds shares; any thread may ask."""
 
     inputs: InputColumns
     method: str
-    scale: str
     relative_to: str
 
-    def shares(self, feeds: Feeds) -> NDArray[np.float64]:
-        """Return the shares of rows, (rows, sums, columns + 1); the last column is the base."""
+    def shares(self, feeds: Feeds) -> tuple[NDArray[np.float64], str]:
+        """Return the shares of rows, (rows, sums, columns + 1), the last column being the base; and their scale."""
         ...
 
 
@@ -99,19 +98,19 @@ class _LinearSource:
 
         self.inputs = InputColumns(model.bundle, (("inputs", "tensor(double)"),))
         scales = {"identity": "value", "exp": "log of the value"}
-        self.scale = scales.get(form.link, "log-odds")
+        self._scale = scales.get(form.link, "log-odds")
         self.relative_to = "the mean of training rows" if form.means else "a row of zeros"
         self._weights = np.array(form.coefficients)
         self._means = np.array(form.means or [0.0] * len(form.columns))
         self._base = np.array(form.intercepts) + self._weights @ self._means
 
-    def shares(self, feeds: Feeds) -> NDArray[np.float64]:
+    def shares(self, feeds: Feeds) -> tuple[NDArray[np.float64], str]:
         import numpy as np
 
         rows: NDArray[Any] = feeds["inputs"]
         shares = (rows - self._means)[:, None, :] * self._weights[None, :, :]
         base = np.broadcast_to(self._base[None, :, None], (*shares.shape[:2], 1))
-        return np.concatenate([shares, base], axis=2)
+        return np.concatenate([shares, base], axis=2), self._scale
 
 
 class _BoosterSource:
@@ -121,32 +120,32 @@ class _BoosterSource:
     def __init__(self, model: LoadedModel, runner: XgboostRunner | LightgbmRunner) -> None:
         self.inputs = InputColumns(model.bundle, runner.inputs)
         logs = "log of the value" if runner.objective in _LOGARITHMS else "value"
-        self.scale = "log-odds" if runner.objective in _LOG_ODDS else logs
+        self._scale = "log-odds" if runner.objective in _LOG_ODDS else logs
         self._runner = runner
 
-    def shares(self, feeds: Feeds) -> NDArray[np.float64]:
-        return self._runner.contributions(feeds["inputs"])
+    def shares(self, feeds: Feeds) -> tuple[NDArray[np.float64], str]:
+        return self._runner.contributions(feeds["inputs"]), self._scale
 
 
 class _WorkerSource:
     method = _TREES
     relative_to = "the mean of training rows"
-    scale = "value"
 
     def __init__(self, model: LoadedModel, runner: WorkerRunner) -> None:
         self.inputs = InputColumns(model.bundle, runner.inputs)
         self._runner = runner
         self._classes = len(model.bundle.classes)
 
-    def shares(self, feeds: Feeds) -> NDArray[np.float64]:
+    def shares(self, feeds: Feeds) -> tuple[NDArray[np.float64], str]:
         try:
             found = self._runner.contributions(feeds)
         except RowsRefused as error:
             raise Invalid(f"The original cannot be explained: {error}", about="model") from None
-        if self._classes:  # a forest has one sum a class, of probabilities; boosting one sum of log-odds
-            self.scale = "probability" if found.shape[1] == self._classes else "log-odds"
-            self.scale = "log-odds" if float(abs(found.sum(axis=2)).max()) > 1.001 else self.scale
-        return found
+        if not self._classes:
+            return found, "value"
+        # A forest has one sum a class, of probabilities; boosting one sum of log-odds.
+        shares = found.shape[1] == self._classes and float(abs(found.sum(axis=2)).max()) <= 1.001
+        return found, "probability" if shares else "log-odds"
 
 
 _sources: WeakKeyDictionary[LoadedModel, _Source] = WeakKeyDictionary()
@@ -175,7 +174,7 @@ def explain(model: LoadedModel, columns: Columns) -> Explanation:
     if prepared.rows > MOST_ROWS:
         raise Invalid(f"There are {prepared.rows} rows.", hint=f"Send at most {MOST_ROWS} at a time.")
     answers = model.run(prepared)
-    shares = source.shares(source.inputs.prepare(columns).feeds)
+    shares, scale = source.shares(source.inputs.prepare(columns).feeds)
     classes, names = list(model.bundle.classes), model.inputs.names
     rows = []
     for score, label, sums in zip(answers.scores, answers.labels, shares.tolist(), strict=True):
@@ -184,7 +183,7 @@ def explain(model: LoadedModel, columns: Columns) -> Explanation:
         *each, base = sums[chosen]
         total = math.fsum([*each, base])
         rows.append(RowExplanation(score, label, base, dict(zip(names, each, strict=True)), total))
-    return Explanation(source.method, source.scale, source.relative_to, rows)
+    return Explanation(source.method, scale, source.relative_to, rows)
 
 
 def _source(model: LoadedModel) -> _Source:
@@ -198,7 +197,7 @@ def _source(model: LoadedModel) -> _Source:
     files = model.bundle.files
     if parts.read is not None and "booster" in files:
         data = parts.read("booster")
-        if parts.source != "training":
+        if parts.foreign or parts.source != "training":
             try_apart(data)  # nobody has looked into it yet
         return _BoosterSource(model, open_booster(data))
     if parts.read is not None and files.get("original", "").endswith(".skops"):
@@ -248,19 +247,27 @@ def explanations(engine: Engine) -> list[Endpoint]:
     """
 
     async def answer(request: Request) -> Response:
-        _, revision, view = engine.named(request.asked("model"))
-        live = view.routes[view.pick(request.id)]
+        if named := request.asked("model"):
+            asked, _, view = engine.named(named)
+        else:
+            asked = engine.find("")
+            view = asked.current().whole
+        (subject,) = subjects([request.header(SUBJECT)], 1)
+        live = view.routes[view.pick(subject or request.id)]
 
         def told() -> bytes:
             found = explain(live.model, read_columns(request.body))
             return to_json(_Told(live.route.model, live.model.bundle.target, found))
 
+        asked.answering += 1  # who unloads waits
         try:
-            body = await engine.work(_BESIDE_LOOP, told)
+            body = await asked.apart(told)
         except MissingExtra as error:
             raise Invalid(error.message, about="model", hint=error.hint, status=501) from None
         except Denied as error:
             raise Invalid(error.message, about="model", hint=error.hint, status=403) from None
+        finally:
+            asked.answering -= 1
         return Response(body, model=live.route.model)
 
     return [Endpoint("POST", "/explain", answer, predicts=True)]

@@ -120,7 +120,7 @@ class Calls:
     async def server_ready(self, data: bytes, _: Call) -> bytes:
         """Return whether all models give their golden answers."""
         self._read("ServerReadyRequest", data)
-        return self._message("ServerReadyResponse", ready=not self._engine.check_all())
+        return self._message("ServerReadyResponse", ready=not await self._engine.verdict_all())
 
     async def model_ready(self, data: bytes, _: Call) -> bytes:
         """Return the same for a model that is named; one that is not here is not ready, as Triton has it."""
@@ -129,7 +129,7 @@ class Calls:
             engine = self._engine.named(asked.name, asked.version)[0]
         except (NotFound, Unavailable):
             return self._message("ModelReadyResponse", ready=False)
-        return self._message("ModelReadyResponse", ready=not engine.check())
+        return self._message("ModelReadyResponse", ready=not await engine.verdict())
 
     async def server_metadata(self, data: bytes, _: Call) -> bytes:
         """Return what this server is."""

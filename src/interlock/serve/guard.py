@@ -68,13 +68,14 @@ class Guard:
     Attributes:
         constant: whether the last `CONSTANT_ROWS` rows or more all got the same score, although an eighth of them, or
             more, were each another.
+        gives_garbage: whether scores that are no probabilities are given, with a warning.
     """
 
     def __init__(self, model: LoadedModel, serving: Serving) -> None:
         self._model = model
         self._bundle: Bundle = model.bundle
         self._block = serving.out_of_range == "block"
-        self._as_is = serving.garbage == "flag"
+        self.gives_garbage = serving.garbage == "flag" and bool(model.bundle.classes)
         self.constant = False
         self._last = math.nan
         self._run = 0
@@ -123,7 +124,7 @@ class Guard:
         if self._span is not None:
             low, high = self._span
             unusual = sum(not low <= value <= high for value in scores)
-        elif self._as_is and self._bundle.classes:
+        elif self.gives_garbage:
             garbage = sum(abs(p - 0.5) > _FAR for p in scores)
         if not (outside or unusual or garbage or self.constant):
             return None
@@ -133,7 +134,7 @@ class Guard:
 
     def as_is(self, prepared: Prepared) -> Scores | None:
         """Return scores that are numbers, and no probabilities, where this deployment gives them; else None."""
-        if not self._as_is or not self._bundle.classes:
+        if not self.gives_garbage:
             return None
         try:
             table = self._model.engine.run(prepared.feeds)

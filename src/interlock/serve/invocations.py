@@ -102,7 +102,7 @@ class Invocations:
         """
 
         async def health(_: Request) -> Response:
-            return Response(b"\n", 503 if server.check_all() else 200)
+            return Response(b"\n", 503 if await server.verdict_all() else 200)
 
         async def release(_: Request) -> Response:
             return Response(version().encode(), media=b"text/plain")

@@ -12,7 +12,7 @@ import msgspec
 from interlock.core.bundles import Bundle, Golden, Linear
 from interlock.core.errors import Corrupt, Denied, Error, MissingExtra, NotFound
 from interlock.serve.columns import InputColumns
-from interlock.serve.engines.booster import open_booster
+from interlock.serve.engines.booster import need_library, open_booster, try_apart
 from interlock.serve.engines.linear import LinearRunner
 from interlock.serve.engines.onnx import OnnxRunner, answers_of, open_session
 from interlock.serve.engines.worker import WorkerRunner
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 BUNDLE_FILE: Final = "bundle.json"
 _FORMS: Final = frozenset({"serving", "linear", "booster"})
+_BLOCK: Final = 1 << 20
 _TIMED_CALLS: Final = 5
 # No booster's own library answers faster than this, and to load one costs 0.3-1 s and 50 MB or more.
 WORTH_A_LIBRARY_S: Final = 100e-6
@@ -49,6 +50,7 @@ class Parts(NamedTuple):
         linear: its coefficients, where it has some.
         read: returns the bytes of a part by its role, for explanations.
         code_models: whether the policy allows originals.
+        foreign: whether what its files say of themselves is their own claim: nobody here has looked into them.
     """
 
     bundle: Bundle
@@ -59,10 +61,17 @@ class Parts(NamedTuple):
     linear: Linear | None = None
     read: Callable[[str], bytes] | None = None
     code_models: bool = False
+    foreign: bool = False
 
 
 def load_bundle(
-    objects: ObjectStore, digest: str, *, code_models: bool = False, rows: int = 0, graph: bool = False
+    objects: ObjectStore,
+    digest: str,
+    *,
+    code_models: bool = False,
+    rows: int = 0,
+    graph: bool = False,
+    foreign: bool = False,
 ) -> Parts:
     """Return the parts of a bundle's model.
 
@@ -77,6 +86,7 @@ def load_bundle(
         rows: how many rows a call will have, where that is known: a booster's own library is slow to begin and quick
             with many.
         graph: take the ONNX graph, whatever else could answer.
+        foreign: the bundle may come from anywhere: its booster is tried in another process before it is opened here.
 
     Raises:
         NotFound: the bundle, or a file of it, is not there.
@@ -90,22 +100,26 @@ def load_bundle(
     def read(role: str) -> bytes:
         return objects.get(manifest.find(part(bundle, role)).digest)
 
-    for role in _FORMS & bundle.files.keys():  # those that do not answer today may answer tomorrow
-        check_bytes(objects, manifest.find(bundle.files[role]))
+    forms = {path for role, path in bundle.files.items() if role in _FORMS}
+    for entry in manifest.files:
+        if entry.path in forms:  # one that does not answer today may answer tomorrow
+            check_bytes(objects, entry)
     if bundle.task == "classification" and len(bundle.classes) < 2:
         raise Corrupt("The bundle names fewer than two classes.", about="bundle")
     if agrees(bundle, "linear") and not graph:
         form = decode(objects, manifest, part(bundle, "linear"), Linear)
-        return Parts(bundle, golden, LinearRunner(form, bundle), linear=form, read=read, code_models=code_models)
+        return Parts(
+            bundle, golden, LinearRunner(form, bundle), linear=form, read=read, code_models=code_models, foreign=foreign
+        )
     if "serving" not in bundle.files and "original" in bundle.files and not graph:
         engine: Runner = worker(read("original"), bundle, code_models=code_models)
-        return Parts(bundle, golden, engine, read=read, code_models=code_models)
+        return Parts(bundle, golden, engine, read=read, code_models=code_models, foreign=foreign)
     session = open_session(read("serving"))
     engine = OnnxRunner(session, answers_of(session, bundle.task, len(bundle.classes)))
     timed: dict[str, float] = {}
     if agrees(bundle, "booster") and not graph:
-        engine, timed = faster(bundle, golden, engine, read("booster"), rows)
-    return Parts(bundle, golden, engine, timed=timed, read=read, code_models=code_models)
+        engine, timed = faster(bundle, golden, engine, read("booster"), rows, foreign=foreign)
+    return Parts(bundle, golden, engine, timed=timed, read=read, code_models=code_models, foreign=foreign)
 
 
 def check_bytes(objects: ObjectStore, entry: Entry) -> None:
@@ -118,8 +132,10 @@ def check_bytes(objects: ObjectStore, entry: Entry) -> None:
     Cost: reads it once, in constant memory.
     """
     with objects.open(entry.digest) as source:
-        found = hashlib.file_digest(source, "sha256").hexdigest()
-    if found != entry.digest:
+        found = hashlib.sha256()
+        while block := source.read(_BLOCK):
+            found.update(block)
+    if found.hexdigest() != entry.digest:
         raise Corrupt(
             f"{entry.path} has changed: its bytes are no longer those of {entry.digest[:16]}.",
             about="bundle",
@@ -200,7 +216,7 @@ def decode(objects: ObjectStore, manifest: Manifest, path: str, kind: type[T]) -
 
 
 def faster(
-    bundle: Bundle, golden: Golden, graph: Runner, data: bytes, rows: int = 0
+    bundle: Bundle, golden: Golden, graph: Runner, data: bytes, rows: int = 0, *, foreign: bool = False
 ) -> tuple[Runner, dict[str, float]]:
     """Return the faster one of graph and booster, and what both took; the graph where the booster cannot be tried.
 
@@ -210,6 +226,7 @@ def faster(
         graph: the engine of the graph.
         data: the booster's own file.
         rows: try so many, the golden ones again and again; 0 tries them once.
+        foreign: whether nobody has looked into the file yet.
 
     Raises:
         Corrupt: the booster does not load.
@@ -221,6 +238,9 @@ def faster(
     if timed[graph.name] < WORTH_A_LIBRARY_S:
         return graph, timed
     try:
+        if foreign:
+            need_library(data)
+            try_apart(data)
         booster = open_booster(data)
     except MissingExtra:
         return graph, timed

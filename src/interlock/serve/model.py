@@ -131,7 +131,7 @@ class LoadedModel:
         began = time.perf_counter()
         found = open_folder(objects, digest, code_models=code_models)
         if found is None:
-            return cls.load(objects, digest, code_models=code_models)
+            return cls._timed(digest, load_bundle(objects, digest, code_models=code_models, foreign=True), began)
         model = cls._timed(digest, found, began)
         model.prove()
         return model

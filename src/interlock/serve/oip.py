@@ -160,7 +160,7 @@ class _Bound:
         return Response(b'{"live":true}')
 
     async def ready(self, _: Request) -> Response:
-        ready = not self.engine.check_all()
+        ready = not await self.engine.verdict_all()
         return Response(to_json({"ready": ready}), 200 if ready else 503)
 
     async def server_metadata(self, _: Request) -> Response:
@@ -183,7 +183,7 @@ class _Bound:
 
     async def model_ready(self, request: Request) -> Response:
         name, engine, _, _ = self._named(request)
-        ready = not engine.check()
+        ready = not await engine.verdict()
         return Response(to_json({"name": name, "ready": ready}), 200 if ready else 503)
 
     async def statistics(self, request: Request) -> Response:

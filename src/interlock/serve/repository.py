@@ -15,7 +15,7 @@ import re
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from interlock.core.errors import Conflict, Corrupt, Error, Invalid, NotFound
 from interlock.serve.engine import Report
@@ -23,7 +23,7 @@ from interlock.serve.http import refusal
 from interlock.serve.watch import Watcher, reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from interlock.serve.app import Limits
     from interlock.serve.engine import Engine
@@ -119,6 +119,7 @@ class Repository:
         self._under_way: dict[str, State] = {}
         self._refused: dict[str, str] = {}
         self._changing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps none alive
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -184,6 +185,19 @@ class Repository:
         shown = [e for e in list(self._entries.values()) if e.meant or e.engine.revision is not None]
         return [Report(e.name, e.engine, reasons(e.watcher.error)) for e in shown]
 
+    def tell(self, told: dict[str, str], refused: Callable[[str, str], None]) -> None:
+        """Tell of each model what stands in its way, unless that was told before.
+
+        Args:
+            told: what was told last, by name; it is brought up to date.
+            refused: is told a name and the reason.
+        """
+        for report in self.reports():
+            why = " ".join(report.errors)
+            if why and told.get(report.name) != why:
+                refused(report.name, why)
+            told[report.name] = why
+
     def index(self) -> list[dict[str, str]]:
         """Return each name, version, state and reason, and where it came from; what was refused is there too."""
         listed = []
@@ -215,25 +229,7 @@ class Repository:
             Error: whatever else loading it raised.
         """
         supply = self._allowed(name)
-        async with self._changing:
-            held = self._entries.get(name)
-            if held is not None:
-                if not anew or held.place != (place or name):
-                    raise Conflict(f"Model {name!r} is loaded already.", about="model", hint="Unload it first.")
-                await asyncio.to_thread(_again, held)
-                return
-            self._under_way[name] = "LOADING"
-            self._refused.pop(name, None)
-            try:
-                self._entries[name] = await asyncio.to_thread(self._loaded, supply, name, place or name)
-            except Error as error:
-                if _NAME.fullmatch(name) and len(self._refused) < 100 and not isinstance(error, NotFound):
-                    self._refused[name] = str(error)
-                if isinstance(error, Corrupt):  # whoever sent us there can mend it, so it is no fault of the server's
-                    raise Invalid(error.message, about="model", hint=error.hint, findings=error.findings) from None
-                raise
-            finally:
-                del self._under_way[name]
+        await self._change(lambda: self._load(supply, name, place or name, anew))
 
     async def unload(self, name: str) -> None:
         """Let a name answer no more; return when all that it began is finished and its memory free.
@@ -243,22 +239,56 @@ class Repository:
             Invalid: nobody may unload here.
         """
         self._allowed(name)
-        async with self._changing:
-            entry = self._entries.pop(name, None)
-            if entry is None:
-                if self._refused.pop(name, None) is not None:
-                    return
-                raise NotFound.named("model", name, self._entries, hint="It is not loaded.")
-            self._under_way[name] = "UNLOADING"
-            try:
-                await asyncio.to_thread(entry.retire)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_DRAIN_S):
-                        while entry.engine.answering:  # noqa: ASYNC110 - an event would cost at every request
-                            await asyncio.sleep(_LOOK_S)
-                await asyncio.to_thread(_release, entry.engine)
-            finally:
-                del self._under_way[name]
+        await self._change(lambda: self._unload(name))
+
+    async def _change(self, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Make a change beside no other one; it is made to its end, also where the caller goes away meanwhile."""
+        await self._changing.acquire()
+        task = asyncio.create_task(change())
+        self._tasks.add(task)
+        task.add_done_callback(self._changed)
+        await asyncio.shield(task)
+
+    def _changed(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._changing.release()
+
+    async def _load(self, supply: Supply, name: str, place: str, anew: bool) -> None:
+        held = self._entries.get(name)
+        if held is not None:
+            if not anew or held.place != place:
+                raise Conflict(f"Model {name!r} is loaded already.", about="model", hint="Unload it first.")
+            await asyncio.to_thread(_again, held)
+            return
+        self._under_way[name] = "LOADING"
+        self._refused.pop(name, None)
+        try:
+            self._entries[name] = await asyncio.to_thread(self._loaded, supply, name, place)
+        except Error as error:
+            if _NAME.fullmatch(name) and len(self._refused) < 100 and not isinstance(error, NotFound):
+                self._refused[name] = str(error)
+            if isinstance(error, Corrupt):  # whoever sent us there can mend it, so it is no fault of the server's
+                raise Invalid(error.message, about="model", hint=error.hint, findings=error.findings) from None
+            raise
+        finally:
+            del self._under_way[name]
+
+    async def _unload(self, name: str) -> None:
+        entry = self._entries.pop(name, None)
+        if entry is None:
+            if self._refused.pop(name, None) is not None:
+                return
+            raise NotFound.named("model", name, self._entries, hint="It is not loaded.")
+        self._under_way[name] = "UNLOADING"
+        try:
+            await asyncio.to_thread(entry.retire)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_DRAIN_S):
+                    while entry.engine.answering:  # noqa: ASYNC110 - an event would cost at every request
+                        await asyncio.sleep(_LOOK_S)
+            await asyncio.to_thread(_release, entry.engine)
+        finally:
+            del self._under_way[name]
 
     def _allowed(self, name: str) -> Supply:
         if not self.explicit or self._supply is None:

@@ -318,21 +318,12 @@ async def _accompany(
             if options.ready is not None:
                 options.ready(announcement)
         if options.refused is not None:
-            _tell_refused(models, told, options.refused)
+            models.tell(told, options.refused)
         if options.parent and (os.getppid() != options.parent if child else not _is_alive(options.parent)):
             server.should_exit = True
         await asyncio.sleep(_TICK_S)
     if calls is not None:  # both drain at once; `_serve` waits for it
         await calls.stop(_DRAIN_S)
-
-
-def _tell_refused(models: Repository, told: dict[str, str], refused: Callable[[str, str], None]) -> None:
-    """Tell of each model what stands in its way, unless that was told before."""
-    for report in models.reports():
-        why = " ".join(report.errors)
-        if why and told.get(report.name) != why:
-            refused(report.name, why)
-        told[report.name] = why
 
 
 def write_announcement(path: Path, announcement: Announcement) -> None:

@@ -70,15 +70,15 @@ def _reading(bundles: list[Bundle]) -> Reading:
         return DEFAULT
     own = {str(value): place for place, value in enumerate(bundle.classes)}
     own |= {f"{value}.0": place for place, value in enumerate(bundle.classes) if isinstance(value, int)}
-    plain = not {text.strip().lower() for text in own} & {*_TRUTHS}  # where classes are 1 and 2, a 1 is the first
+    # Where classes are 1 and 2, a 1 is the first, and a 0 is nothing.
+    texts = all(isinstance(value, str) for value in bundle.classes)
+    plain = texts and all(_TRUTHS.get(text.strip().lower(), place) == place for text, place in own.items())
     first, second = bundle.classes
     also = ", or 0 and 1" if plain else ""
     return Reading(own, plain, f"label is none of the model's classes, {first!r} and {second!r}{also}")
 
 
 def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value) if isinstance(value, str | int) else ""

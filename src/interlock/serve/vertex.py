@@ -76,7 +76,7 @@ class Vertex:
         deployed = self._variables.get(DEPLOYED, "")
 
         async def health(_: Request) -> Response:
-            return Response(b"{}", 503 if server.check_all() else 200)
+            return Response(b"{}", 503 if await server.verdict_all() else 200)
 
         async def predict(request: Request) -> Response:
             return await _predict(server.find(""), request, deployed)

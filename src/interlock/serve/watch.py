@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from interlock.serve.engine import Engine
     from interlock.serve.sources import Source
 
-_POLL_S: Final = 0.25
 _LOOK_S: Final = 60.0
 _RETRY_S: Final = 5.0
 
@@ -36,10 +35,8 @@ class Watcher:
         self._engine = engine
         self._source = source
         self._lock = threading.Lock()
-        self._stop = threading.Event()
         self._retry_after = 0.0
         self._looked_at = 0.0
-        self._thread: threading.Thread | None = None
 
     def read(self) -> Wanted:
         """Return what is wanted now.
@@ -70,17 +67,6 @@ class Watcher:
             except Exception as error:  # noqa: BLE001 - the border of the background loop: it must go on
                 self._refuse(Error(f"Loading failed: {type(error).__name__}.", about="deployment"))
 
-    def start(self) -> None:
-        """Begin to watch, in a thread, which serves what is wanted as soon as it is loaded."""
-        self._thread = threading.Thread(target=self._watch, name="interlock-watch", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop watching."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-
     def tick(self) -> None:
         """Look once more; a revision that failed because something was away for a moment is tried again by itself.
 
@@ -93,11 +79,6 @@ class Watcher:
             self._looked_at = now
             engine.revision.grow(engine.clock.now())
         self.check(force=self.error is not None and self.error.transient and later)
-
-    def _watch(self) -> None:
-        self.check()
-        while not self._stop.wait(_POLL_S):
-            self.tick()
 
     def _served(self) -> Wanted | None:
         revision = self._engine.revision

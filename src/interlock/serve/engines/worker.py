@@ -95,6 +95,11 @@ class WorkerRunner:
         """The child's process id, 0 while there is none."""
         return 0 if self._child is None else self._child.pid
 
+    @property
+    def rest_s(self) -> float:
+        """How long it starts no child, because one was killed a moment ago; 0.0 where it may."""
+        return max(self._rest_until - time.monotonic(), 0.0)
+
     def run(self, feeds: Feeds) -> Table:
         """Return the original's answers; see `Runner.run`.
 
