@@ -73,7 +73,7 @@ def test_what_is_wrong_is_a_model_error_with_our_status_and_sentence(client, mod
     wrong = (
         ({"Body": json.dumps({"instances": [row]}), "ContentType": "application/json"}, 400, f"'{first}'"),
         ({"Body": b"\x00", "ContentType": "application/x-npy"}, 415, "content type"),
-        ({"Body": b"{", "ContentType": "application/json"}, 400, "cannot be read"),
+        ({"Body": b"{", "ContentType": "application/json"}, 400, "no complete JSON"),
     )
     for given, status, says in wrong:
         with pytest.raises(client.exceptions.ModelError) as error:

@@ -80,7 +80,7 @@ def test_the_demo_keeps_the_promises_of_its_story(told: tuple[str, Path]) -> Non
     assert figures is not None
     assert float(figures.group(1)) > 0.82
     assert float(figures.group(2)) < 0.74
-    assert "scored again: " in text
+    assert "scored again by the engine " in text
     assert ", the same [verified]" in text
     assert "every byte is as it was written" in text
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from interlock.core.bundles import Route
+from interlock.core.bundles import DeploymentSpec, Route
 from interlock.loop import runner
 from interlock.loop.runner import run_forever
 from interlock.store.predictions import Compactor
@@ -124,7 +124,9 @@ def test_what_a_turn_could_not_do_is_told_once(rival, said, monkeypatch: pytest.
     rival.turn()
     rival.stop()
     model = rival.version(2)
-    rival.context.deploy._write("aside", None, (Route(model.ref, model.bundle, 1.0),), "begun")
+    rival.context.deploy._write(
+        "aside", None, DeploymentSpec("aside", 1, (Route(model.ref, model.bundle, 1.0),)), "begun"
+    )
     monkeypatch.setattr("interlock.deploy.service._READY_S", 0.5)
     with rival.damaged(rival.serving_part(2)):
         run_forever(rival.store, Script(nothing, nothing))

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from interlock.core.bundles import Route
+from interlock.core.bundles import DeploymentSpec, Route
 from interlock.loop.jobs import Jobs
 from interlock.track.records import Start
 from interlock.train.service import WORKER
@@ -24,7 +24,9 @@ def dead_worker() -> str:
 def wanted(world, deployment: str, version: int) -> None:
     """Let a version be what shall answer, by a worker that died before it started the server."""
     model = world.version(version)
-    world.context.deploy._write(deployment, None, (Route(model.ref, model.bundle, 1.0),), "begun")
+    world.context.deploy._write(
+        deployment, None, DeploymentSpec(deployment, 1, (Route(model.ref, model.bundle, 1.0),)), "begun"
+    )
 
 
 def test_a_turn_on_nothing_does_nothing(applied) -> None:

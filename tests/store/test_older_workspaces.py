@@ -70,7 +70,8 @@ class Older:
 
 def unpack(name: str, folder: Path) -> Path:
     with tarfile.open(OLDER / f"{name}.tar.xz") as archive:
-        archive.extractall(folder / ".interlock", filter="data")
+        safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not in the first releases of 3.11
+        archive.extractall(folder / ".interlock", **safely)
     return folder
 
 

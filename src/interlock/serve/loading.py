@@ -100,17 +100,11 @@ def load_bundle(
     def read(role: str) -> bytes:
         return objects.get(manifest.find(part(bundle, role)).digest)
 
-    forms = {path for role, path in bundle.files.items() if role in _FORMS}
-    for entry in manifest.files:
-        if entry.path in forms:  # one that does not answer today may answer tomorrow
-            check_bytes(objects, entry)
-    if bundle.task == "classification" and len(bundle.classes) < 2:
-        raise Corrupt("The bundle names fewer than two classes.", about="bundle")
+    _check(objects, manifest, bundle)
     if agrees(bundle, "linear") and not graph:
         form = decode(objects, manifest, part(bundle, "linear"), Linear)
-        return Parts(
-            bundle, golden, LinearRunner(form, bundle), linear=form, read=read, code_models=code_models, foreign=foreign
-        )
+        linear = LinearRunner(form, bundle)
+        return Parts(bundle, golden, linear, linear=form, read=read, code_models=code_models, foreign=foreign)
     if "serving" not in bundle.files and "original" in bundle.files and not graph:
         engine: Runner = worker(read("original"), bundle, code_models=code_models)
         return Parts(bundle, golden, engine, read=read, code_models=code_models, foreign=foreign)
@@ -120,6 +114,15 @@ def load_bundle(
     if agrees(bundle, "booster") and not graph:
         engine, timed = faster(bundle, golden, engine, read("booster"), rows, foreign=foreign)
     return Parts(bundle, golden, engine, timed=timed, read=read, code_models=code_models, foreign=foreign)
+
+
+def _check(objects: ObjectStore, manifest: Manifest, bundle: Bundle) -> None:
+    forms = {path for role, path in bundle.files.items() if role in _FORMS}
+    for entry in manifest.files:
+        if entry.path in forms:  # one that does not answer today may answer tomorrow
+            check_bytes(objects, entry)
+    if bundle.task == "classification" and len(bundle.classes) < 2:
+        raise Corrupt("The bundle names fewer than two classes.", about="bundle")
 
 
 def check_bytes(objects: ObjectStore, entry: Entry) -> None:

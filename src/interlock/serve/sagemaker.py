@@ -128,7 +128,9 @@ class _Bound:
         fleet = self.engine.fleet
         most = fleet.limits.body_bytes // _MB if fleet is not None else _DEFAULT_MB
         payload = max(1, min(most, _DEFAULT_MB))
-        at_once = max(1, min(fleet.limits.concurrent if fleet is not None else 1, _TRANSFORM_MB // payload))
+        said = revision.serving.concurrent if (revision := self.engine.revision) is not None else None
+        places = said or (fleet.limits.concurrent if fleet is not None else 1)
+        at_once = max(1, min(places, _TRANSFORM_MB // payload))
         found = {"MaxConcurrentTransforms": at_once, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": payload}
         return Response(to_json(found))
 

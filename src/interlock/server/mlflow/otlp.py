@@ -118,7 +118,7 @@ def _unpacked(pieces: Iterable[bytes], window: int, share: Share) -> bytes:
         if found.tell() > LARGEST:
             raise _too_large()
     if not unpacker.eof:
-        raise zlib.error("it ends too early")
+        raise Refused("BAD_REQUEST", "The packed body ends too early.")
     return found.getvalue()
 
 
