@@ -49,7 +49,7 @@ _FEW_SQUARES: Final = 2048
 _FLOAT_LIMIT: Final = 10**308
 _TOO_LARGE: Final = "is too large for the model"
 _UNSEEN: Final = "is missing, and none was missing in training"
-_DTYPES: Final = {
+DTYPES: Final = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
     "tensor(int64)": "int64",
@@ -57,6 +57,7 @@ _DTYPES: Final = {
     "tensor(string)": "object",
     "tensor(bool)": "bool",
 }
+"""The element types of ONNX, as NumPy calls them."""
 # Which element types hold every value of a column's type.
 _HOLDS: Final = {
     "integer": frozenset({"float32", "float64", "int64", "int32"}),
@@ -278,14 +279,14 @@ def refused(
 
 
 def _groups(bundle: Bundle, graph: Sequence[tuple[str, str]]) -> tuple[_Group, ...]:
-    dtypes = {name: _DTYPES.get(kind, "") for name, kind in graph}
+    dtypes = {name: DTYPES.get(kind, "") for name, kind in graph}
     names = tuple(column.name for column in bundle.inputs)
     if not names or len(set(names)) != len(names):
         raise Corrupt("The bundle names no input columns, or one of them twice.", about="bundle")
     if bundle.layout == "matrix":
         if len(graph) != 1 or any(column.type == "string" for column in bundle.inputs):
             raise Corrupt("The bundle says 'matrix', which is one graph input of numbers.", about="bundle")
-        dtypes = dict.fromkeys(names, _DTYPES.get(graph[0][1], ""))
+        dtypes = dict.fromkeys(names, DTYPES.get(graph[0][1], ""))
     elif set(dtypes) != set(names):
         wrong = ", ".join(sorted(set(dtypes) ^ set(names)))
         raise Corrupt(f"The bundle's columns are not the graph's inputs: {wrong}.", about="bundle")

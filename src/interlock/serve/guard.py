@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from interlock.core.errors import Finding, Invalid, Unavailable
 from interlock.serve.model import Scores
+from interlock.serve.prepared import FAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,7 +26,6 @@ HEADER: Final = b"interlock-warning"
 CONSTANT_ROWS: Final = 500
 _EVERY: Final = 8  # rows of equal scores, one of which is looked at: telling rows apart costs half a microsecond
 _MARGIN: Final = 0.5  # of the span between the lowest and the highest value that were seen
-_FAR: Final = 0.501  # as in `interlock.serve.model`
 _FEW: Final = 8  # rows whose values are cheaper one by one
 _SHOWN: Final = 10
 _PLAIN: Final = "!#$&'()*+-./:;<=>?@[]^_`{|}~ "  # what a quoted string holds as it is; a comma parts the columns
@@ -125,7 +125,7 @@ class Guard:
             low, high = self._span
             unusual = sum(not low <= value <= high for value in scores)
         elif self.gives_garbage:
-            garbage = sum(abs(p - 0.5) > _FAR for p in scores)
+            garbage = sum(abs(p - 0.5) > FAR for p in scores)
         if not (outside or unusual or garbage or self.constant):
             return None
         if self._block:

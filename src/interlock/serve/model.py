@@ -13,6 +13,7 @@ from interlock.serve.blame import Blame
 from interlock.serve.columns import Columns, InputColumns, refused
 from interlock.serve.loading import Parts, load_bundle, seconds
 from interlock.serve.opening import open_folder
+from interlock.serve.prepared import FAR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from interlock.serve.engines.port import Runner, Table
     from interlock.serve.prepared import Prepared
 
-_FAR: Final = 0.501  # from the middle of all probabilities, with room for rounding
 _FEW: Final = 16
 _SLOW_S: Final = 0.002  # what an engine in another process takes at least: the event loop must never wait for one
 
@@ -265,7 +265,7 @@ class LoadedModel:
             table = self.engine.run(self.prepare(columns).feeds)
         except Exception:  # noqa: BLE001 - the engine's own kinds
             return None
-        sound: NDArray[Any] = np.isfinite(table) if self._regression else np.abs(table - 0.5) <= _FAR
+        sound: NDArray[Any] = np.isfinite(table) if self._regression else np.abs(table - 0.5) <= FAR
         return [row for row, right in enumerate(sound.tolist()) if not all(right)]
 
     def _answers_golden(self) -> bool:
@@ -300,5 +300,5 @@ def _sound(table: Table, scores: list[float] | None) -> bool:
     """Return whether all answers are probabilities; a handful of rows is looked at faster without arrays."""
     # Turned around so that NaN is far too.
     if scores is not None and len(scores) <= _FEW:
-        return all(abs(p - 0.5) <= _FAR for p in scores)
-    return bool((abs(table - 0.5) <= _FAR).all())
+        return all(abs(p - 0.5) <= FAR for p in scores)
+    return bool((abs(table - 0.5) <= FAR).all())

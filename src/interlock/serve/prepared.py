@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Value = object
+FAR: Final = 0.501
+"""How far from the middle a probability may be, with room for rounding; what is farther, is none."""
 FEW: Final = 8  # rows whose values are cheaper one by one
 
 

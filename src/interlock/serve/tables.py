@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from interlock.core.errors import Corrupt, Finding, Invalid, Unavailable
 from interlock.serve.blame import Blame
-from interlock.serve.columns import TAKES, finding, refused
-from interlock.serve.prepared import Prepared
+from interlock.serve.columns import DTYPES, TAKES, finding, refused
+from interlock.serve.prepared import FAR, Prepared
 from interlock.serve.table_columns import Fault, fit, values_of
 
 if TYPE_CHECKING:
@@ -28,20 +28,11 @@ if TYPE_CHECKING:
     from interlock.core.ports import ObjectStore
     from interlock.serve.model import LoadedModel
 
-_FAR: Final = 0.501  # as in `model`: from the middle of all probabilities, with room for rounding
 _MOST_BLAMED: Final = 100  # rows a table whose columns are looked for by trying; more are named without
 _AT_ONCE: Final = 10
 _BLOCK: Final = 4096
 _VECTOR: Final = 8
 _STRANGE: Final = "is one that the model cannot work with"
-_DTYPES: Final = {
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-    "tensor(int64)": "int64",
-    "tensor(int32)": "int32",
-    "tensor(string)": "object",
-    "tensor(bool)": "bool",
-}
 
 
 class Answers(NamedTuple):
@@ -104,7 +95,7 @@ class TableModel:
         self._matrix = taken[0][0] if model.bundle.layout == "matrix" else ""
         by_name = dict.fromkeys(self.names, taken[0][1]) if self._matrix else dict(taken)
         try:
-            self._dtypes = [_DTYPES[by_name[name]] for name in self.names]
+            self._dtypes = [DTYPES[by_name[name]] for name in self.names]
         except KeyError as error:
             raise Corrupt(f"The model takes {error}, which no table holds.", about="bundle") from None
 
@@ -284,7 +275,7 @@ class TableModel:
     def _sound(self, table: NDArray[Any]) -> NDArray[np.bool_]:
         import numpy as np
 
-        kept: NDArray[Any] = np.abs(table - 0.5) <= _FAR if self.model.bundle.classes else np.isfinite(table)
+        kept: NDArray[Any] = np.abs(table - 0.5) <= FAR if self.model.bundle.classes else np.isfinite(table)
         return np.asarray(kept.all(axis=1))
 
     def _guilty(self, prepared: Prepared) -> NDArray[np.intp]:
