@@ -15,6 +15,7 @@ from interlock.core.errors import Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.core.ids import new_id
 from interlock.monitor.digests import digest_predictions
+from interlock.monitor.kinds import TWO
 from interlock.monitor.records import MonitorPlan, WindowReport
 from interlock.monitor.replay import score_rows
 from interlock.monitor.service import MonitorService
@@ -409,8 +410,8 @@ def test_a_file_says_which_cases_its_labels_are_about_and_when_they_were_observe
 
 def truths(monitor: MonitorService) -> dict[int, int]:
     """The truth by the month of its case, where it is known."""
-    frame = monitor._labelled_frame("happy").filter(pl.col("happy").is_not_null())
-    return {at.month: truth for at, truth in frame.select("occurred_at", "happy").iter_rows()}
+    frame = monitor._labelled_frame("happy").filter(pl.col(TWO).is_not_null())
+    return {at.month: truth for at, truth in frame.select("occurred_at", TWO).iter_rows()}
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,17 @@ import pytest
 
 from interlock.core.clock import FixedClock, SystemClock, to_micros
 from interlock.core.ids import encode, new_id
+from interlock.monitor.kinds import TWO
 from interlock.monitor.labels import with_labels
 from interlock.monitor.records import MonitorPlan
+from interlock.monitor.service import MonitorService
 from interlock.serve import labels as served
 from interlock.serve.app import Application, Limits
 from interlock.serve.engine import Engine
 from interlock.serve.labels import Labels
 from interlock.serve.truths import DEFAULT, readings
 from interlock.store import create_store
+from interlock.store.label_truths import Class
 from interlock.store.predictions import Prediction, PredictionWriter
 
 PLAN = MonitorPlan("shop", "person", "buys")
@@ -79,7 +82,7 @@ class Desk:
 
     def truths(self):
         frame = with_labels(self.store, "m", PLAN, self.store.predictions.frame("shop"))
-        return dict(frame.select("id", "buys").iter_rows())
+        return dict(frame.select("id", TWO).iter_rows())
 
     def events(self):
         return [event.data for event in self.store.ledger.events(kinds=("labels.received",))]
@@ -300,30 +303,114 @@ def test_a_models_own_classes_are_labels(classes, value, truth):
         assert reading.truth(value) == truth
 
 
-def test_what_has_no_truth_yet_says_so():
-    for engine, said in (
-        (engine_of((), "regression"), "a regression, whose truth is not taken yet"),
-        (engine_of(("a", "b", "c")), "more than two classes, whose truth is not taken yet"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            readings([engine])["serve:m"].truth(1)
+@pytest.mark.parametrize(
+    ("classes", "value", "truth"),
+    [
+        (("a", "b", "c"), "c", "c"),
+        (("a", "b", "c"), " b ", "b"),
+        (("a", "b", "c"), 1, None),
+        (("a", "b", "c"), True, None),
+        ((1, 2, 3), 2, 2),
+        ((1, 2, 3), 2.0, 2),
+        ((1, 2, 3), "3", 3),
+        ((1, 2, 3), " 3.0", 3),
+        ((1, 2, 3), True, None),
+        ((1, 2, 3), 0, None),
+        ((1, 2, 3), 2.5, None),
+        (("1", "2", "3"), 2, "2"),
+        (("True", "False", "None"), True, "True"),
+        (("a", "b", "c"), None, None),
+        (("a", "b", "c"), ["a"], None),
+    ],
+)
+def test_the_truth_of_more_classes_is_one_of_them(classes, value, truth):
+    (reading,) = readings([engine_of(classes)]).values()
+    if truth is None:
+        with pytest.raises(ValueError, match="label is none of the model's classes, .* and "):
+            reading.truth(value)
+    else:
+        found = reading.truth(value)
+        assert (found, type(found.label)) == (Class(truth), type(truth))
+
+
+def test_routes_of_other_classes_take_the_classes_of_both_and_a_number_beside_classes_is_refused():
+    (both,) = readings([engine_of(("a", "b", "c")), engine_of(("b", "c", "d"))]).values()
+    assert both.truth("d") == Class("d")
+    with pytest.raises(ValueError, match="'a', 'b', 'c' and 'd'"):
+        both.truth("e")
+    (none,) = readings([engine_of(("a", "b")), engine_of((), "regression")]).values()
+    for value in (1, "a", 2.5):
+        with pytest.raises(ValueError, match="a regression beside classes"):
+            none.truth(value)
+    (many,) = readings([engine_of(tuple(range(1000)))]).values()
+    with pytest.raises(ValueError, match="6, 7 and 992 more$"):
+        many.truth("x")
 
 
 def test_models_that_differ_under_one_name_and_models_that_are_missing_read_0_and_1():
     missing = SimpleNamespace(name="serve:x", revision=None)
     found = readings([engine_of(("no", "yes")), engine_of((1, 2)), missing])
     assert (found["serve:m"], found["serve:x"]) == (DEFAULT, DEFAULT)
+    before = readings([engine_of((), "regression", "serve:x")])
+    assert readings([missing], before) == before  # it was unloaded: its truths are what they were
 
 
-def test_a_label_in_a_models_own_words_is_kept_and_a_regressions_is_refused(desk):
+def test_a_label_in_a_models_own_words_is_kept(desk):
     (mine,) = desk.predict(MARCH)
     desk.engine.revision = engine_of(("no", "yes"), name="shop").revision
     assert desk.say({"prediction_id": mine, "label": "yes"}, {"subject": "p9", "label": "no"}) == ["accepted"] * 2
     rows = desk.store.database.all("SELECT label FROM labels ORDER BY position")
     assert [row["label"] for row in rows] == [1, 0]
-    desk.engine.revision = engine_of((), "regression", name="shop").revision
-    answer = desk.post({"prediction_id": mine, "label": 1})
-    assert (answer.status_code, "Row 0: it is about a regression" in answer.text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("revision", "first", "second", "wrong"),
+    [
+        (engine_of((), "regression", "shop"), 2.5, -1e300, [True, "secret", None, "nan", "1e999", "0x10", "1_0", []]),
+        (engine_of(("a", "b", "c"), name="shop"), "c", "a", [True, "secret", None, 0, 2, "", {}, 1.5]),
+        (engine_of((1, 2, 3), name="shop"), 2, 3, [True, "secret", None, 0, "", 1.5, 10**30]),
+    ],
+)
+def test_other_truths_are_taken_once_with_their_corrections_and_wrong_ones_by_row(desk, revision, first, second, wrong):
+    desk.engine.revision = revision.revision
+    (mine,) = desk.predict(MARCH)
+    early = new_id()
+    body = [{"prediction_id": mine, "label": first}, {"subject": "p1", "label": second}]
+    assert desk.say(*body, {"prediction_id": early, "label": first}) == ["accepted", "accepted", "unknown_prediction"]
+    assert desk.say(*body) == ["duplicate", "duplicate"]
+    assert desk.say({"prediction_id": mine, "label": str(second)}, Idempotency_Key="k") == ["correction"]
+    replayed = desk.post({"labels": [{"prediction_id": mine, "label": str(second)}]}, Idempotency_Key="k").json()
+    assert (replayed["statuses"], replayed["replayed"]) == (["correction"], True)
+    assert desk.say({"prediction_id": mine, "label": first}) == ["duplicate"]  # a late retry undoes nothing
+    old = {"prediction_id": mine, "label": first, "observed_at": "2020-01-01"}
+    assert desk.say(old) == ["superseded"]
+    said = MonitorService(desk.store).labels(mine)
+    assert [(x.label, type(x.label), x.counts) for x in said] == [
+        (first, type(first), False),
+        (second, type(second), True),
+        (first, type(first), False),
+    ]
+    assert MonitorService(desk.store).prediction(mine).truth == second
+    kept = desk.kept()
+    for value in wrong:
+        answer = desk.post({"labels": [body[0], {"subject": "p7", "label": value}]})
+        assert (answer.status_code, "Row 1: label is no" in answer.text) == (400, True), value
+        assert "secret" not in answer.text
+        if revision.revision.routes[0].model.bundle.classes:
+            assert "model's classes, " in answer.text
+    assert desk.kept() == kept
+    assert desk.truths() == {mine: None}  # no statistic of two classes sees any of them
+
+
+def test_a_regressions_truth_comes_as_csv_and_json_lines(desk):
+    desk.engine.revision = engine_of((), "regression", "shop").revision
+    first, second = desk.predict(MARCH, MARCH + timedelta(days=1))
+    text = f"prediction_id,label\n{first},3\n{second}, -2.5e-3 \n"
+    assert desk.post(text.encode(), "text/csv").json()["statuses"] == ["accepted"] * 2
+    lines = "\n".join(json.dumps({"prediction_id": name, "label": x}) for name, x in ((first, 3.0), (second, -0.0025)))
+    assert desk.post(lines.encode(), "application/x-ndjson").json()["statuses"] == ["duplicate"] * 2
+    refused = desk.post(f"prediction_id,label\n{first},3\n{second},x\n".encode(), "text/csv")
+    assert (refused.status_code, "Row 1: label is no number" in refused.text) == (400, True)
 
 
 def test_half_a_document_is_called_that(desk):

@@ -16,6 +16,7 @@ from interlock.core.errors import Conflict
 from interlock.core.ids import new_id
 from interlock.store import Store, create_store
 from interlock.store.label_times import DAY, parse_case, parse_observed
+from interlock.store.label_truths import Class, Number, Truth, shown, truth_of
 from interlock.store.labels import Body, Label, Labels, Taken, digest_of
 from interlock.store.predictions import Prediction, PredictionWriter
 
@@ -33,8 +34,8 @@ def send(book: Labels, *labels: Label, key: str = "", deployment: str = "d", **c
     return book.take(Body(deployment, placed, key, **changes), lambda _tx, _taken: None)  # type: ignore[arg-type]
 
 
-def truths(book: Labels, deployment: str) -> dict[tuple[str, int, int], int]:
-    return {(r["about"], r["since"], r["until"]): r["label"] for r in book.current(deployment, "", "~")}
+def truths(book: Labels, deployment: str) -> dict[tuple[str, int, int], Truth]:
+    return {(r["about"], r["since"], r["until"]): truth_of(r) for r in book.current(deployment, "", "~")}
 
 
 def test_the_same_label_is_one_and_another_value_corrects_it(store: Store, book: Labels) -> None:
@@ -120,6 +121,11 @@ def test_what_is_refused_in_the_middle_changes_nothing(store: Store, book: Label
     assert store.database.one("SELECT COUNT(*) AS n FROM label_bodies") == {"n": 1}
 
 
+truth = st.one_of(  # few of each, so that the same comes again
+    st.integers(0, 1),
+    st.sampled_from([0.0, 1.0, 0.1, -1e308, 5e-324]).map(Number),
+    st.sampled_from([0, 1, 2, "1", "2", "", "\u00e9\x00"]).map(Class),
+)
 THINGS = [(A, *_always()), (B, *_always()), (B, 5, 9)]
 dated = st.lists(st.tuples(st.sampled_from(THINGS), st.integers(1, 12)), min_size=1, max_size=10, unique=True).flatmap(
     lambda keys: st.tuples(
@@ -128,7 +134,7 @@ dated = st.lists(st.tuples(st.sampled_from(THINGS), st.integers(1, 12)), min_siz
                 lambda label, named, key=key: Label(
                     key[0][0], label, key[1], *key[0][1:], f"{THINGS.index(key[0])}-{key[1]}" if named else ""
                 ),
-                st.integers(0, 1),
+                truth,
                 st.booleans(),
             )
             for key in keys
@@ -162,18 +168,19 @@ def test_any_order_and_any_repetition_ends_in_the_same_labels(
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(first=st.integers(0, 1), late=st.lists(st.integers(0, 3), max_size=12))
-def test_retries_of_labels_without_an_instant_undo_nothing(book: Labels, first: int, late: list[int]) -> None:
+@given(pair=st.lists(truth, min_size=2, max_size=2, unique=True), late=st.lists(st.integers(0, 3), max_size=12))
+def test_retries_of_labels_without_an_instant_undo_nothing(book: Labels, pair: list[Truth], late: list[int]) -> None:
     """Four labels in their order, each retried at any later moment, are four labels, and the fourth counts."""
     name = next(names)
-    labels = [Label(A, first), Label(A, 1 - first), Label(A, first, label_id="2"), Label(A, 1 - first, label_id="3")]
+    first, second = pair
+    labels = [Label(A, first), Label(A, second), Label(A, first, label_id="2"), Label(A, second, label_id="3")]
     for number, label in enumerate(labels):
         send(book, label, deployment=name)
         for earlier in late:
             if earlier <= number:
                 assert send(book, labels[earlier], deployment=name).answer == "d"
     found = [x for x in book.said(A) if x.deployment == name]
-    assert [x.label for x in found] == [label.label for label in labels]
+    assert [x.label for x in found] == [shown(label.label) for label in labels]
     assert [x.counts for x in found] == [False, False, False, True]
 
 
@@ -227,3 +234,11 @@ def test_case_times() -> None:
 
 def test_a_digest_is_of_all_that_was_said() -> None:
     assert digest_of([Label(A, 1)]) != digest_of([Label(A, 0)]) != digest_of([Label(A, 0), Label(A, 0)])
+    truths = (1, Number(1.0), Class(1), Class("1"))
+    assert len({digest_of([Label(A, one)]) for one in truths}) == len(truths)
+
+
+def test_a_digest_of_two_classes_is_the_one_of_earlier_versions() -> None:
+    """Else a body that was sent before an update, and again after it, would be refused."""
+    body = [Label(A, 1, 5, label_id="x"), Label(B, 0, position=1)]
+    assert digest_of(body) == "b0e60cececfacff05ab67503613f197e2fde403bb773d2ad5816ec2bc22ebce6"

@@ -10,6 +10,8 @@ from interlock.core.periods import Period, parse_period
 from interlock.monitor.auc import Interval, auc_interval
 from interlock.monitor.brier import Brier, brier_score
 from interlock.monitor.drift import ColumnDrift, Severity, drift
+from interlock.monitor.kinds import TWO, Task, left_out, with_truth_of
+from interlock.monitor.measured import digest_of_truths, measure
 from interlock.monitor.quality import estimable, estimated_auc
 from interlock.monitor.records import MonitorPlan, WindowReport
 from interlock.monitor.reference import Reference
@@ -27,11 +29,12 @@ _RANK = {"none": 0, "warn": 1, "alarm": 2}
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What is watched: the version, how, and what it is compared with."""
+    """What is watched: the version, how, what it is compared with, and what its truths are."""
 
     model: str
     plan: MonitorPlan
     reference: Reference
+    task: Task = Task()
 
 
 def evaluate(
@@ -41,19 +44,17 @@ def evaluate(
 
     Args:
         subject: what is watched.
-        rows: the window's predictions, with the target where the truth is known.
+        rows: the window's predictions, with the truth where it is known.
         bounds: start and end of the window.
         period: how windows are called.
         looks: how often it has been evaluated, this time included.
     """
-    import polars as pl
-
-    plan, reference = subject.plan, subject.reference
+    plan, reference, task = subject.plan, subject.reference, subject.task
     scores = rows["score"].to_numpy()
     alpha = drift_alpha(plan.false_alarms, windows_a_year(plan.window))
     drifts = drift(reference, inputs_of(rows), scores, alpha=alpha)
-    labelled = rows.filter(pl.col(plan.target).is_not_null())
-    realised, loss = quality_of(labelled, plan.target)
+    labelled = with_truth_of(rows, task.kind)
+    realised, loss = quality_of(labelled)
     return WindowReport(
         window=period.label(bounds[0]),
         starts_at=bounds[0],
@@ -61,23 +62,32 @@ def evaluate(
         model=subject.model,
         predictions=rows.height,
         labels=labelled.height,
-        positives=int(labelled[plan.target].sum()),
+        positives=int(labelled[TWO].sum()),
         severity=severity_of(drifts),
         drifts=tuple(drifts),
         estimated=estimated_auc(reference, scores),
-        distrust=estimable(reference, drifts),
+        distrust=f"This is {task}; quality before labels is estimated for two classes only."
+        if task.kind
+        else estimable(reference, drifts),
         realised=realised,
         brier=loss,
+        measured=measure(labelled, task),
+        left_out=left_out(rows, task),
+        truths=digest_of_truths(rows, task),
         looks=looks,
         verdict=Verdict("keep", ""),
     )
 
 
-def quality_of(labelled: pl.DataFrame, target: str) -> tuple[Interval | None, Brier | None]:
-    """Return ROC AUC and Brier score of labelled predictions; None where they cannot be computed."""
-    if not labelled.height:
+def quality_of(labelled: pl.DataFrame) -> tuple[Interval | None, Brier | None]:
+    """Return ROC AUC and Brier score of labelled predictions; None where they cannot be computed.
+
+    Truths of other kinds than two classes do not count.
+    """
+    two = with_truth_of(labelled, "")
+    if not two.height:
         return None, None
-    labels, scores = labelled[target].to_numpy(), labelled["score"].to_numpy()
+    labels, scores = two[TWO].to_numpy(), two["score"].to_numpy()
     return auc_interval(labels, scores), brier_score(labels, scores)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,20 +13,23 @@ from interlock.core.clock import from_micros, to_micros
 from interlock.core.errors import Invalid
 from interlock.data.formats import read_table
 from interlock.data.read import Rows, has_a_line_a_row
+from interlock.monitor.kinds import CLASS, COLUMNS, KIND, NUMBER, TWO, Task
 from interlock.monitor.label_times import cases_of, observed_of
 from interlock.monitor.records import LabelBatch
+from interlock.store.label_truths import columns_of, shown, truth_of
 from interlock.store.labels import ALWAYS, PREDICTION, SUBJECT, Body, Label, Labels
+from interlock.store.prediction_frames import to_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import polars as pl
 
     from interlock.core.files import StoredFile
     from interlock.core.ports import Row, Transaction
     from interlock.monitor.records import MonitorPlan
     from interlock.store import Store
+    from interlock.store.label_truths import Truth
     from interlock.store.labels import Taken
+    from interlock.store.predictions import Prediction
 
 BY_PREDICTION = "prediction_id"
 OBSERVED_AT, OCCURRED_AT = "observed_at", "occurred_at"
@@ -34,15 +37,23 @@ _PLACE = ["label of which file?", "and which row?"]  # no file of labels has suc
 _SECOND = " of the subject?"
 
 
-def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> LabelBatch:
+def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile, task: Task) -> LabelBatch:
     """Return the batch that a file of labels became; the same bytes are kept once.
 
     A row names its prediction (`prediction_id`) or its subject (the plan's id column; a plan without one has labels by
-    prediction only), and holds the target as 0 or 1; further columns, such as sensitive ones, are kept for audits.
-    `observed_at` and, for subjects, `occurred_at` are instants, as the data plane takes them.
+    prediction only), and holds the target: 0 or 1, of more classes one of them, of a regression a number. Further
+    columns, such as sensitive ones, are kept for audits. `observed_at` and, for subjects, `occurred_at` are instants,
+    as the data plane takes them.
+
+    Args:
+        store: the workspace.
+        name: the monitor.
+        plan: its plan.
+        file: the file.
+        task: what the truths of the deployment's models are.
 
     Raises:
-        Invalid: a column is missing, a label is neither 0 nor 1, or an instant is none; nothing is kept.
+        Invalid: a column is missing, a label is no truth of such a model, or an instant is none; nothing is kept.
     """
     import polars as pl
 
@@ -56,18 +67,18 @@ def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile) -> 
     for column in (key or plan.id or BY_PREDICTION, plan.target):
         if column not in frame.columns:
             raise Invalid(f"{file.name} has no column {column!r}.", about="labels", hint=_needed(frame, plan))
-    truth = _truth(rows, plan, file.name)
+    truths = _other_truths(rows, plan, file.name, task) if task.kind else None
+    truth = rows.frame[plan.target] if truths else _truth(rows, plan, file.name).cast(pl.Int64)
     times = (
         observed_of(rows, OBSERVED_AT, to_micros(store.clock.now())),
         cases_of(rows, OCCURRED_AT) if key != BY_PREDICTION else [],
     )
-    frame = _plain(frame.with_columns(truth.cast(pl.Int64)), file.name)
+    frame = _plain(frame.with_columns(truth), file.name)
     sink = io.BytesIO()
     frame.write_parquet(sink, compression="zstd")
     digest = store.objects.put(sink.getvalue())
     joined = _joined(store, plan, frame, key)
-    body = _body(name, plan, frame, digest)
-    body = msgspec.structs.replace(body, labels=_timed(body.labels, *times))
+    body = _timed(_body(name, plan, frame, digest, truths), *times)
 
     def then(tx: Transaction, _: Taken) -> None:
         data = {"digest": digest, "rows": frame.height, "joined": joined}
@@ -105,6 +116,7 @@ def settle_batches(store: Store, name: str, plan: MonitorPlan) -> None:
 def with_labels(store: Store, name: str, plan: MonitorPlan, predictions: pl.DataFrame) -> pl.DataFrame:
     """Return predictions with the columns of their labels; null where the truth has not come.
 
+    The truth stands in the columns `COLUMNS`: of which kind it is, and in the one of its kind.
     A label of the prediction itself wins over one of its subject, one of a subject's case over one of a span of time,
     and that over one that says no time. Of several such, the one observed last counts, then the one received last.
 
@@ -118,7 +130,7 @@ def with_labels(store: Store, name: str, plan: MonitorPlan, predictions: pl.Data
 
     settle_batches(store, name, plan)
     if not predictions.height:
-        return predictions.with_columns(pl.lit(None, pl.Int64).alias(plan.target))
+        return predictions.with_columns(pl.lit(None, dtype).alias(column) for column, dtype in _dtypes().items())
     book = Labels(store)
     ids = predictions["id"]
     own = book.current(plan.deployment, PREDICTION + str(ids.min()), PREDICTION + str(ids.max()))
@@ -129,13 +141,37 @@ def with_labels(store: Store, name: str, plan: MonitorPlan, predictions: pl.Data
         new = _further(store, plan, labels, predictions.columns)
         joined = joined.join(new, on="id", how="left", maintain_order="left", suffix=_SECOND)
     second = [column for column in joined.columns if column.endswith(_SECOND)]
-    names = [column.removesuffix(_SECOND) for column in second]
-    return joined.with_columns(pl.coalesce(a, b) for a, b in zip(names, second, strict=True)).drop(second)
+    whole = {column: pl.when(pl.col(KIND).is_not_null()) for column in COLUMNS}  # a truth is of one label, all of it
+    taken = []
+    for other in second:
+        column = other.removesuffix(_SECOND)
+        given = whole[column].then(column).otherwise(other) if column in whole else pl.coalesce(column, other)
+        taken.append(given.alias(column))
+    return joined.with_columns(taken).drop(second)
+
+
+def truth_about(store: Store, row: Prediction) -> int | float | str | None:
+    """Return what labels say of one prediction now, chosen as `with_labels` does; None where no truth came.
+
+    Cost: the labels of the prediction and of its subject.
+    """
+    book = Labels(store)
+    own = book.current(row.deployment, PREDICTION + row.id, PREDICTION + row.id)
+    if own:
+        return shown(truth_of(own[-1]))
+    about = SUBJECT + row.subject
+    others = book.current(row.deployment, about, about) if row.subject else []
+    if not others:
+        return None
+    case = to_frame([row])
+    for found in _of_subjects(others, case).select(*COLUMNS).iter_rows():
+        return shown(truth_of(dict(zip(("kind", "label", "number", "class"), found, strict=True))))
+    return None
 
 
 def _of_predictions(rows: list[Row], predictions: pl.DataFrame) -> pl.DataFrame:
     """Return the labels of predictions by their ids, one each."""
-    labels = _frame(rows, PREDICTION).select("label", *_PLACE, id="about")
+    labels = _frame(rows, PREDICTION).select(*COLUMNS, *_PLACE, id="about")
     return labels.join(predictions.select("id"), on="id", how="semi")
 
 
@@ -154,56 +190,72 @@ def _of_subjects(rows: list[Row], predictions: pl.DataFrame) -> pl.DataFrame:
     )
     found = cases.join(labels, on="subject").filter(pl.col("case").is_between("since", "until"))
     found = found.sort("exact", "observed_at", "body", "position").unique("id", keep="last")
-    return found.select("id", "label", *_PLACE)
+    return found.select("id", *COLUMNS, *_PLACE)
 
 
 def _frame(rows: list[Row], prefix: str) -> pl.DataFrame:
     import polars as pl
 
     numbers = dict.fromkeys(("since", "until", "label", "observed_at", "body", "position"), pl.Int64)
-    frame = pl.DataFrame(rows, schema={"about": pl.String, **numbers, "file": pl.String})
+    others = {"kind": pl.String, "number": pl.Float64, "class": pl.String, "file": pl.String}
+    frame = pl.DataFrame(rows, schema={"about": pl.String, **numbers, **others})
     places = dict(zip(_PLACE, (pl.col("file"), pl.col("position")), strict=True))
-    return frame.with_columns(pl.col("about").str.strip_prefix(prefix), **places)
+    kind = pl.col("kind")
+    truth = {
+        KIND: kind,
+        TWO: pl.when(kind == "").then("label"),
+        NUMBER: pl.when(kind == "number").then("number"),
+        CLASS: pl.when(kind == "class").then("class"),
+    }
+    return frame.with_columns(pl.col("about").str.strip_prefix(prefix), **places, **truth)
+
+
+def _dtypes() -> dict[str, Any]:
+    import polars as pl
+
+    return {KIND: pl.String, TWO: pl.Int64, NUMBER: pl.Float64, CLASS: pl.String}
 
 
 def _further(store: Store, plan: MonitorPlan, labels: pl.DataFrame, taken: list[str]) -> pl.DataFrame:
-    """Return labels, the truth under the target's name, with the further columns of the files that they came in."""
+    """Return labels with the further columns of the files that they came in."""
     import polars as pl
 
     parts = []
     for digest in labels[_PLACE[0]].unique().to_list():
         if digest:
             frame = pl.read_parquet(io.BytesIO(store.objects.get(digest)))
-            known = {*taken, plan.id, plan.target, BY_PREDICTION, OBSERVED_AT, "label"}
+            known = {*taken, *COLUMNS, plan.id, plan.target, BY_PREDICTION, OBSERVED_AT, "label"}
             frame = frame.select(pl.exclude([column for column in frame.columns if column in known]))
             if frame.width:
                 frame = frame.with_row_index(_PLACE[1]).with_columns(pl.lit(digest).alias(_PLACE[0]))
                 parts.append(frame.with_columns(pl.col(_PLACE[1]).cast(pl.Int64)))
     if parts:
         labels = labels.join(pl.concat(parts, how="diagonal_relaxed"), on=_PLACE, how="left")
-    return labels.drop(_PLACE).rename({"label": plan.target})
+    return labels.drop(_PLACE)
 
 
-def _body(name: str, plan: MonitorPlan, frame: pl.DataFrame, digest: str) -> Body:
+def _body(name: str, plan: MonitorPlan, frame: pl.DataFrame, digest: str, truths: list[Truth] | None = None) -> Body:
     """Return the rows of a file that say what they are about, as labels."""
     import polars as pl
 
     key = _key(frame, plan)
     prefix = PREDICTION if key == BY_PREDICTION else SUBJECT
-    pairs = zip(frame[key].cast(pl.String), frame[plan.target].cast(pl.Int64), strict=True)
+    pairs = zip(frame[key].cast(pl.String), truths or frame[plan.target].cast(pl.Int64), strict=True)
     labels = [Label(prefix + about, truth, position=row) for row, (about, truth) in enumerate(pairs) if about]
     further = bool({*frame.columns} - {key, plan.id, plan.target, OBSERVED_AT, OCCURRED_AT})
-    return Body(plan.deployment, labels, f"monitor:{name}:{digest}", digest, f"monitor:{name}", further)
+    # The same file says other truths where the deployment's model is of another kind by now.
+    once = f"monitor:{name}:{digest}" + (f":{columns_of(truths[0])['kind']}" if truths else "")
+    return Body(plan.deployment, labels, once, digest, f"monitor:{name}", further)
 
 
-def _timed(labels: Sequence[Label], observed: list[int | None], cases: list[tuple[int, int] | None]) -> list[Label]:
-    """Return labels with the instants of their rows."""
+def _timed(body: Body, observed: list[int | None], cases: list[tuple[int, int] | None]) -> Body:
+    """Return a body whose labels have the instants of their rows."""
     timed = []
-    for label in labels:
+    for label in body.labels:
         since, until = (cases[label.position] if cases else None) or ALWAYS
         at = observed[label.position] if observed else None
         timed.append(msgspec.structs.replace(label, observed_at=at, since=since, until=until))
-    return timed
+    return msgspec.structs.replace(body, labels=timed)
 
 
 def _truth(rows: Rows, plan: MonitorPlan, name: str) -> pl.Series:
@@ -226,6 +278,31 @@ def _truth(rows: Rows, plan: MonitorPlan, name: str) -> pl.Series:
             rows=numbers,
         )
     return truth
+
+
+def _other_truths(rows: Rows, plan: MonitorPlan, name: str, task: Task) -> list[Truth]:
+    """Return the labels of a file's rows, of a model that has not two classes.
+
+    Raises:
+        Invalid: one is no truth of such a model.
+    """
+    found: list[Truth] = []
+    wrong: dict[int, str] = {}
+    for number, value in enumerate(rows.frame[plan.target].to_list()):
+        try:
+            found.append(task.truth(value))
+        except ValueError as error:
+            wrong.setdefault(number, str(error))
+    if wrong:
+        first = next(iter(wrong))
+        where = rows.place(first) or f"row {first + 1} of {name}"
+        many = f"{len(wrong)} row{'' if len(wrong) == 1 else 's'} of {name}"
+        raise Invalid(
+            f"{many} say no truth; in {where} {wrong[first].replace('label', repr(plan.target), 1)}.",
+            about="labels",
+            rows=list(wrong)[:10],
+        )
+    return found
 
 
 def _plain(frame: pl.DataFrame, name: str) -> pl.DataFrame:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,6 +12,8 @@ from interlock.core.clock import from_micros, to_micros
 from interlock.core.periods import parse_period
 from interlock.monitor.digests import digest_predictions
 from interlock.monitor.evaluate import Subject, evaluate, quality_of, severity_of, windows_a_year
+from interlock.monitor.kinds import TWO, Task, left_out, with_truth_of
+from interlock.monitor.measured import digest_of_truths, measure
 from interlock.monitor.records import MonitorPlan, WindowReport
 from interlock.monitor.reference import Reference
 from interlock.monitor.verdict import Standard, Verdict, WindowFacts, decide
@@ -43,13 +46,21 @@ class Episode(msgspec.Struct, frozen=True):
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """A monitor at the moment of a look: `episode` is its text, so that two looks at once do not both speak."""
+    """A monitor at the moment of a look: `episode` is its text, so that two looks at once do not both speak.
+
+    `tasks` says what the truths of each version are, by its reference such as `model:happy@1`.
+    """
 
     name: str
     model: str
     reference: str
     episode: str
     plan: MonitorPlan
+    tasks: Mapping[str, Task] = {}
+
+    def task(self, model: str) -> Task:
+        """What the truths of a version are."""
+        return self.tasks.get(model, Task())
 
 
 def look(store: Store, watched: Watched, frame: pl.DataFrame, until: datetime) -> list[WindowReport]:
@@ -65,7 +76,7 @@ def look(store: Store, watched: Watched, frame: pl.DataFrame, until: datetime) -
     """
     import polars as pl
 
-    plan = watched.plan
+    plan, task = watched.plan, watched.task(watched.model)
     said = msgspec.json.decode(watched.episode, type=Episode)
     reference = msgspec.json.decode(store.objects.get(watched.reference), type=Reference)
     period = parse_period(plan.window)
@@ -79,16 +90,16 @@ def look(store: Store, watched: Watched, frame: pl.DataFrame, until: datetime) -
         rows = _between(mine, start, end)
         known = held.get((to_micros(start), watched.model))
         held_report = read_report(store, known["report"]) if known else None
-        if held_report and _same(held_report, rows, plan.target):
+        if held_report and _same(held_report, rows, task):
             reports.append(held_report)
             continue
         looks = (known["looks"] if known else 0) + 1
-        fresh.append(evaluate(Subject(watched.model, plan, reference), rows, (start, end), period, looks))
+        fresh.append(evaluate(Subject(watched.model, plan, reference, task), rows, (start, end), period, looks))
         reports.append(fresh[-1])
-    late = _late(store, frame, plan, [row for (_, model), row in held.items() if model != watched.model])
+    late = _late(store, frame, watched, [row for (_, model), row in held.items() if model != watched.model])
     verdict = None
     if fresh:
-        verdict = decide([_facts(report) for report in reports], _standard(plan, reference))
+        verdict = decide([_facts(report) for report in reports], _standard(plan, reference, task))
         if fresh[-1].window >= verdict.since:  # a window before the episode keeps its peace
             fresh[-1] = msgspec.structs.replace(fresh[-1], verdict=verdict)
     if not late + fresh:
@@ -115,7 +126,7 @@ def _held(store: Store, name: str) -> dict[tuple[int, str], Row]:
     return {(row["starts_at"], row["model"]): row for row in rows}
 
 
-def _late(store: Store, frame: pl.DataFrame, plan: MonitorPlan, rows: list[Row]) -> list[WindowReport]:
+def _late(store: Store, frame: pl.DataFrame, watched: Watched, rows: list[Row]) -> list[WindowReport]:
     """Return the windows of replaced versions that got labels since; they show quality, and decide nothing more."""
     import polars as pl
 
@@ -124,11 +135,14 @@ def _late(store: Store, frame: pl.DataFrame, plan: MonitorPlan, rows: list[Row])
         if row["labels"] == row["predictions"]:
             continue
         inside = _between(frame, from_micros(row["starts_at"]), from_micros(row["ends_at"]))
-        labelled = inside.filter((pl.col("model") == row["model"]) & pl.col(plan.target).is_not_null())
+        mine, task = inside.filter(pl.col("model") == row["model"]), watched.task(row["model"])
+        labelled = with_truth_of(mine, task.kind)
         if labelled.height > row["labels"]:
             report = read_report(store, row["report"])
-            realised, loss = quality_of(labelled, plan.target)
-            changes = {"labels": labelled.height, "realised": realised, "brier": loss, "looks": report.looks + 1}
+            realised, loss = quality_of(labelled)
+            changes: dict[str, Any] = {"labels": labelled.height, "looks": report.looks + 1}
+            changes |= {"realised": realised, "brier": loss, "measured": measure(labelled, task)}
+            changes |= {"left_out": left_out(mine, task), "truths": digest_of_truths(mine, task)}
             found.append(msgspec.structs.replace(report, **changes))
     return found
 
@@ -209,7 +223,10 @@ def _facts(report: WindowReport) -> WindowFacts:
     )
 
 
-def _standard(plan: MonitorPlan, reference: Reference) -> Standard:
+def _standard(plan: MonitorPlan, reference: Reference, task: Task) -> Standard:
+    if task.kind:  # a floor is one of ROC AUC, which such a model has not
+        unjudged = f"this is {task}, whose quality is measured and not judged"
+        return Standard(false_alarms=plan.false_alarms, windows=windows_a_year(plan.window), unjudged=unjudged)
     return Standard(
         auc=reference.auc,
         auc_se=reference.auc_se,
@@ -221,10 +238,15 @@ def _standard(plan: MonitorPlan, reference: Reference) -> Standard:
     )
 
 
-def _same(report: WindowReport, rows: pl.DataFrame, target: str) -> bool:
-    """Return whether a report was made of as many predictions, labels and positives as there are now."""
-    labels = rows[target].drop_nulls()
-    return (report.predictions, report.labels, report.positives) == (rows.height, len(labels), int(labels.sum()))
+def _same(report: WindowReport, rows: pl.DataFrame, task: Task) -> bool:
+    """Return whether a report was made of as many predictions, labels and positives as there are now.
+
+    Of other kinds than two classes, of the same truths.
+    """
+    labels = with_truth_of(rows, task.kind)
+    counts = (rows.height, labels.height, int(labels[TWO].sum()))
+    told = (left_out(rows, task), digest_of_truths(rows, task))
+    return (report.predictions, report.labels, report.positives) == counts and (report.left_out, report.truths) == told
 
 
 def _between(frame: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:

@@ -10,6 +10,7 @@ import msgspec
 from interlock.monitor.auc import Interval
 from interlock.monitor.brier import Brier
 from interlock.monitor.drift import ColumnDrift, Severity
+from interlock.monitor.measured import Measured
 from interlock.monitor.verdict import Verdict
 
 NO_VERDICT: Final = "none yet"
@@ -72,6 +73,9 @@ class WindowReport(msgspec.Struct, frozen=True, kw_only=True):
         brier: Brier score on the labelled rows.
         looks: how often it was evaluated; labels that come later make it new.
         verdict: what was decided at this look.
+        measured: of a model that has not two classes, how good its answers were on the labelled rows.
+        left_out: labels that say nothing about such a model, or "".
+        truths: a digest of the labels of a model that has not two classes, or "".
     """
 
     TABLE: ClassVar = (
@@ -83,6 +87,7 @@ class WindowReport(msgspec.Struct, frozen=True, kw_only=True):
         "estimated",
         "distrust",
         "realised",
+        "measured",
         "verdict",
     )
 
@@ -101,6 +106,9 @@ class WindowReport(msgspec.Struct, frozen=True, kw_only=True):
     brier: Brier | None
     looks: int
     verdict: Verdict
+    measured: Measured | None = None
+    left_out: str = ""
+    truths: str = ""
 
 
 class LabelBatch(msgspec.Struct, frozen=True):
@@ -128,7 +136,11 @@ class LoggedPrediction(msgspec.Struct, frozen=True, kw_only=True):
         occurred_at: when the event it is about happened.
         subject: whom it is about, or "".
         inputs: the value of each input column.
-        score: the chance (0-1) of the positive label.
+        score: the chance (0-1) of the positive label, of more than two classes of the chosen one; of a regression the
+            value.
+        label: the class it decided for, of classes that are texts its place among them; 0 of a regression.
+        truth: what labels say of it now: 0 or 1, of more than two classes the class, of a regression the number; None
+            where no label came.
         caller: who asked, or "" where that was not recorded.
         latency_s: how long the answer took, or 0.0 where that was not recorded.
     """
@@ -149,6 +161,7 @@ class LoggedPrediction(msgspec.Struct, frozen=True, kw_only=True):
     route: str
     caller: str = ""
     latency_s: float = 0.0
+    truth: int | float | str | None = None
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -159,8 +172,11 @@ class Replay(msgspec.Struct, frozen=True):
         labels: for how many the truth is known.
         logged: ROC AUC of the answers that were given.
         replayed: ROC AUC of the other version's scores.
-        largest_difference: the largest difference of a score between the two, 0-1.
+        largest_difference: the largest difference of a score between the two; 0-1, unless it is a regression.
         flips: rows whose label differs.
+        logged_measured: of a model that has not two classes, how good the answers that were given are.
+        replayed_measured: how good the other version's are.
+        note: what was left out, and why, or "".
     """
 
     model: str
@@ -172,3 +188,6 @@ class Replay(msgspec.Struct, frozen=True):
     replayed: Interval | None
     largest_difference: float
     flips: int
+    logged_measured: Measured | None = None
+    replayed_measured: Measured | None = None
+    note: str = ""

@@ -12,7 +12,8 @@ from interlock.core.files import StoredFile
 from interlock.core.operations import Permission, operation
 from interlock.core.periods import parse_period
 from interlock.core.refs import check_name
-from interlock.monitor.labels import BY_PREDICTION, add_labels, with_labels
+from interlock.monitor.kinds import COLUMNS, Task, task_by_opening, task_on_record, truths_as, with_truth_of
+from interlock.monitor.labels import BY_PREDICTION, add_labels, truth_about, with_labels
 from interlock.monitor.look import Episode, Watched, encode, look, read_report
 from interlock.monitor.records import (
     NO_VERDICT,
@@ -122,10 +123,14 @@ class MonitorService:
             name: the monitor.
             file: Parquet or CSV.
 
+        The target is 0 or 1; of a model of more than two classes one of them, of a regression a number.
+
         Raises:
-            Invalid: a column is missing or a label is neither 0 nor 1; nothing is kept.
+            Invalid: a column is missing or a label is no truth of such a model; nothing is kept.
         """
-        return add_labels(self._store, name, self._plan(self._row(name)), file)
+        row = self._row(name)
+        plan = self._plan(row)
+        return add_labels(self._store, name, plan, file, self._task(row["model"], plan))
 
     @operation(Permission.MONITOR_WRITE, emits=("window.evaluated", "alarm.raised", "alarm.closed"))
     def look(self, name: str, until: str = "") -> Reports:
@@ -146,7 +151,8 @@ class MonitorService:
         at = _instant(until) if until else self._store.clock.now()
         plan = self._plan(row)
         frame = self._labelled_frame(name, until=at.isoformat())
-        return look(self._store, Watched(name, row["model"], row["reference"], row["episode"], plan), frame, at)
+        tasks = {model: self._task(model, plan) for model in {row["model"], *frame["model"].unique().to_list()}}
+        return look(self._store, Watched(name, row["model"], row["reference"], row["episode"], plan, tasks), frame, at)
 
     @operation(Permission.MONITOR_READ)
     def show(self, name: str) -> Monitor:
@@ -187,7 +193,7 @@ class MonitorService:
 
     @operation(Permission.MONITOR_READ)
     def prediction(self, id: str) -> LoggedPrediction:
-        """Show one prediction as it was logged.
+        """Show one prediction as it was logged, and what labels say is true of it.
 
         Args:
             id: its id.
@@ -195,9 +201,10 @@ class MonitorService:
         Raises:
             NotFound: the log has none of this id.
         """
-        found = msgspec.structs.asdict(self._store.predictions.get(id.removeprefix("prediction:")))
+        row = self._store.predictions.get(id.removeprefix("prediction:"))
+        found = msgspec.structs.asdict(row)
         instants = {name: from_micros(found[name]) for name in ("at", "occurred_at")}
-        return LoggedPrediction(**found | instants)
+        return LoggedPrediction(**found | instants, truth=truth_about(self._store, row))
 
     @operation(Permission.MONITOR_READ)
     def labels(self, about: str) -> KeptLabels:
@@ -230,7 +237,7 @@ class MonitorService:
         """
         version = self._registry.version(model)
         frame = self._labelled_frame(name, since, until)
-        return replay(self._registry, version, frame, self._plan(self._row(name)).target, (since, until))
+        return replay(self._registry, version, frame, (since, until))
 
     def is_watching(self, name: str) -> bool:
         """Return whether a monitor is set and watches a version."""
@@ -249,8 +256,9 @@ class MonitorService:
     def labelled(self, name: str, until: datetime | None = None) -> pl.DataFrame:
         """Return the inputs of predictions whose label is known, with the label's columns and both ids.
 
-        A subject that is there twice keeps its newest row; rows without a subject (null) are all kept. A plan without
-        an id column has no subjects; `prediction_id` is always there.
+        The truth stands in the column of the target, as the models that answer there have it: 0 and 1, numbers, or
+        classes. A subject that is there twice keeps its newest row; rows without a subject (null) are all kept. A
+        plan without an id column has no subjects; `prediction_id` is always there.
 
         Args:
             name: the monitor.
@@ -258,14 +266,17 @@ class MonitorService:
         """
         import polars as pl
 
-        plan = self._plan(self._row(name))
+        row = self._row(name)
+        plan = self._plan(row)
         frame = self._labelled_frame(name, until=until.isoformat() if until else "")
-        frame = frame.filter(pl.col(plan.target).is_not_null())
+        kind = self._task(row["model"], plan).kind
+        frame = with_truth_of(frame, kind)
+        truth = truths_as(frame, kind).alias(plan.target)
         inputs = {column: column.removeprefix("inputs.") for column in frame.columns if column.startswith("inputs.")}
         meta = ["at", "bundle", "deployment", "revision", "request_id", "row", "score", "label", "route", "exact"]
-        meta += ["caller", "latency_s"]
+        meta += ["caller", "latency_s", *COLUMNS]
         meta += {*inputs.values()} - {"id", "subject"}  # labels may have these columns too: what was scored counts
-        shaped = frame.drop(meta, strict=False).rename(inputs | {"id": BY_PREDICTION})
+        shaped = frame.drop(meta, strict=False).rename(inputs | {"id": BY_PREDICTION}).with_columns(truth)
         if not plan.id:
             return shaped.drop("subject")
         shaped = shaped.filter((pl.col("subject") == "") | pl.col("subject").is_last_distinct())
@@ -309,6 +320,18 @@ class MonitorService:
         first = to_micros(_instant(since)) if since else None
         last = to_micros(_instant(until)) if until else None
         return with_labels(self._store, name, plan, self._store.predictions.frame(plan.deployment, first, last))
+
+    def _task(self, model: str, plan: MonitorPlan) -> Task:
+        """Return what the truths of a version are; of "" those of the model that answered last, of none two classes."""
+        if model:
+            try:
+                return task_on_record(self._registry, self._registry.version(model).bundle) or Task()
+            except NotFound:  # what answered is no version here any more
+                return Task()
+        for bundle in self._store.predictions.frame(plan.deployment).tail(1)["bundle"].to_list():
+            found = task_on_record(self._registry, bundle) or task_by_opening(self._store.objects, bundle)
+            return found or Task()
+        return Task()
 
     def _row(self, name: str) -> Row:
         row = self._store.database.one("SELECT * FROM monitors WHERE name = :name", {"name": name})

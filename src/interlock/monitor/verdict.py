@@ -71,6 +71,7 @@ class Standard(msgspec.Struct, frozen=True, kw_only=True):
         windows: windows in a year.
         brier: Brier score of the reference in 0-1, or None.
         brier_se: its standard error.
+        unjudged: why nothing is held against anything, in words, or "".
     """
 
     auc: float | None = None
@@ -81,6 +82,7 @@ class Standard(msgspec.Struct, frozen=True, kw_only=True):
     windows: int = 12
     brier: float | None = None
     brier_se: float = 0.0
+    unjudged: str = ""
 
     def __post_init__(self) -> None:
         if not (0.0 < self.false_alarms < 1.0 and self.windows >= 1 and 0.0 <= self.tolerance < 1.0):
@@ -179,7 +181,7 @@ def decide(windows: Sequence[WindowFacts], standard: Standard) -> Verdict:
     labelled = [w for w in windows if w.auc is not None]
     limit = standard.limit
     if limit is None or not labelled:
-        missing = "no labels yet" if limit is not None else "no quality to hold it against"
+        missing = "no labels yet" if limit is not None else standard.unjudged or "no quality to hold it against"
         return Verdict("keep", f"No drift beyond chance; {missing}." if windows else "No windows yet.", limit=limit)
     level = standard.false_alarms / (2 * standard.windows * len(SPANS))
     for span in SPANS:
@@ -202,7 +204,8 @@ def _judge_episode(episode: Sequence[WindowFacts], standard: Standard) -> Verdic
     drifted = f"Drift since {since} ({episode[0].reason})" if episode[0].reason else f"Drift since {since}"
     labelled = [w for w in episode if w.auc is not None]
     if limit is None or not labelled:
-        why = "no labels of these windows yet" if limit is not None else "nothing says how good is good enough"
+        why = standard.unjudged or "nothing says how good is good enough"
+        why = why if limit is None else "no labels of these windows yet"
         return Verdict("wait for labels", f"{drifted}; {why}.", since=since, limit=limit)
     pool, loss = _pool(labelled), _loss(labelled, standard)
     level = standard.false_alarms / (1 if loss is None else 2)

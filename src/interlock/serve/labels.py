@@ -5,6 +5,8 @@ A body is JSON (one label or `{"labels": [...]}`), JSON lines (`application/x-nd
     {"labels": [{"prediction_id": "01...", "label": 1, "observed_at": "2026-09-01T12:00:00Z"},
                 {"subject": "p1", "label": 0, "occurred_at": "2026-03-01", "label_id": "crm-7"}]}
 
+What is a truth depends on the model (`serve/truths.py`): 0 or 1, one of more classes, or a number.
+
 The answer, `{"counts": {...}, "statuses": [...], "refused": [{"row": 3, "reason": ...}], "replayed": false}`, leaves
 once all that is new is on disk. One wrong label refuses the body, by row numbers (from 0); no value is quoted.
 """
@@ -22,6 +24,7 @@ from interlock.core.actor import acting_as
 from interlock.core.clock import to_micros
 from interlock.core.errors import Invalid, Unavailable
 from interlock.core.ids import is_ulid
+from interlock.serve import openapi_pages as pages
 from interlock.serve.engine import deployment_of
 from interlock.serve.http import UNREADABLE, Endpoint, Response, refusal, to_json, unreadable
 from interlock.serve.truths import DEFAULT, readings
@@ -85,10 +88,12 @@ class Labels:
         self._store = store
         self._book = Book(store)
         self._under_way = 0
+        self._readings: dict[str, Reading] = {}
 
     def routes(self) -> list[Endpoint]:
         """Return the endpoint."""
-        return [Endpoint("POST", "/labels", self._label, body_bytes=MAX_BODY_BYTES)]
+        say = pages.labels(LabelAnswer, MAX_LABELS)
+        return [Endpoint("POST", "/labels", self._label, body_bytes=MAX_BODY_BYTES, describe=say)]
 
     async def _label(self, request: Request) -> Response:
         if self._under_way >= MAX_UNDER_WAY:
@@ -106,7 +111,7 @@ class Labels:
         rows = read_rows(request)
         name = self._home(request)
         owners = self._store.predictions.owners(_asked(rows))
-        known = readings(self._engine.all())
+        known = self._readings = readings(self._engine.all(), self._readings)
         labels = read_labels(
             rows,
             to_micros(self._store.clock.now()),

@@ -1,7 +1,8 @@
 """Labels: the truth about predictions, whenever it comes; each once, and every correction kept.
 
 A label is about one *thing*: a prediction, or a subject in a span of time. All labels of a thing stay on record; the
-one observed last counts, of several such the one received last. The data plane and the monitor take labels here.
+one observed last counts, of several such the one received last. The data plane and the monitor take labels here. What a
+truth is depends on the model: see `store/label_truths.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 from interlock.core.actor import current_actor
 from interlock.core.clock import from_micros, to_micros
 from interlock.core.errors import Conflict
+from interlock.store.label_truths import Truth, columns_of, shown, truth_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -43,8 +45,9 @@ REFUSALS: Final = {
 }
 _PAGE: Final = 100  # the cost of a statement grows with the square of its named values
 _INSERT: Final = (
-    "INSERT INTO labels (body, position, deployment, about, since, until, label, observed_at, dated, label_id, counts)"
-    " VALUES (:body, :position, :deployment, :about, :since, :until, :label, :observed_at, :dated, :label_id, :counts)"
+    "INSERT INTO labels (body, position, deployment, about, since, until, kind, label, number, class, observed_at,"
+    " dated, label_id, counts) VALUES (:body, :position, :deployment, :about, :since, :until, :kind, :label, :number,"
+    " :class, :observed_at, :dated, :label_id, :counts)"
 )
 _INSERT_BODY: Final = (
     "INSERT INTO label_bodies (id, deployment, caller_key, digest, file, rows, kept, received_at, actor, source,"
@@ -57,7 +60,7 @@ class Label(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         about: `prediction:ID` or `subject:TEXT`.
-        label: the truth, 0 or 1.
+        label: the truth: of two classes 0 or 1.
         observed_at: when it was observed, in microseconds, or None: when it is received.
         since: the first instant of the cases it is about.
         until: the last one.
@@ -66,7 +69,7 @@ class Label(msgspec.Struct, frozen=True, gc=False):
     """
 
     about: str
-    label: int
+    label: Truth
     observed_at: int | None = None
     since: int = ALWAYS[0]
     until: int = ALWAYS[1]
@@ -131,7 +134,7 @@ class KeptLabel(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         about: the prediction or subject.
-        label: the truth that was said.
+        label: the truth that was said: of two classes 0 or 1, of more the class, of a regression the number.
         counts: whether it is the newest of what it is about.
         observed_at: when the truth was observed; when it was received, where nobody said.
         received_at: when it came.
@@ -142,7 +145,7 @@ class KeptLabel(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     about: str
-    label: int
+    label: int | float | str
     counts: bool
     observed_at: datetime
     received_at: datetime
@@ -199,9 +202,9 @@ class Labels:
         Cost: through an index; 3 us a label.
         """
         return self._store.database.all(
-            "SELECT l.about, l.since, l.until, l.label, l.observed_at, l.body, l.position, b.file FROM labels l"
-            " JOIN label_bodies b ON b.id = l.body WHERE l.deployment = :deployment AND l.about >= :first"
-            " AND l.about <= :last AND l.counts = 1 ORDER BY l.observed_at, l.body, l.position",
+            "SELECT l.about, l.since, l.until, l.kind, l.label, l.number, l.class, l.observed_at, l.body, l.position,"
+            " b.file FROM labels l JOIN label_bodies b ON b.id = l.body WHERE l.deployment = :deployment"
+            " AND l.about >= :first AND l.about <= :last AND l.counts = 1 ORDER BY l.observed_at, l.body, l.position",
             {"deployment": deployment, "first": first, "last": last},
         )
 
@@ -281,7 +284,7 @@ class _Intake:
             counting["counts"] = 0
             if counting["body"] != self._number:
                 self._beaten.append(counting)
-        if counting["label"] == label.label:
+        if truth_of(counting) == label.label:
             return "a"
         return "c" if wins else "s"
 
@@ -296,10 +299,10 @@ class _Intake:
     def _is_known(self, label: Label, thing: list[Row], counting: Row | None) -> bool:
         if label.observed_at is not None:
             key = (label.label, label.observed_at, 1)
-            return any((row["label"], row["observed_at"], row["dated"]) == key for row in thing)
+            return any((truth_of(row), row["observed_at"], row["dated"]) == key for row in thing)
         if self._body.key:
-            return counting is not None and counting["label"] == label.label and not self._body.further
-        return any(row["label"] == label.label and not row["dated"] for row in thing)
+            return counting is not None and truth_of(counting) == label.label and not self._body.further
+        return any(truth_of(row) == label.label and not row["dated"] for row in thing)
 
     def _home(self, label: Label) -> str:
         """Return the deployment that a label is kept for."""
@@ -317,7 +320,7 @@ class _Intake:
             "about": label.about,
             "since": label.since,
             "until": label.until,
-            "label": label.label,
+            **columns_of(label.label),
             "observed_at": self._at if label.observed_at is None else label.observed_at,
             "dated": int(label.observed_at is not None),
             "label_id": label.label_id,
@@ -349,8 +352,8 @@ def _pages(tx: Reader, deployment: str, column: str, names: Iterable[str]) -> It
         places = ", ".join(f":{name}" for name in values)
         more = " AND label_id <> ''" if column == "label_id" else ""  # that is what its index is of
         yield from tx.all(
-            "SELECT about, since, until, label, observed_at, dated, label_id, counts, body, position FROM labels"  # noqa: S608 - names of ours
-            f" WHERE deployment = :deployment AND {column} IN ({places}){more}",
+            "SELECT about, since, until, kind, label, number, class, observed_at, dated, label_id, counts, body,"  # noqa: S608 - names of ours
+            f" position FROM labels WHERE deployment = :deployment AND {column} IN ({places}){more}",
             {"deployment": deployment, **values},
         )
 
@@ -359,13 +362,13 @@ def _same(row: Row, label: Label) -> bool:
     """Return whether a label on record says what this one says."""
     mine = (label.about, label.since, label.until, label.label, int(label.observed_at is not None))
     instant = label.observed_at in {None, row["observed_at"]}
-    return instant and mine == (row["about"], row["since"], row["until"], row["label"], row["dated"])
+    return instant and mine == (row["about"], row["since"], row["until"], truth_of(row), row["dated"])
 
 
 def _kept(row: Row) -> KeptLabel:
     return KeptLabel(
         about=row["about"],
-        label=row["label"],
+        label=shown(truth_of(row)),
         counts=bool(row["counts"]),
         observed_at=from_micros(row["observed_at"]),
         received_at=from_micros(row["received_at"]),

@@ -153,7 +153,7 @@ _MONITOR: Final = {
     "monitor_windows": _table("monitor starts_at model", "monitor model severity verdict", report=_records("reports")),
     "label_batches": _table("monitor digest", "monitor", digest=_files("labels")),
     "label_bodies": _table("id", "deployment caller_key digest actor source answer", file=_files("labels")),
-    "labels": _table("body position", "deployment about label_id"),
+    "labels": _table("body position", "deployment about label_id kind class"),
 }
 _LOOP: Final = {
     "jobs": _table("id", "id kind args cause state worker reason"),

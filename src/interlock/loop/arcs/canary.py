@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interlock.core.errors import Error
+from interlock.core.errors import Error, Invalid
 from interlock.core.periods import parse_period
 
 if TYPE_CHECKING:
@@ -42,6 +42,13 @@ def _settle(context: Context, deployment: Deployment) -> list[str]:
         return []
     before = context.monitor.replay(deployment.name, champion.model, since.isoformat(), until)
     after = context.monitor.replay(deployment.name, challenger.model, since.isoformat(), until)
+    if after.replayed_measured is not None and after.labels >= ENOUGH:  # no order of two classes to compare by
+        raise Invalid(
+            f"on {after.labels} labelled requests the challenger has {after.replayed_measured}, the champion"
+            f" {before.replayed_measured}; what settles a canary compares models of two classes only.",
+            about="deployment",
+            hint=f"Decide yourself: interlock deploy promote {deployment.name}, or rollback.",
+        )
     if before.replayed is None or after.replayed is None or after.labels < ENOUGH:
         return []
     evidence = (
