@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from interlock.audit.evidence import gather, labels_of, rows_text
 from interlock.core.bundles import Agreement, Bundle
@@ -47,6 +48,34 @@ def test_a_row_without_a_score_is_refused() -> None:
     holes = ROWS.with_columns(a=pl.when(pl.col("a") < 0.9).then("a"))
     with pytest.raises(Invalid, match="gives 3 of 50 evaluation rows no score"):
         gather(BUNDLE, SERVING, holes)
+
+
+@pytest.mark.parametrize("classes", [(10, 20, 30), ("high", "low", "mid"), ("no", "yes")])
+def test_classes_of_any_name_and_number(classes) -> None:
+    places = np.arange(50) % len(classes)
+    rows = FRAME.with_columns(y=pl.Series([classes[i] for i in places]))
+    estimator = LogisticRegression().fit(FRAME, rows["y"].to_numpy())
+    bundle = msgspec.structs.replace(BUNDLE, classes=classes)
+    evidence = gather(bundle, to_onnx(estimator, bundle.inputs, "matrix"), rows, training=rows.head(9))
+    assert evidence.truth.tolist() == places.tolist()
+    np.testing.assert_allclose(evidence.table, estimator.predict_proba(FRAME), atol=1e-6)
+    two = len(classes) == 2
+    assert (evidence.scores.size, evidence.labels.size) == ((50, 50) if two else (0, 0)), "nobody takes them for two"
+    assert (evidence.training_scores is not None) is two
+    with pytest.raises(Invalid, match="1 of 50 rows have no label of the model"):
+        gather(bundle, SERVING, rows.with_columns(y=pl.when(pl.int_range(50) > 0).then("y")))
+
+
+def test_values() -> None:
+    rows = FRAME.with_columns(y=pl.col("a") * 3)
+    estimator = LinearRegression().fit(FRAME, rows["y"].to_numpy())
+    bundle = msgspec.structs.replace(BUNDLE, task="regression", classes=())
+    serving = to_onnx(estimator, bundle.inputs, "matrix")
+    evidence = gather(bundle, serving, rows)
+    np.testing.assert_allclose(evidence.truth, rows["y"])
+    np.testing.assert_allclose(evidence.table[:, 0], rows["y"], atol=1e-5)
+    with pytest.raises(Invalid, match="2 of 50 rows have no finite number in 'y'"):
+        gather(bundle, serving, rows.with_columns(y=pl.when(pl.int_range(50) > 1).then("y").otherwise(float("inf"))))
 
 
 def test_no_rows_are_refused() -> None:

@@ -179,7 +179,9 @@ def test_metadata_describe_the_server_and_its_models(house):
             ("buys", "INT64"),
             ("probability", "FP64"),
             ("prediction_id", "BYTES"),
+            ("probabilities", "FP64"),
         ]
+        assert [list(t.shape) for t in found.outputs] == [[-1], [-1], [-1], [-1, 2]]
 
 
 def test_an_answer_has_label_probability_and_id(house):
@@ -241,6 +243,23 @@ def test_only_the_wanted_outputs_come_back(house, make):
     answer, _ = house.infer(made)
     assert [t.name for t in answer.outputs] == ["probability"]
     assert len(answer.raw_output_contents) == (make is raw_request)
+
+
+@pytest.mark.parametrize("make", [request, raw_request])
+def test_all_probabilities_come_where_they_are_asked_for(house, make):
+    made = make()
+    for name in ("probabilities", "probability"):
+        made.outputs.add(name=name)
+    answer, _ = house.infer(made)
+    one, every = answer.outputs
+    assert (every.name, every.datatype, list(every.shape)) == ("probabilities", "FP64", [2, 2])
+    assert (every.parameters["classes"].string_param, dict(one.parameters)) == ("[0,1]", {})
+    if make is raw_request:
+        p, table = (list(struct.unpack(f"<{len(raw) // 8}d", raw)) for raw in answer.raw_output_contents)
+    else:
+        p, table = values(answer)["probability"], values(answer)["probabilities"]
+    assert table[1::2] == p
+    assert [a + b for a, b in zip(table[::2], table[1::2], strict=True)] == pytest.approx([1, 1])
 
 
 def test_subjects_and_instants_are_recorded_from_tensors(house):
@@ -459,7 +478,7 @@ class Stuck:
         self._record = self.journal.record
         self.journal.record = self.record
 
-    async def record(self, answered):
+    async def record(self, answered, beside=None):
         self.inside.release()
         await self.gate.wait()
         await self._record(answered)

@@ -66,7 +66,10 @@ def test_model_metadata_describe_inputs_and_outputs(live, path):
         ("buys", "INT64"),
         ("probability", "FP64"),
         ("prediction_id", "BYTES"),
+        ("probabilities", "FP64"),
     ]
+    assert found["outputs"][-1]["shape"] == [-1, 2]
+    assert found["outputs"][-1]["parameters"] == {"classes": "[0,1]"}
 
 
 def test_an_answer_has_label_probability_and_id(live, body):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from loops import closed, empty, event, version
 from pagetree import parse, table
 
+from interlock.audit.evaluation import Evaluation, Metric
 from interlock.core.bundles import Route
 from interlock.ui.page import document, render
 from interlock.ui.style import STYLE, STYLE_HASH
@@ -394,3 +395,26 @@ def test_two_models_have_a_section_each(status) -> None:
 
 def test_the_same_records_are_the_same_bytes(status, text) -> None:
     assert document(closed(), "employment") == text
+
+
+def test_an_evaluation_is_shown_as_a_matrix_and_its_metrics(status) -> None:
+    found = Evaluation(
+        "model:employment@1",
+        "two classes",
+        1000,
+        0.9,
+        status.versions[0].created_at,
+        (Metric("roc_auc", 0.81234, 0.79, 0.83, "DeLong", ">= 0.75"), Metric("f1", None)),
+        classes=(0, 1),
+        confusion=((700, 51), (99, 150)),
+    )
+    page = document(msgspec.structs.replace(status, evaluations=(found,)), "employment")
+    assert "Confusion matrix of model:employment@1, 1,000 held-out rows" in page
+    assert ">700<" in page
+    assert "roc_auc 0.812 [0.790, 0.830]." in page
+    assert "<td>&gt;= 0.75</td>" in page
+    assert "0.79 to 0.83" in page
+    values = msgspec.structs.replace(found, kind="values", classes=(), confusion=())
+    plain = document(msgspec.structs.replace(status, evaluations=(values,)), "employment")
+    assert "Confusion matrix" not in plain
+    assert "Metrics of model:employment@1" in plain

@@ -26,22 +26,35 @@ if TYPE_CHECKING:
 
 Better = Literal["larger", "smaller"]
 
-# Which way each figure is better; the gates know how to calculate them.
+# Which way each figure is better; the gates know how to calculate them, and which model each is about.
 METRICS: Final[dict[str, Better]] = {
     "roc_auc": "larger",
     "average_precision": "larger",
     "accuracy": "larger",
     "balanced_accuracy": "larger",
+    "precision": "larger",
+    "recall": "larger",
     "f1": "larger",
+    "precision_macro": "larger",
+    "precision_weighted": "larger",
+    "recall_macro": "larger",
+    "recall_weighted": "larger",
+    "f1_macro": "larger",
+    "f1_weighted": "larger",
     "log_loss": "smaller",
     "brier": "smaller",
+    "mae": "smaller",
+    "rmse": "smaller",
+    "r2": "larger",
+    "median_absolute_error": "smaller",
+    "mape": "smaller",
 }
 FAIRNESS: Final[dict[str, Better]] = {
     "selection_rate_ratio": "larger",
     "equal_opportunity_difference": "smaller",
     "equalized_odds_difference": "smaller",
 }
-_UNBOUNDED: Final = frozenset({"log_loss"})
+_UNBOUNDED: Final = frozenset({"log_loss", "mae", "rmse", "median_absolute_error", "mape"})
 _OTHERS: Final = ("leakage", "approvals")
 _MOST_APPROVALS: Final = 20
 _BOUND: Final = re.compile(r"\s*(>=|<=)\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*\Z")

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from interlock.audit.evidence import GateResult
+from interlock.core.clock import to_micros
+from interlock.core.errors import NotFound
+
+if TYPE_CHECKING:
+    from interlock.core.ports import Reader
+    from interlock.registry.service import ModelVersion
+    from interlock.store import Store
 
 
 class GateReport(msgspec.Struct, frozen=True):
@@ -38,3 +46,36 @@ class Waiver(msgspec.Struct, frozen=True):
     actor: str
     reason: str
     until: datetime
+
+
+def last_report(store: Store, version: ModelVersion, reader: Reader | None = None) -> tuple[str, GateReport]:
+    """Return the newest report on a version, and its digest.
+
+    Args:
+        store: the workspace.
+        version: the version.
+        reader: a transaction to read in; None for the database.
+
+    Raises:
+        NotFound: no gate has judged it.
+    """
+    row = (reader or store.database).one(
+        "SELECT report FROM gate_reports WHERE model = :model AND version = :version ORDER BY made_at DESC LIMIT 1",
+        {"model": version.model, "version": version.version},
+    )
+    if row is None:
+        raise NotFound(
+            f"No gate has judged {version.ref} yet.",
+            about="gate_report",
+            hint=f"Run `interlock audit check {version.ref}`.",
+        )
+    return row["report"], msgspec.json.decode(store.objects.get(row["report"]), type=GateReport)
+
+
+def waived(store: Store, version: ModelVersion, reader: Reader | None = None) -> set[str]:
+    """Return the gates that a version may fail now; a reader may be a transaction."""
+    rows = (reader or store.database).all(
+        "SELECT gate FROM waivers WHERE model = :model AND version = :version AND until > :now",
+        {"model": version.model, "version": version.version, "now": to_micros(store.clock.now())},
+    )
+    return {row["gate"] for row in rows}

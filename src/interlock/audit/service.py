@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from interlock.audit.environments.prepare import Preparation, Text, prepare, prepared, text_of
+from interlock.audit.evaluation import Evaluation, Part, evaluation_of, picture_of
 from interlock.audit.evidence import Evidence, gather, sentences
 from interlock.audit.judge import GROUP, judge
 from interlock.audit.policy import Policy, parse_policy
-from interlock.audit.reports import GateReport, Waiver
+from interlock.audit.reports import GateReport, Waiver, last_report, waived
+from interlock.audit.unjudged import unjudged
 from interlock.core.actor import current_actor
 from interlock.core.clock import parse_instant, to_micros
 from interlock.core.errors import Conflict, Invalid, NotFound
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 TRAINING = "training.parquet"
 
-__all__ = ["AuditService", "GateReport", "Waiver"]
+__all__ = ["AuditService", "Evaluation", "GateReport", "Waiver"]
 
 
 class AuditService:
@@ -152,17 +154,17 @@ class AuditService:
         if found.stage not in {"development", "registered", "environment prepared", "validated"}:
             raise Conflict(f"{found.ref} is {found.stage!r}; gates judge before an approval.", about="model_version")
         policy = self.policy(found.model)
-        evidence = self._evidence(found)
-        results = judge(evidence, policy)
-        waived = self._waived(found)
-        failed = [r.gate for r in results if r.status == "failed" and r.gate not in waived]
+        judged = not found.bundle or found.format == "bundle"
+        results = judge(self._evidence(found), policy) if judged else unjudged(found, policy)
+        passed_by = waived(self._store, found)
+        failed = [r.gate for r in results if r.status == "failed" and r.gate not in passed_by]
         report = GateReport(
             version=found.ref,
             bundle=found.bundle,
             policy=policy.digest,
             passed=not failed,
             results=tuple(sorted(results, key=lambda r: r.gate)),
-            waived=tuple(r.gate for r in results if r.status == "failed" and r.gate in waived),
+            waived=tuple(r.gate for r in results if r.status == "failed" and r.gate in passed_by),
             made_at=self._store.clock.now(),
         )
         digest = self._store.objects.put(msgspec.json.encode(report))
@@ -186,7 +188,32 @@ class AuditService:
             NotFound: no gate has judged it.
         """
         found = self._registry.version(version)
-        return self._report(found)[1]
+        return last_report(self._store, found)[1]
+
+    @operation(Permission.AUDIT_READ)
+    def evaluation(self, version: str) -> Evaluation:
+        """Show every metric of a version on its held-out rows, with intervals, and its confusion matrix.
+
+        Args:
+            version: the version.
+
+        Raises:
+            NotFound: no gate has judged it, or that was by an earlier release.
+        """
+        return evaluation_of(self.report(version))
+
+    @operation(Permission.AUDIT_READ)
+    def evaluation_svg(self, version: str, part: Part = "confusion") -> str:
+        """Print a picture of a version's evaluation, in SVG.
+
+        Args:
+            version: the version.
+            part: its confusion matrix, or its metrics with their intervals.
+
+        Raises:
+            NotFound: as for its evaluation; or it answers values, which have no such picture.
+        """
+        return picture_of(self.evaluation(version), part).standalone()
 
     @operation(Permission.AUDIT_APPROVE, emits=("approval.given", "model_version.moved"))
     def approve(self, version: str, note: str = "") -> ModelVersion:
@@ -326,7 +353,7 @@ class AuditService:
     def _approve(self, tx: Transaction, ref: str, actor: str, note: str) -> None:
         """Sign for what stands at this moment: stage, report, policy and waivers are read in the same transaction."""
         version = self._registry.standing(tx, ref)
-        digest, report = self._report(version, tx)
+        digest, report = last_report(self._store, version, tx)
         policy = self.policy_of(version.model, tx)
         if version.stage not in {"validated", "approved"}:
             raise Conflict(
@@ -334,7 +361,7 @@ class AuditService:
                 about="approval",
                 hint=f"See `interlock audit report {ref}`.",
             )
-        ended = sorted(set(report.waived) - self._waived(version, tx))
+        ended = sorted(set(report.waived) - waived(self._store, version, tx))
         if policy is None or report.policy != policy.digest or ended:
             why = f"The waiver of gate {ended[0]!r} has ended" if ended else "The policy has changed"
             raise Conflict(
@@ -366,23 +393,3 @@ class AuditService:
         )
         data = {"bundle": version.bundle, "report": report, "policy": policy, "note": note}
         self._store.ledger.append(tx, "approval.given", version.ref, data, actor)
-
-    def _report(self, version: ModelVersion, reader: Reader | None = None) -> tuple[str, GateReport]:
-        row = (reader or self._store.database).one(
-            "SELECT report FROM gate_reports WHERE model = :model AND version = :version ORDER BY made_at DESC LIMIT 1",
-            {"model": version.model, "version": version.version},
-        )
-        if row is None:
-            raise NotFound(
-                f"No gate has judged {version.ref} yet.",
-                about="gate_report",
-                hint=f"Run `interlock audit check {version.ref}`.",
-            )
-        return row["report"], msgspec.json.decode(self._store.objects.get(row["report"]), type=GateReport)
-
-    def _waived(self, version: ModelVersion, reader: Reader | None = None) -> set[str]:
-        rows = (reader or self._store.database).all(
-            "SELECT gate FROM waivers WHERE model = :model AND version = :version AND until > :now",
-            {"model": version.model, "version": version.version, "now": to_micros(self._store.clock.now())},
-        )
-        return {row["gate"] for row in rows}

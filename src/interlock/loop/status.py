@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from interlock.audit.evaluation import Evaluation, newest_evaluations
 from interlock.core.errors import Invalid, NotFound
 from interlock.core.events import Event
 from interlock.data.records import Dataset
@@ -25,7 +26,10 @@ _EVENTS = 30
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Data, models, deployments, monitors with their windows, jobs, the newest events and the number of runs."""
+    """Data, models, deployments, monitors with their windows, jobs, the newest events and the number of runs.
+
+    Of each model that gates have judged there is one evaluation: its champion's, or that of the version judged last.
+    """
 
     datasets: tuple[Dataset, ...]
     versions: tuple[ModelVersion, ...]
@@ -37,6 +41,7 @@ class Status(msgspec.Struct, frozen=True):
     ledger_entries: int
     project: str = ""
     runs: int = 0
+    evaluations: tuple[Evaluation, ...] = ()
 
 
 def status(store: Store) -> Status:
@@ -44,9 +49,11 @@ def status(store: Store) -> Status:
     registry, monitor = RegistryService(store), MonitorService(store)
     size = store.ledger.size()
     monitors = monitor.monitors()
+    versions = tuple(version for model in registry.models() for version in registry.versions(model.name))
+    champions = {version.model: version.version for version in versions if "champion" in version.aliases}
     return Status(
         datasets=tuple(DataService(store).list()),
-        versions=tuple(version for model in registry.models() for version in registry.versions(model.name)),
+        versions=versions,
         deployments=tuple(DeployService(store).deployments()),
         monitors=tuple(monitors),
         windows=tuple(report for found in monitors for report in monitor.windows(found.name)),
@@ -55,6 +62,7 @@ def status(store: Store) -> Status:
         ledger_entries=size,
         project=_project(store),
         runs=_one(store, "SELECT count(*) AS n FROM runs"),
+        evaluations=tuple(newest_evaluations(store, champions)),
     )
 
 

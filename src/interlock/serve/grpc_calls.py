@@ -15,7 +15,7 @@ from interlock.serve.grpc_infer import ask_of, parse, reply, wanted_of
 from interlock.serve.http import header_text, own_id, refusal
 from interlock.serve.metadata import OCCURRED_AT, SUBJECT, instants, subjects
 from interlock.serve.oip import check_load, fleet_of
-from interlock.serve.oip_common import PLATFORM, index, outputs, statistics
+from interlock.serve.oip_common import PLATFORM, index, offered, statistics
 from interlock.serve.release import version
 from interlock.serve.tensors import of_column
 
@@ -146,8 +146,10 @@ class Calls:
             name=name,
             versions=[live.version for live in view.routes],
             platform=PLATFORM,
-            inputs=_described(taken),
-            outputs=_described(outputs(view)),
+            inputs=[{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in taken],
+            outputs=[
+                {"name": one.name, "datatype": one.datatype, "shape": one.shape} for one in offered(view)
+            ],  # the names of classes come with the answer: these messages have no place for them
         )
 
     async def model_statistics(self, data: bytes, _: Call) -> bytes:
@@ -207,7 +209,7 @@ class Calls:
         answer = await engine.answer(len(data), read, revision, view)
         call.model = answer.model
         call.headers = tuple((key.decode(), value.decode()) for key, value in answer.headers)
-        size, kind = len(answer.ids) * _ROW_BYTES, self._messages["ModelInferResponse"]
+        size, kind = len(answer.ids) * (_ROW_BYTES + 8 * len(wanted.classes)), self._messages["ModelInferResponse"]
         return await engine.work(size, reply, kind, request, wanted, answer, call.id)
 
     def _read(self, kind: str, data: bytes) -> Any:
@@ -229,7 +231,3 @@ def _add_metadata(ask: Ask, call: Call) -> None:
         ask.subjects = subjects([subject], 1) * ask.rows
     if not ask.occurred_at and (when := call.text(_WHEN)):
         ask.occurred_at = instants([when], 1) * ask.rows
-
-
-def _described(tensors: Iterable[tuple[str, str]]) -> list[dict[str, object]]:
-    return [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in tensors]

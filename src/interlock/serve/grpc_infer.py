@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from interlock.core.errors import Invalid
+from interlock.serve.every_class import PROBABILITIES, classes_of, named, table_of
 from interlock.serve.oip_common import check_outputs, check_parameters, collect, one_version, outputs
 from interlock.serve.tensors import TensorIn, listed, to_binary, values_of_binary
 
@@ -29,6 +30,13 @@ _FIELDS: Final = {
 # Datatypes whose field holds nothing else: there is no element to look at.
 _EXACT: Final = frozenset({"BOOL", "INT32", "INT64", "UINT32", "UINT64", "FP32", "FP64"})
 _SHARED: Final = "shared_memory_region"
+
+
+class Outputs(NamedTuple):
+    """The outputs that a caller asks for: name and datatype of each, and the classes of the table, where it goes."""
+
+    tensors: list[tuple[str, str]]
+    classes: tuple[int | str, ...] = ()
 
 
 def parse(kind: Any, data: bytes) -> Any:
@@ -66,8 +74,8 @@ def ask_of(request: Any, view: View) -> Ask:
     return collect(_raw(request) if request.raw_input_contents else _typed(request), view)
 
 
-def wanted_of(request: Any, view: View) -> list[tuple[str, str]]:
-    """Return the outputs that the caller asks for, in our order: name and datatype.
+def wanted_of(request: Any, view: View) -> Outputs:
+    """Return the outputs that the caller asks for, in our order.
 
     Args:
         request: the message.
@@ -76,22 +84,24 @@ def wanted_of(request: Any, view: View) -> list[tuple[str, str]]:
     Raises:
         Invalid: there is no such output, or it shall go another way than in the answer.
     """
+    known = outputs(view)
     if not request.outputs:
-        return outputs(view)
+        return Outputs(known)
     wanted = frozenset(output.name for output in request.outputs)
     check_outputs(wanted, view)
     if any(_SHARED in output.parameters for output in request.outputs):
         raise Invalid("Outputs do not go through shared memory here.", hint="Leave it out: they come in the answer.")
-    return [output for output in outputs(view) if output[0] in wanted]
+    found = [output for output in known if output[0] in wanted]
+    return Outputs(found, classes_of(view) if PROBABILITIES in wanted else ())
 
 
-def reply(kind: Any, request: Any, wanted: list[tuple[str, str]], answer: Answer, request_id: str) -> bytes:
+def reply(kind: Any, request: Any, wanted: Outputs, answer: Answer, request_id: str) -> bytes:
     """Return the ModelInferResponse: its tensors typed or raw, as those of the request were.
 
     Args:
         kind: its class.
         request: the request.
-        wanted: the outputs that go, each a name and a datatype.
+        wanted: the outputs that go.
         answer: what the engine said.
         request_id: the request's id.
     """
@@ -102,9 +112,17 @@ def reply(kind: Any, request: Any, wanted: list[tuple[str, str]], answer: Answer
         "probability": answer.scores,
         "prediction_id": answer.ids,
     }
-    for name, datatype in wanted:
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(columns, (len(answer.ids),))
+    tensors, classes = wanted
+    if classes:
+        tensors = [*tensors, (PROBABILITIES, "FP64")]
+        columns[PROBABILITIES] = table_of(answer, classes).ravel().tolist()
+        shapes[PROBABILITIES] = (len(answer.ids), len(classes))
+    for name, datatype in tensors:
         values = columns[name]
-        tensor = response.outputs.add(name=name, datatype=datatype, shape=(len(answer.ids),))
+        tensor = response.outputs.add(name=name, datatype=datatype, shape=shapes[name])
+        if name == PROBABILITIES and classes:
+            tensor.parameters["classes"].string_param = named(classes)
         if raw:
             response.raw_output_contents.append(to_binary(datatype, values))
         else:

@@ -6,7 +6,9 @@ about, and `occurred_at`, the ISO 8601 instant of each row's case. For all rows 
 `Interlock-Subject` and `Interlock-Occurred-At`.
 
 An answer has three tensors: the label under the target's name (INT64), `probability` of the positive class (FP64)
-and `prediction_id` (BYTES), the row's key in the prediction log. Errors are `{"error": sentence}`.
+and `prediction_id` (BYTES), the row's key in the prediction log. A fourth comes where `outputs` asks for it:
+`probabilities` of all classes (FP64, `[rows, classes]`), whose parameter `classes` names them, a list of JSON. Errors
+are `{"error": sentence}`.
 
 Source: github.com/kserve/open-inference-protocol, and the binary tensor and repository extensions of Triton.
 """
@@ -19,7 +21,9 @@ from urllib.parse import quote
 import msgspec
 
 from interlock.core.errors import Denied, Error, Invalid
+from interlock.serve import openapi_oip as openapi
 from interlock.serve.engine import Ask
+from interlock.serve.every_class import PROBABILITIES, classes_of, named, table_of
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, count_of, to_json, unreadable
 from interlock.serve.metadata import SUBJECTS, add_headers, meant
 from interlock.serve.oip_common import (
@@ -30,6 +34,7 @@ from interlock.serve.oip_common import (
     collect,
     index,
     names,
+    offered,
     one_version,
     outputs,
     statistics,
@@ -108,28 +113,29 @@ class OpenInference:
         """
         bound = _Bound(server)
         get: list[Endpoint] = []
-        for path, handler in (
-            ("/v2", bound.server_metadata),
-            ("/v2/", bound.server_metadata),  # so the protocol's OpenAPI file has it
-            ("/v2/health/live", bound.live),
-            ("/v2/health/ready", bound.ready),
-            ("/v2/models", bound.models),
-            ("/v2/models/stats", bound.all_statistics),
-            ("/v2/models/{name}", bound.model_metadata),
-            ("/v2/models/{name}/ready", bound.model_ready),
-            ("/v2/models/{name}/stats", bound.statistics),
-            ("/v2/models/{name}/versions/{version}", bound.model_metadata),
-            ("/v2/models/{name}/versions/{version}/ready", bound.model_ready),
-            ("/v2/models/{name}/versions/{version}/stats", bound.statistics),
+        for path, handler, describe in (
+            ("/v2", bound.server_metadata, openapi.SERVER),
+            ("/v2/", bound.server_metadata, openapi.SERVER),  # so the protocol's OpenAPI file has it
+            ("/v2/health/live", bound.live, openapi.LIVE),
+            ("/v2/health/ready", bound.ready, openapi.READY),
+            ("/v2/models", bound.models, openapi.MODELS),
+            ("/v2/models/stats", bound.all_statistics, openapi.statistics),
+            ("/v2/models/{name}", bound.model_metadata, openapi.metadata),
+            ("/v2/models/{name}/ready", bound.model_ready, openapi.MODEL_READY),
+            ("/v2/models/{name}/stats", bound.statistics, openapi.statistics),
+            ("/v2/models/{name}/versions/{version}", bound.model_metadata, openapi.metadata),
+            ("/v2/models/{name}/versions/{version}/ready", bound.model_ready, openapi.MODEL_READY),
+            ("/v2/models/{name}/versions/{version}/stats", bound.statistics, openapi.statistics),
         ):
-            get.append(Endpoint("GET", path, handler))
+            get.append(Endpoint("GET", path, handler, describe=describe))
+        infer, ask = openapi.infer, openapi.repository
         return [
             *get,
-            Endpoint("POST", "/v2/models/{name}/infer", bound.infer, predicts=True),
-            Endpoint("POST", "/v2/models/{name}/versions/{version}/infer", bound.infer, predicts=True),
-            Endpoint("POST", "/v2/repository/index", bound.index),
-            Endpoint("POST", "/v2/repository/models/{name}/load", bound.load),
-            Endpoint("POST", "/v2/repository/models/{name}/unload", bound.unload),
+            Endpoint("POST", "/v2/models/{name}/infer", bound.infer, predicts=True, describe=infer),
+            Endpoint("POST", "/v2/models/{name}/versions/{version}/infer", bound.infer, predicts=True, describe=infer),
+            Endpoint("POST", "/v2/repository/index", bound.index, describe=openapi.index(Change)),
+            Endpoint("POST", "/v2/repository/models/{name}/load", bound.load, describe=ask(Change, "Load a model.")),
+            Endpoint("POST", "/v2/repository/models/{name}/unload", bound.unload, describe=ask(Change, "Unload it.")),
         ]
 
     def example(self, sample: Sample) -> Example:
@@ -177,7 +183,7 @@ class _Bound:
             "versions": [live.version for live in view.routes],
             "platform": PLATFORM,
             "inputs": [of_column(column) for column in view.columns],
-            "outputs": [TensorOut(name, kind, [-1]) for name, kind in outputs(view)],
+            "outputs": offered(view),
         }
         return Response(to_json(body))
 
@@ -236,7 +242,7 @@ class _Bound:
         found = InferResponse(
             model_name=name,
             id=given if given is not None else request.id,
-            outputs=_answer(answer, wanted, len(answer.ids)),
+            outputs=_answer(answer, wanted, view),
             model_version=one_version(answer),
         )
         response = _encode(found, wanted)
@@ -342,14 +348,19 @@ def _wanted(body: InferRequest, view: View) -> dict[str, bool]:
     return {output.name: output.parameters.get("binary_data", every) is True for output in body.outputs}
 
 
-def _answer(answer: Answer, wanted: dict[str, bool], rows: int) -> list[TensorOut]:
+def _answer(answer: Answer, wanted: dict[str, bool], view: View) -> list[TensorOut]:
+    rows = len(answer.ids)
     kind = "FP64" if answer.regression else "BYTES" if isinstance(answer.labels[0], str) else "INT64"
     every = (
         TensorOut(answer.target, kind, [rows], data=answer.values),
         TensorOut("probability", "FP64", [rows], data=answer.scores),
         TensorOut("prediction_id", "BYTES", [rows], data=answer.ids),
     )
-    return [tensor for tensor in every if tensor.name in wanted]
+    sent = [tensor for tensor in every if tensor.name in wanted]
+    if PROBABILITIES in wanted and (classes := classes_of(view)):
+        data = table_of(answer, classes).ravel().tolist()
+        sent.append(TensorOut(PROBABILITIES, "FP64", [rows, len(classes)], {"classes": named(classes)}, data))
+    return sent
 
 
 def _encode(found: InferResponse, wanted: dict[str, bool]) -> Response:
@@ -361,7 +372,7 @@ def _encode(found: InferResponse, wanted: dict[str, bool]) -> Response:
         if wanted[tensor.name] and tensor.data is not msgspec.UNSET:
             tails.append(to_binary(tensor.datatype, tensor.data))
             tensor.data = msgspec.UNSET
-            tensor.parameters = {"binary_data_size": len(tails[-1])}
+            tensor.parameters = {**tensor.parameters, "binary_data_size": len(tails[-1])}
     head = to_json(found)
     return Response(
         b"".join([head, *tails]),

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.errors import Invalid, NotFound
 from interlock.serve.engine import Ask
+from interlock.serve.every_class import PROBABILITIES, classes_of, named
 from interlock.serve.metadata import REQUEST_ID, SUBJECTS, WHEN, instants, meant, subjects
+from interlock.serve.tensors import TensorOut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,12 +39,23 @@ _PARAMETERS: Final = frozenset(
 
 
 def outputs(view: View) -> list[tuple[str, str]]:
-    """Return the tensors of an answer, each a name and a datatype."""
+    """Return the tensors of an answer to who asks for none by name, each a name and a datatype."""
     bundle = view.routes[0].model.bundle
     if bundle.task == "regression":
         return [(view.target, "FP64"), ("prediction_id", "BYTES")]
     kind = "BYTES" if isinstance(bundle.classes[0], str) else "INT64"
     return [(view.target, kind), ("probability", "FP64"), ("prediction_id", "BYTES")]
+
+
+def offered(view: View) -> list[TensorOut]:
+    """Return all outputs that may be asked for, as a model's metadata describe them.
+
+    The table of probabilities comes only where it is asked for: it is as wide as there are classes.
+    """
+    found = [TensorOut(name, kind, [-1]) for name, kind in outputs(view)]
+    if classes := classes_of(view):
+        found.append(TensorOut(PROBABILITIES, "FP64", [-1, len(classes)], {"classes": named(classes)}))
+    return found
 
 
 def check_parameters(names: Iterable[str]) -> None:
@@ -62,7 +75,7 @@ def check_outputs(names: Iterable[str], view: View) -> None:
     Raises:
         Invalid: there is no such output.
     """
-    known = [name for name, _ in outputs(view)]
+    known = [tensor.name for tensor in offered(view)]
     for name in names:
         if name not in known:
             raise Invalid(NotFound.named("output", name, known).message, hint=f"Outputs: {', '.join(known)}.")

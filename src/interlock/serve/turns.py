@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -11,13 +11,11 @@ from interlock.core.errors import Invalid, NotFound
 from interlock.serve.casts import cast_text
 from interlock.serve.columns import Value
 from interlock.serve.guard import Warned, header_of
+from interlock.serve.model import Scores
 from interlock.serve.prepared import Prepared
 from interlock.serve.revision import LiveRoute, Revision, View
 from interlock.serve.row_ids import row_ids
 from interlock.store.predictions import Answered
-
-if TYPE_CHECKING:
-    from interlock.serve.model import Scores
 
 MAX_ROWS: Final = 100_000
 _LONGEST_ID: Final = 200
@@ -63,6 +61,8 @@ class Answer(msgspec.Struct):
         routes: the routes that answered at least one row.
         headers: model, revision, configuration and warnings, as response headers.
         warned: what is strange about the answers, and of which route.
+        parts: the rows of each route.
+        found: all that their models answered, in the same order.
     """
 
     ids: list[str]
@@ -72,6 +72,8 @@ class Answer(msgspec.Struct):
     routes: list[LiveRoute]
     headers: tuple[tuple[bytes, bytes], ...]
     warned: Sequence[tuple[LiveRoute, Warned]] = ()
+    parts: Sequence[Part] = ()
+    found: Sequence[Scores] = ()
 
     @property
     def model(self) -> str:
@@ -141,7 +143,7 @@ class Turn(msgspec.Struct):
         headers = revision.headers(tuple([part.live.route.model for part in parts]))
         if len(parts) == 1:
             part, scores = parts[0], found[0]
-            given = Answer(ids, scores.scores, scores.labels, self.view.target, [part.live], headers)
+            given = Answer(ids, scores.scores, scores.labels, self.view.target, [part.live], headers, (), parts, found)
             if (strange := part.live.guard.look(part.prepared, scores)) is not None:
                 given.warned, given.headers = ((part.live, strange),), (*headers, header_of((strange,)))
             return given, [self._answered(part, scores, ids)]
@@ -156,6 +158,7 @@ class Turn(msgspec.Struct):
         if warned:
             headers = (*headers, header_of([strange for _, strange in warned]))
         given = Answer(ids, values, labels, self.view.target, [part.live for part in parts], headers, warned)
+        given.parts, given.found = parts, found
         return given, [self._answered(part, scores, ids) for part, scores in zip(parts, found, strict=True)]
 
     def _answered(self, part: Part, found: Scores, ids: list[str]) -> Answered:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from interlock.audit.evaluation import picture_of
 from interlock.pictures import Markup, element, fragment, share_bar, sparkline
 from interlock.pictures.markup import is_safe_address
 from interlock.ui.parts import Tone, figure, folded, listed, pill, scrolling, section, small, table
@@ -14,6 +15,7 @@ from interlock.ui.words import clip, interval, moment, number, percent, plural, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from interlock.audit.evaluation import Evaluation
     from interlock.core.bundles import Route
     from interlock.deploy.service import Deployment
     from interlock.monitor.records import WindowReport
@@ -49,6 +51,8 @@ def model_section(view: ModelView, ident: str) -> Markup:
     parts: list[Child] = [_verdicts(view), _figures(view, charted)]
     if charted:
         parts += [_quality(view, charted), _drift(charted)]
+    if view.evaluation is not None:
+        parts.append(_evaluation(view.evaluation))
     if view.deployments:
         parts.append(_deployments(view))
     if view.versions:
@@ -112,6 +116,25 @@ def _drift(charted: Sequence[WindowReport]) -> Markup:
     note = f"The {MOST_COLUMNS} of {columns} columns that drifted most." if columns > MOST_COLUMNS else ""
     numbers = scrolling("Drift as numbers", picture.table.html(), "wide numbers")
     return fragment((figure(picture, note), folded("The same as numbers", numbers)))
+
+
+def _evaluation(found: Evaluation) -> Markup:
+    """Return the confusion matrix, where there is one, and every metric, folded."""
+    rows = [
+        (metric.metric, _value(metric.value), f"{_value(metric.low)} to {_value(metric.high)}", metric.asked)
+        for metric in found.metrics
+        if metric.value is not None
+    ]
+    title = f"{found.version} on {number(found.rows)} held-out rows"
+    metrics = table(
+        f"Metrics of {title}", ("Metric", "#Value", f"#{percent(found.confidence)} interval", "Asked"), rows
+    )
+    drawn = [figure(picture_of(found, part)) for part in ("confusion", "metrics")] if found.classes else []
+    return fragment((*drawn, folded(f"Metrics of {title}", metrics)))
+
+
+def _value(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def _deployments(view: ModelView) -> Markup:
@@ -181,7 +204,7 @@ def _window(report: WindowReport, *, is_news: bool) -> tuple[Child, ...]:
         number(report.predictions),
         number(report.labels),
         fragment((interval(report.estimated), distrust)),
-        interval(report.realised),
+        str(report.measured) if report.measured else interval(report.realised),
         score(report.brier.value) if report.brier else "",
         _worst(report),
         fragment((pill(action, _VERDICTS[action]), reason)),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from interlock.audit.evaluation import Evaluation
 from interlock.deploy.service import Deployment
 from interlock.monitor.records import Monitor, WindowReport
 from interlock.registry.service import ModelVersion
@@ -22,6 +23,7 @@ class ModelView(msgspec.Struct, frozen=True):
     Attributes:
         versions: newest first.
         windows: all reports of its versions, oldest first.
+        evaluation: the champion on its held-out rows, or the version judged last; None where gates judged none.
     """
 
     name: str
@@ -29,6 +31,7 @@ class ModelView(msgspec.Struct, frozen=True):
     deployments: tuple[Deployment, ...]
     monitors: tuple[Monitor, ...]
     windows: tuple[WindowReport, ...]
+    evaluation: Evaluation | None = None
 
 
 def model_views(status: Status) -> list[ModelView]:
@@ -72,6 +75,7 @@ def _view(status: Status, name: str) -> ModelView:
         deployments=tuple(deployments),
         monitors=tuple(m for m in status.monitors if _is_about(m, name, watched)),
         windows=tuple(sorted(_of(status.windows, name), key=lambda w: (w.starts_at, version_of(w.model)))),
+        evaluation=next((found for found in status.evaluations if name_of(found.version) == name), None),
     )
 
 

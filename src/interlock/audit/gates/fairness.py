@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from interlock.audit.evidence import GateResult, rows_text
+from interlock.audit.gates.figures import kind_of
 from interlock.audit.gates.groups import LEAST_ROWS, groups_of
 from interlock.audit.gates.intervals import (
     ALPHA,
@@ -91,6 +92,9 @@ class FairnessGate:
         """
         if not policy.fairness:
             return GateResult(self.name, "not applicable", summary="The policy bounds no fairness measure.")
+        if kind_of(evidence) != "two classes":
+            told = "Fairness bounds compare how often the positive of two classes is chosen; this model has not two."
+            return GateResult(self.name, "failed", (Finding("unfit", told, count=len(evidence.truth)),))
         findings: list[Finding] = []
         warnings: list[Finding] = []
         facts = []

@@ -2,11 +2,11 @@
 
 The rules, each with the figures of its finding:
 
-- one input alone predicts the label (AUC 0.98 fails, 0.90 warns);
-- an input is filled only where the label is one of the two, as if it were written afterwards;
+- one input alone predicts the label (AUC 0.98 fails, 0.90 warns); of more classes, any class; of values, any quarter;
+- an input is filled only where the label is one of them, as if it were written afterwards;
 - the target or the id column is an input; another input is an id (all values differ) or numbers the rows;
 - ids of the training rows are among the evaluation rows, so the model is judged on people it has seen;
-- the score is too good to be true, the more so when the model is as good on new rows as on old ones.
+- the score is too good to be true, the more so when a two-class model is as good on new rows as on old ones.
 
 What needs the code of the pipeline (a transformer fitted before the split) or time stamps is not looked for here.
 """
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from interlock.audit.evidence import GateResult, labels_of, rows_text
+from interlock.audit.evidence import GateResult, labels_of, rows_text, truth_of
+from interlock.audit.gates.figures import figure_of, kind_of
+from interlock.audit.gates.groups import groups_of
 from interlock.audit.gates.intervals import CONFIDENCE
 from interlock.audit.gates.measures import measure
 from interlock.audit.gates.strength import is_valued, sample, strengths
@@ -83,49 +85,63 @@ class LeakageGate:
 
 def _single_inputs(evidence: Evidence, report: _Report) -> None:
     rows = sample(evidence.evaluation)
-    labels = labels_of(evidence.bundle, rows).astype("int64")
+    names, labels = _labels(evidence, rows)
     facts = []
     for column in evidence.bundle.inputs:
         series = rows[column.name]
-        found = [strength for strength in strengths(series, labels, 2) if strength.group == 1]
-        auc = found[0].auc if found else None
+        every = strengths(series, labels, len(names))
+        if len(names) == 2:
+            every = every[1:]  # the first class is told exactly as well
+        best = max(every, key=lambda strength: strength.auc, default=None)
+        auc = best.auc if best else None
         facts.append(
             {
                 "input": column.name,
                 "auc": auc,
-                "low": found[0].low if found else None,
-                "high": found[0].high if found else None,
+                "low": best.low if best else None,
+                "high": best.high if best else None,
                 "empty": series.null_count(),
                 "distinct": series.n_unique(),
             }
         )
-        if auc is not None and auc >= WARN:
+        if best is not None and best.auc >= WARN:
+            what = "" if len(names) == 2 else f" {names[best.group]}"
             told = (
-                f"Input {column.name} alone predicts the label with an AUC of {auc:.3f} ({CONFIDENCE:.0%} interval "
-                f"{found[0].low:.3f} to {found[0].high:.3f}, {rows_text(rows.height)}); {WARN:g} warns, {FAIL:g} fails."
+                f"Input {column.name} alone predicts the label{what} with an AUC of {best.auc:.3f} ({CONFIDENCE:.0%} "
+                f"interval {best.low:.3f} to {best.high:.3f}, {rows_text(rows.height)}); {WARN:g} warns, "
+                f"{FAIL:g} fails."
             )
-            target = report.findings if auc >= FAIL else report.warnings
+            target = report.findings if best.auc >= FAIL else report.warnings
             target.append(Finding("single_input", told, column.name, count=rows.height))
-        _emptiness(series, labels, report)
+        _emptiness(series, names, labels, report)
         _numbering(evidence.evaluation[column.name], report)
     report.facts["rows"] = rows.height
     report.facts["inputs"] = facts
 
 
-def _emptiness(series: pl.Series, labels: NDArray[np.int64], report: _Report) -> None:
+def _labels(evidence: Evidence, rows: pl.DataFrame) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the names of the labels and the place of each row's: the classes, or the quarters of a value."""
+    bundle = evidence.bundle
+    if kind_of(evidence) == "values":
+        return groups_of(rows[bundle.target])
+    names = ["0", "1"] if len(bundle.classes) == 2 else [str(label) for label in bundle.classes]
+    return names, truth_of(bundle, rows).astype("int64")
+
+
+def _emptiness(series: pl.Series, names: list[str], labels: NDArray[np.int64], report: _Report) -> None:
     """Look for an input that is filled, or empty, for one of the labels only."""
-    base = float(labels.mean())
     filled = series.is_not_null().to_numpy()
     for inside, word in ((filled, "filled"), (~filled, "empty")):
         here = labels[inside]
         if here.size < _LEAST_ROWS or here.size == labels.size:
             continue
-        rate = float(here.mean())
-        expected = here.size * (base if rate == 0 else 1 - base)
-        if rate in {0.0, 1.0} and expected >= _LEAST_EXPECTED:
+        label = int(here[0])
+        base = float((labels == label).mean())
+        expected = here.size * (1 - base)  # of other labels
+        if (here == label).all() and expected >= _LEAST_EXPECTED:
             told = (
                 f"Input {series.name} is {word} in {rows_text(here.size)}, and all of them have the label "
-                f"{'1' if rate else '0'} (of all rows {base if rate else 1 - base:.1%} have it)."
+                f"{names[label]} (of all rows {base:.1%} have it)."
             )
             # Empty for one label only is often how a form is built (no job title without a job); filled only for one
             # label is how a column looks that somebody fills in when the answer is known.
@@ -194,17 +210,19 @@ def _shared_ids(evidence: Evidence, policy: Policy, report: _Report) -> None:
 
 
 def _too_good(evidence: Evidence, report: _Report) -> None:
-    figure = measure("roc_auc", evidence.labels, evidence.scores)
+    name = "r2" if kind_of(evidence) == "values" else "roc_auc"
+    figure = figure_of(name, evidence)
     fact: dict[str, Any] = {"evaluation": figure.value if figure else None, "training": None, "limit": TOO_GOOD}
     training, scores = evidence.training, evidence.training_scores
     if training is not None and scores is not None and evidence.bundle.target in training.columns:
         known = measure("roc_auc", labels_of(evidence.bundle, training), scores)
         fact["training"] = known.value if known else None
-    report.facts["roc_auc"] = fact
+    report.facts[name] = fact
     if figure is None or figure.value <= TOO_GOOD:
         return
-    told = f"The model's AUC is {figure.value:.4f} on {rows_text(len(evidence.labels))} that it has not seen"
+    word = "R2" if name == "r2" else "AUC"
+    told = f"The model's {word} is {figure.value:.4f} on {rows_text(len(evidence.truth))} that it has not seen"
     if fact["training"] is not None and abs(fact["training"] - figure.value) < _SAME:
         told += f", as on those that it has ({fact['training']:.4f})"
     told += f"; above {TOO_GOOD:g} is rarely true."
-    report.warnings.append(Finding("too_good", told, count=len(evidence.labels)))
+    report.warnings.append(Finding("too_good", told, count=len(evidence.truth)))

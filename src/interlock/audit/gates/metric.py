@@ -1,7 +1,8 @@
 """The gate `metric`: the model is as good on its held-out rows as its owners ask.
 
 It decides on the metric itself, as the policy is written; the interval says how much chance is in that figure, and a
-bound inside it is a warning.
+bound inside it is a warning. Every other metric of the model and its confusion matrix are kept beside, so that a
+version's evaluation can be looked at whether or not anything of it is bounded.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from interlock.audit.evidence import GateResult, rows_text
+from interlock.audit.gates.figures import METRICS_OF, confusion_of, figure_of, kind_of, undefined, unfit
 from interlock.audit.gates.intervals import CONFIDENCE
-from interlock.audit.gates.measures import measure
 from interlock.core.errors import Finding
 
 if TYPE_CHECKING:
     from interlock.audit.evidence import Evidence
-    from interlock.audit.gates.measures import Figure
+    from interlock.audit.gates.figure import Figure
     from interlock.audit.policy import Bound, Policy
 
 
@@ -28,32 +29,61 @@ class MetricGate:
         """Return whether every metric satisfies its bound.
 
         Args:
-            evidence: scores and labels are read.
+            evidence: what the model answers and what came true is read.
             policy: `metrics` is read.
         """
+        figures = {name: figure_of(name, evidence) for name in METRICS_OF[kind_of(evidence)]}
+        kept = _evaluation(evidence, figures)
         if not policy.metrics:
-            return GateResult(self.name, "not applicable", summary="The policy bounds no metric.")
-        rows, positives = len(evidence.labels), int(evidence.labels.sum())
+            return GateResult(self.name, "not applicable", facts=kept, summary="The policy bounds no metric.")
+        rows = len(evidence.truth)
         findings, warnings, facts = [], [], []
         for bound in policy.metrics:
-            figure = measure(bound.measure, evidence.labels, evidence.scores)
+            if why := unfit(bound.measure, evidence):
+                findings.append(Finding("unfit", why, count=rows))
+            figure = figures.get(bound.measure)
             facts.append(_fact(bound, figure))
+            if why:
+                continue
             if figure is None:
-                told = f"{bound.measure} cannot be calculated: all {rows_text(rows)} have the same label."
+                told = undefined(bound.measure, evidence, rows_text(rows))
                 findings.append(Finding("undefined", told, count=rows))
             elif not bound.holds(figure.value):
                 findings.append(Finding("bound", f"{_told(figure, bound)} on {rows_text(rows)}.", count=rows))
             elif not (bound.holds(figure.low) and bound.holds(figure.high)):
                 told = f"{_told(figure, bound)}: the bound is inside the interval, {rows_text(rows)} cannot be sure."
                 warnings.append(Finding("interval_crosses", told, count=rows))
+            if bound.measure == "mape" and (zeros := int((evidence.truth == 0).sum())):
+                told = f"mape divides by 2.2e-16 in {rows_text(zeros)} whose truth is 0; mae says more."
+                warnings.append(Finding("zeros", told, count=zeros))
         return GateResult(
             gate=self.name,
             status="failed" if findings else "passed",
             findings=tuple(findings),
             warnings=tuple(warnings),
-            facts={"rows": rows, "positives": positives, "confidence": CONFIDENCE, "metrics": facts},
+            facts={**kept, "metrics": facts},
             summary="; ".join(f"{f['metric']} {f['shown']} ({f['asked']})" for f in facts) + f" on {rows_text(rows)}.",
         )
+
+
+def _evaluation(evidence: Evidence, figures: dict[str, Figure | None]) -> dict[str, Any]:
+    """Return the facts that do not depend on the policy."""
+    facts: dict[str, Any] = {"rows": len(evidence.truth), "confidence": CONFIDENCE, "kind": kind_of(evidence)}
+    if facts["kind"] == "two classes":
+        facts["positives"] = int(evidence.labels.sum())
+    facts["figures"] = [_plain(name, figure) for name, figure in figures.items()]
+    facts["confusion"] = confusion_of(evidence)
+    return facts
+
+
+def _plain(name: str, figure: Figure | None) -> dict[str, Any]:
+    return {
+        "metric": name,
+        "value": figure.value if figure else None,
+        "low": figure.low if figure else None,
+        "high": figure.high if figure else None,
+        "method": figure.method if figure else "",
+    }
 
 
 def _told(figure: Figure, bound: Bound) -> str:
@@ -66,14 +96,10 @@ def _told(figure: Figure, bound: Bound) -> str:
 
 def _fact(bound: Bound, figure: Figure | None) -> dict[str, Any]:
     return {
-        "metric": bound.measure,
+        **_plain(bound.measure, figure),
         "asked": f"{bound.operator} {bound.threshold:g}",
         "operator": bound.operator,
         "threshold": bound.threshold,
-        "value": figure.value if figure else None,
-        "low": figure.low if figure else None,
-        "high": figure.high if figure else None,
-        "method": figure.method if figure else "",
         "shown": f"{figure.value:.4f}" if figure else "undefined",
         "holds": figure is not None and bound.holds(figure.value),
     }

@@ -36,9 +36,9 @@ def score_frame(bundle: Bundle, onnx_bytes: bytes, frame: pl.DataFrame) -> NDArr
     if bundle.task != "classification" or len(bundle.classes) != 2:
         kind = "a regression" if bundle.task == "regression" else f"a model of {len(bundle.classes)} classes"
         raise Invalid(
-            f"This is {kind}; it is served, but what judges models knows two classes only.",
+            f"This is {kind}; what is asked for knows models of two classes only.",
             about="bundle",
-            hint="Gates, monitors of quality and replays need a model of two classes.",
+            hint="Gates judge the others too; replays and estimates of quality do not.",
         )
     return score_table(bundle, onnx_bytes, frame)[:, -1]
 
