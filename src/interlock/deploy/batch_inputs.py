@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from interlock.core.errors import Conflict, Invalid, MissingExtra, NotFound
+from interlock.data import apart
 from interlock.deploy.batch_records import Input
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import polars as pl
+
+    from interlock.data.reader import Kind as KindApart
 
 Kind = Literal["parquet", "csv", "arrow", "stream"]
 _SUFFIXES: Final[Mapping[str, Kind]] = {
@@ -107,24 +111,18 @@ def schema_of(source: Source) -> dict[str, pl.DataType]:
     Raises:
         Invalid: it is not what its name says.
     """
-    import polars as pl
-
     with _read(source):
-        if source.kind == "stream":
-            with _stream(source.path) as reader:
-                empty = pl.from_arrow(reader.schema.empty_table())
-            return dict(empty.schema)  # type: ignore[union-attr]  # of a table
-        return dict(_scan(source).collect_schema())
+        if source.kind == "csv":
+            return dict(_scan(source).collect_schema())
+        return dict(apart.columns(source.path, _kind(source)).schema)
 
 
 def count_rows(source: Source) -> int | None:
     """Return how many rows a file has, None where only reading it all would tell."""
-    import polars as pl
-
     if source.kind in {"csv", "stream"}:
         return None
     with _read(source):
-        return int(_scan(source).select(pl.len()).collect().item())
+        return apart.count(source.path, _kind(source))
 
 
 def batches(source: Source, columns: Sequence[str], start: int, rows: int) -> Iterator[pl.DataFrame]:
@@ -139,8 +137,8 @@ def batches(source: Source, columns: Sequence[str], start: int, rows: int) -> It
     Cost: memory does not grow with the file, but with its largest group of rows.
     """
     with _read(source):
-        if source.kind == "stream":
-            yield from _streamed(source.path, columns, start)
+        if source.kind != "csv":
+            yield from apart.rows(source.path, _kind(source), columns, start, rows)
             return
         scan = _scan(source)
         if start:
@@ -153,37 +151,17 @@ def batches(source: Source, columns: Sequence[str], start: int, rows: int) -> It
 def _scan(source: Source) -> pl.LazyFrame:
     import polars as pl
 
-    path = source.path
-    if source.kind == "parquet":
-        return pl.scan_parquet(path, glob=False, hive_partitioning=False)
-    if source.kind == "arrow":
-        return pl.scan_ipc(path, glob=False, hive_partitioning=False)
     # All columns stay text: what they spell is decided by the model's types, not by the first hundred rows.
-    return pl.scan_csv(path, glob=False, infer_schema=False)
+    return pl.scan_csv(source.path, glob=False, infer_schema=False)
 
 
-@contextlib.contextmanager
-def _stream(path: Path) -> Iterator[Any]:
-    try:
-        import pyarrow as pa  # type: ignore[import-untyped]
-    except ImportError:
-        raise MissingExtra.named("sql", "pyarrow") from None
-    with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
-        yield reader
-
-
-def _streamed(path: Path, columns: Sequence[str], start: int) -> Iterator[pl.DataFrame]:
-    import polars as pl
-
-    with _stream(path) as reader:
-        for batch in reader:
-            if start >= batch.num_rows:
-                start -= batch.num_rows
-                continue
-            frame = pl.from_arrow(batch.select(columns).slice(start))
-            start = 0
-            if isinstance(frame, pl.DataFrame):
-                yield frame
+def _kind(source: Source) -> KindApart:
+    """Return how a process apart shall read a file; Polars ends on some damaged ones."""
+    if source.kind == "csv":
+        raise ValueError(source.kind)
+    if source.kind == "stream" and find_spec("pyarrow") is None:
+        raise MissingExtra.named("sql", "pyarrow")
+    return source.kind
 
 
 def _source(path: Path) -> Source:
@@ -217,17 +195,16 @@ def _read(source: Source) -> Iterator[None]:
     name = source.path.name
     try:
         yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, apart.Unreadable) as error:
         kind = {"stream": "an Arrow stream", "arrow": "an Arrow file", "csv": "CSV"}.get(source.kind, "Parquet")
         hint = (
             "Each line needs as many fields as the header, in UTF-8." if source.text else "Was it written to its end?"
         )
-        raise Invalid(f"{name!r} cannot be read as {kind} ({type(error).__name__}).", about="file", hint=hint) from None
+        why = error.error if isinstance(error, apart.Unreadable) else type(error).__name__
+        raise Invalid(f"{name!r} cannot be read as {kind} ({why}).", about="file", hint=hint) from None
     except (FileNotFoundError, OSError, ValueError) as error:
         if isinstance(error, Invalid | NotFound | Conflict):
             raise
-        if type(error).__module__.startswith("pyarrow"):
-            raise Invalid(f"{name!r} cannot be read as an Arrow stream.", about="file") from None
         if isinstance(error, OSError):
             raise Invalid(f"{name!r} cannot be read: {error.strerror or type(error).__name__}.", about="file") from None
         raise
