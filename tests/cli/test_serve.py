@@ -322,3 +322,30 @@ def test_flags_say_how_a_model_answers(serve, folder, tmp_path):
         "batch_rows": 8,
     }
     assert "is no period" in fails(serve("./ml/model", "--stale-after", "soon"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "allowed"),
+    [
+        (["happy@1"], "true", True),
+        (["happy@1", "--no-code-models"], "true", False),
+        (["happy@1"], "false", False),
+        (["happy@1", "--code-models"], "false", True),
+        (["happy@1", "other@1"], "true", False),
+        (["happy@1", "./folder"], "true", False),
+        (["happy@1", "--model-control", "explicit"], "true", False),  # others may be loaded later
+    ],
+)
+def test_the_project_says_whether_originals_answer_and_the_flag_says_it_over_it(
+    project, store, monkeypatch, capfd, words, said, allowed
+):
+    text = f'[deployment.shop]\nmodel = "happy@champion"\n[deployment.shop.serving]\ncode_models = {said}\n'
+    values = {"digest": store.objects.put(text.encode())}
+    store.database.write(
+        lambda tx: tx.run("INSERT INTO applied (name, digest, applied_at) VALUES ('project', :digest, 0)", values)
+    )
+    seen = []
+    monkeypatch.setattr("interlock.serve.server.run", lambda _, options: seen.append(options.code_models))
+    assert run(["serve", *words]) == 0
+    assert seen == [allowed]
+    assert ("interlock.toml says so" in capfd.readouterr().err) == (allowed and "--code-models" not in words)

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -21,14 +21,6 @@ from interlock.registry.service import ModelVersion, RegistryService
 from interlock.store import Store
 
 Register = Callable[[], ModelVersion]
-
-
-@pytest.fixture
-def deploy(store: Store) -> Iterator[DeployService]:
-    service = DeployService(store)
-    yield service
-    for row in store.database.all("SELECT name FROM deployments"):
-        service.stop(row["name"])
 
 
 @pytest.fixture
@@ -192,9 +184,10 @@ def test_a_decision_about_routes_that_are_gone_does_not_count(
     deploy.deploy("happy", first.ref)
     rival, preflight = DeployService(store), deploy._preflight
 
-    def overtaken(name: str, version: ModelVersion) -> None:
-        preflight(name, version)
+    def overtaken(name: str, version: ModelVersion, serving: Serving) -> tuple[str, ...]:
+        told = preflight(name, version, serving)
         rival.deploy(name, third.ref)
+        return told
 
     deploy._preflight = overtaken  # type: ignore[method-assign]
     with pytest.raises(Conflict, match="changed meanwhile"):

@@ -70,15 +70,16 @@ def changed_bytes(shop: Any) -> str:
     return bundle
 
 
-def without(name: str, **contents: bytes) -> Any:
-    """Return what makes a bundle that lacks a file, or has another one in its place."""
+def without(*names: str, **contents: bytes) -> Any:
+    """Return what makes a bundle that lacks files, or has another one in the place of the first."""
 
     def make(shop: Any) -> str:
         shop.bundle("reversed", graph=shop.kinds["reversed"].graph + b"\x72\x00")  # no other bundle's objects
         folder = shop.root.parent / f"bundle-{shop._folders}"
-        (folder / name).unlink()
+        for name in names:
+            (folder / name).unlink()
         if contents:
-            (folder / name).write_bytes(contents["data"])
+            (folder / names[0]).write_bytes(contents["data"])
         return put_folder(shop.store.objects, folder)
 
     return make
@@ -114,7 +115,7 @@ BAD = {
     "no graph": (without("model.onnx"), "model.onnx"),
     "no golden requests": (without("golden.json"), "golden.json"),
     "golden requests cut short": (without("golden.json", data=b'{"rows":[{"age"'), "golden.json"),
-    "no description": (without("bundle.json"), "bundle.json"),
+    "neither description nor graph": (without("bundle.json", "model.onnx"), "No file of this version can answer"),
     "a description of nothing": (without("bundle.json", data=b"[]"), "bundle.json"),
     "no such bundle": (lambda _: "0" * 64, "no object"),
 }

@@ -74,10 +74,10 @@ def test_what_is_no_signature_names_nothing(registry, make, manifest, text: str)
 
 @given(st.binary(max_size=300))
 def test_whatever_mlmodel_holds_it_is_read_as_nothing_more(data: bytes) -> None:
-    from interlock.registry.features import _of_mlmodel
+    from interlock.core.mlmodel import mlmodel_inputs
 
     for text in (data, b"signature:\n  inputs: '" + data + b"'\n"):
-        assert all(isinstance(feature.name, str) for feature in _of_mlmodel(text))
+        assert all(isinstance(name, str) for name, _ in mlmodel_inputs(text))
 
 
 def test_a_model_without_a_signature_says_it_itself(registry, make, manifest) -> None:

@@ -34,7 +34,7 @@ def test_versions_of_the_registry_have_a_birthday(shop, register):
 def test_a_spec_says_whether_originals_answer(shop, tools, monkeypatch, option, said, allowed):
     from interlock.serve.model import LoadedModel
 
-    asked, load = [], LoadedModel.load
+    asked, load = [], LoadedModel.open
 
     def told(objects, bundle, *, code_models):
         asked.append(code_models)
@@ -42,6 +42,6 @@ def test_a_spec_says_whether_originals_answer(shop, tools, monkeypatch, option, 
 
     shop.deploy(tools.route(shop.bundle("people")), serving=Serving(code_models=said))
     source = Ruled("shop", shop.store.database, shop.store.objects, code_models=option)
-    monkeypatch.setattr(LoadedModel, "load", told)
+    monkeypatch.setattr(LoadedModel, "open", told)
     load_revision(source, source.wanted(), {})
     assert asked == [allowed]

@@ -28,6 +28,18 @@ def test_an_unsound_bundle_is_not(shop, changes, rule, capsysbinary):
     assert json.loads(capsysbinary.readouterr().out)["findings"][0]["rule"] == rule
 
 
+def test_another_package_than_the_record_says_is_a_warning_of_a_graph(shop, capsysbinary):
+    made = shop.store.objects.put(b'{"packages": {"onnxruntime": "1.0.0"}}')
+    words = ["--workspace", str(shop.root), "--bundle", shop.bundle(), "--environment", made]
+    assert main(words) == 0
+    found = json.loads(capsysbinary.readouterr().out)
+    assert [one.get("column") for one in found["warnings"]] == ["onnxruntime", "numpy"]
+    assert found["engine"] == "onnx"
+    words[-1] = "0" * 64
+    assert main(words) == 1
+    assert json.loads(capsysbinary.readouterr().out)["findings"][0]["rule"] == "object.not_found"
+
+
 @pytest.mark.parametrize(("workspace", "rule"), [("", "object.invalid"), ("/nowhere", "workspace.not_found")])
 def test_what_is_not_there_is_a_finding(shop, workspace, rule, capsysbinary):
     assert main(["--workspace", workspace or str(shop.root), "--bundle", "x"]) == 1

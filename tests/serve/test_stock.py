@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import time
+from datetime import UTC, datetime, timedelta
+
 import msgspec
 import pytest
 
+from interlock.core.clock import FixedClock
 from interlock.core.errors import Denied, GateClosed, Invalid, NotFound
+from interlock.registry.gc import DAY_S, collect
 from interlock.serve.sources import Named
 from interlock.serve.stock import Files, Stock, called, inmost, is_folder
 from interlock.store.manifests import read_manifest, write_folder
@@ -57,6 +64,42 @@ def test_folders_in_folders_are_opened(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(Invalid, match="empty"):
         inmost(tmp_path / "empty")
+
+
+def test_a_folder_that_is_served_is_not_collected(shop, folder):
+    store = shop.store
+    source = Files(folder[0], store)
+    begun = time.time()
+
+    def after(hours: float):
+        """Let so many hours pass for the server; the objects grow as old, and a collection looks."""
+        store.clock = source._clock = FixedClock(datetime.fromtimestamp(begun, UTC) + timedelta(hours=hours))
+        source.wanted()
+        return {entry.digest for entry in read_manifest(store.objects, source.bundle).files}
+
+    files = {source.bundle, *after(0)}
+
+    def age():
+        for digest in files:
+            os.utime(store.root / "objects" / digest[:2] / digest[2:], (begun - 2 * DAY_S,) * 2)
+
+    age()
+    assert after(0.9)  # not yet: it would be a touch a file, four times a second
+    assert collect(store, apply=False).share("garbage").objects >= len(files)
+    after(1.1)
+    assert collect(store, apply=False).share("garbage").objects == 0
+    age()
+    assert collect(store, apply=True).removed >= len(files)  # the machine slept
+    with pytest.raises(NotFound):
+        read_manifest(store.objects, source.bundle)
+    after(50)
+    assert source.load(source.bundle).digest == source.bundle
+    shutil.rmtree(folder[0])
+    age()
+    collect(store, apply=True)
+    after_all = FixedClock(datetime.fromtimestamp(begun, UTC) + timedelta(hours=100))
+    source._clock = after_all
+    assert source.wanted().revision == 1  # the model is in memory
 
 
 def test_only_below_a_root(shop, folder, tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from interlock.cli.answering import answering, serving_of
 from interlock.cli.commands import common
@@ -71,7 +72,12 @@ def _models() -> list[click.Parameter]:
             type=int,
             help="Refuse to load beyond so much memory [default: no bound; where a container loads, 9/10 of its own].",
         ),
-        click.Option(["--code-models"], is_flag=True, help="Let originals answer, in a process of their own."),
+        click.Option(
+            ["--code-models/--no-code-models"],
+            default=None,
+            help="Whether originals may answer, in a process of their own [default: as interlock.toml says of the"
+            " model's deployments; else no].",
+        ),
         click.Option(["--unapproved"], is_flag=True, help="Beyond this machine, also what nobody approved."),
     ]
 
@@ -116,7 +122,22 @@ def _run(services: Mapping[str, Service], words: dict[str, Any]) -> None:
     options = _options(words, models, inside)
     folders = bool(models) and all(map(is_folder, models)) and not (said("workspace") or os.environ.get(_WORKSPACE))
     with _store(services, alone=inside is not None or folders) as store:
+        if words["code_models"] is None and not words["model_control"] and _originals(store, models):
+            note("Originals may answer: interlock.toml says so of the model's deployments (--no-code-models forbids).")
+            options = msgspec.structs.replace(options, code_models=True)
         run(store, options)
+
+
+def _originals(store: Store, models: tuple[str, ...]) -> bool:
+    """Return whether the project that was applied lets the originals of all these models answer; a folder's never."""
+    from interlock.core.refs import parse
+    from interlock.deploy.stated import allows_originals
+    from interlock.serve.stock import is_folder
+
+    return all(
+        not is_folder(model) and allows_originals(store.database, store.objects, parse(model, "model").name)
+        for model in models
+    )
 
 
 def _options(words: Mapping[str, Any], models: tuple[str, ...], inside: Container | None) -> Options:
@@ -149,7 +170,7 @@ def _options(words: Mapping[str, Any], models: tuple[str, ...], inside: Containe
         roots=(*map(Path, words["model_root"]), *(inside.roots if inside is not None else ())),
         admit=admit,
         unapproved=words["unapproved"] or bool(why),
-        code_models=words["code_models"],
+        code_models=bool(words["code_models"]),
         host=words["host"] or (_HOST if inside is None else "0.0.0.0"),  # noqa: S104 - the container is the border
         port=words["port"] if words["port"] is not None else _PORT if inside is None else inside.port,
         grpc_port=words["grpc_port"],

@@ -24,6 +24,7 @@ class Deployment(msgspec.Struct, frozen=True):
         live: whether its server answers now.
         url: where, when it is live.
         serving: how it answers, as far as somebody said so.
+        reason: why it is so, which columns callers have to send otherwise than before, and what was not proved.
     """
 
     TABLE: ClassVar = ("name", "revision", "routes", "serving", "state", "live", "url")
@@ -37,6 +38,7 @@ class Deployment(msgspec.Struct, frozen=True):
     pid: int
     changed_at: datetime
     serving: Serving = Serving()
+    reason: str = ""
 
 
 class Revision(msgspec.Struct, frozen=True):

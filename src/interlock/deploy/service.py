@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from interlock.core.bundles import DeploymentSpec, Route, Serving
-from interlock.core.clock import from_micros, to_micros
-from interlock.core.errors import Conflict, GateClosed, Invalid, NotFound, Unavailable
+from interlock.core.clock import from_micros
+from interlock.core.errors import Conflict, Invalid, NotFound, Unavailable
 from interlock.core.operations import Permission, operation
-from interlock.core.refs import check_name, parse
+from interlock.core.refs import check_name
 from interlock.deploy.admission import check_approved
 from interlock.deploy.claim import turn
+from interlock.deploy.inputs import told_changes
 from interlock.deploy.process import ProcessTarget, Replica
 from interlock.deploy.records import (
     BACK,
@@ -27,10 +28,15 @@ from interlock.deploy.records import (
     champions,
     checked,
 )
+from interlock.deploy.stated import stated
+from interlock.deploy.trial import try_version
+from interlock.deploy.writing import Writer
 from interlock.registry.service import ModelVersion, RegistryService
-from interlock.serve.fresh import fresh_preflight
+from interlock.serve.sources import read_spec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from interlock.core.ports import Row, Transaction
     from interlock.store import Store
 
@@ -48,22 +54,24 @@ class DeployService:
         self._store = store
         self._registry = RegistryService(store)
         self._target = ProcessTarget(store.root, store.clock)
+        self._writer = Writer(store, self._registry)
 
     @operation(
         Permission.DEPLOY_WRITE,
         emits=("deployment.changed", "deployment.refused", "model_version.moved", "alias.moved"),
     )
     def deploy(self, name: str, model: str, canary: float = 0.0, serving: Serving | None = None) -> Deployment:
-        """Give a version the traffic of a deployment, after its golden requests passed in a fresh process.
+        """Give a version the traffic of a deployment, after it was tried in a fresh process, golden requests and all.
 
         Args:
             name: the deployment; it is made if it is new.
             model: the version, such as model:employment@2.
             canary: the share (0-1) it gets beside the present champion; 0 gives it all.
-            serving: how the deployment answers from now on; without it, as it did.
+            serving: how the deployment answers from now on; without it, as it did, or as the applied project says.
 
         Raises:
-            GateClosed: the version is not approved, or its golden requests fail; traffic stays as it is.
+            GateClosed: the version is not approved, or the trial fails: another score, a package of another version,
+                an original that may not answer; traffic stays as it is.
             Conflict: somebody else changed the deployment meanwhile.
         """
         check_name(name, "deployment")
@@ -74,8 +82,10 @@ class DeployService:
             raise Invalid(f"A canary's share is from 0 to below 1, not {canary}.", about="deployment")
         if held and any(r.model == version.ref and (canary == 0) == (r.weight == 1) for r in held.routes):
             return self.start(name) if serving is None else self.configure(name, serving)
-        serving = held.serving if serving is None and held else checked(serving or Serving())
-        self._preflight(name, version)
+        if serving is None:
+            serving = held.serving if held else stated(self._store.database, self._store.objects, name)
+        serving = checked(serving)
+        unproved = self._preflight(name, version, serving)
         champion = next((r for r in held.routes if r.role == "champion"), None) if held else None
         if canary and (champion is None or champion.model == version.ref):
             why = f"{version.ref} is the champion itself" if champion else "There is no champion"
@@ -85,11 +95,13 @@ class DeployService:
                 msgspec.structs.replace(champion, weight=1 - canary),
                 Route(version.ref, version.bundle, canary, "challenger"),
             )
-            return self._change(name, held, routes, f"{version.ref} takes {canary:.0%} of the traffic", serving)
-        routes = (Route(version.ref, version.bundle, 1.0),)
-        return self._change(name, held, routes, f"{version.ref} takes all the traffic", serving)
+            reason = f"{version.ref} takes {canary:.0%} of the traffic"
+        else:
+            routes = (Route(version.ref, version.bundle, 1.0),)
+            reason = f"{version.ref} takes all the traffic"
+        return self._change(held, DeploymentSpec(name, 0, routes, serving), reason, unproved)
 
-    @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed",))
+    @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed", "deployment.refused"))
     def configure(self, name: str, serving: Serving, reason: str = "") -> Deployment:
         """Say how a deployment answers; its routes stay. Its server follows without a restart.
 
@@ -99,13 +111,17 @@ class DeployService:
             reason: why; without it, what is other than before.
 
         Raises:
+            GateClosed: a version that answers now may not, or does not, under another policy on originals.
             Unavailable: its server cannot follow; it answers as before.
         """
         held, wanted = self._require(name), checked(serving)
         if held.serving == wanted:
             return self.start(name)
+        if bool(held.serving.code_models) != bool(wanted.code_models):
+            for route in held.routes:
+                self._preflight(name, self._registry.version(route.model), wanted)
         why = reason or f"configured: {wanted.changes(held.serving)}"
-        return self._change(name, held, held.routes, why, wanted)
+        return self._change(held, msgspec.structs.replace(held, serving=wanted), why)
 
     @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed", "model_version.moved", "alias.moved"))
     def promote(self, name: str, reason: str = "by hand") -> Deployment:
@@ -122,7 +138,7 @@ class DeployService:
         challenger = next((route for route in held.routes if route.role == "challenger"), None)
         if challenger is None:
             raise Conflict(f"Deployment {name!r} has no challenger.", about="deployment")
-        return self._change(name, held, (Route(challenger.model, challenger.bundle, 1.0),), f"promoted: {reason}")
+        return self._route(held, Route(challenger.model, challenger.bundle, 1.0), f"promoted: {reason}")
 
     @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed", "model_version.moved", "alias.moved"))
     def rollback(self, name: str, reason: str = "by hand") -> Deployment:
@@ -138,11 +154,11 @@ class DeployService:
         spec = self._require(name)
         champion = next(route for route in spec.routes if route.role == "champion")
         if len(spec.routes) > 1:
-            return self._change(name, spec, (msgspec.structs.replace(champion, weight=1.0),), f"{BACK}{reason}")
+            return self._route(spec, champion, f"{BACK}{reason}")
         for before in reversed(champions(self.revisions(name))[:-1]):
             stage = self._registry.version(before.model).stage
             if before.model != champion.model and stage in {"approved", "deployed"}:
-                return self._change(name, spec, (msgspec.structs.replace(before, weight=1.0),), f"{BACK}{reason}")
+                return self._route(spec, before, f"{BACK}{reason}")
         raise Conflict(f"Deployment {name!r} has no earlier champion.", about="deployment")
 
     @operation(Permission.DEPLOY_WRITE, emits=("deployment.changed",))
@@ -183,7 +199,12 @@ class DeployService:
         state: State = msgspec.convert(row["state"], State)
         at = from_micros(row["changed_at"])
         url = row["url"] if live else ""
-        return Deployment(name, spec.revision, spec.routes, state, live, url, replica.pid, at, spec.serving)
+        why = self._store.database.one(
+            "SELECT reason FROM deployment_revisions WHERE name = :name AND revision = :revision",
+            {"name": name, "revision": spec.revision},
+        )
+        reason = why["reason"] if why else ""
+        return Deployment(name, spec.revision, spec.routes, state, live, url, replica.pid, at, spec.serving, reason)
 
     @operation(Permission.DEPLOY_READ)
     def deployments(self) -> Deployments:
@@ -204,7 +225,7 @@ class DeployService:
         )
         found, before = [], Serving()
         for row in rows:
-            spec, at = self._decode(row["spec"]), from_micros(row["changed_at"])
+            spec, at = read_spec(self._store.objects, row["spec"]), from_micros(row["changed_at"])
             changes = spec.serving.changes(before)
             found.append(Revision(row["revision"], spec.routes, row["reason"], at, spec.serving, changes))
             before = spec.serving
@@ -249,98 +270,35 @@ class DeployService:
                 )
             time.sleep(0.02)
 
+    def _route(self, held: DeploymentSpec, route: Route, reason: str) -> Deployment:
+        """Give one version all of the traffic."""
+        whole = msgspec.structs.replace(route, weight=1.0)
+        return self._change(held, msgspec.structs.replace(held, routes=(whole,)), reason)
+
     def _change(
-        self,
-        name: str,
-        held: DeploymentSpec | None,
-        routes: tuple[Route, ...],
-        reason: str,
-        serving: Serving | None = None,
+        self, held: DeploymentSpec | None, wanted: DeploymentSpec, reason: str, unproved: Sequence[str] = ()
     ) -> Deployment:
         """Make new routes, or another way to answer, what is wanted, then make it so; if that fails, put the old back.
+
+        Columns that callers have to send otherwise, and what is not proved of a version, are told with the reason.
 
         Raises:
             Conflict: the deployment is no more as it was `held` when this was decided.
         """
-        how = serving if serving is not None else held.serving if held else Serving()
-        spec = self._write(name, held, DeploymentSpec(name, 0, routes, how), reason)
+        columns = told_changes(self._registry, held.routes if held else (), wanted.routes)
+        spec = self._writer.write(held, wanted, _told(reason, (*columns, *unproved)))
         try:
-            self.reconcile(name)
+            self.reconcile(spec.name)
         except Unavailable as error:
             if held is not None:
                 with contextlib.suppress(Conflict):  # somebody has put something else there since
-                    self._write(name, spec, held, f"{TAKEN_BACK}{error.message}")
-                self.reconcile(name)
+                    self._writer.write(spec, held, f"{TAKEN_BACK}{error.message}")
+                self.reconcile(spec.name)
             raise
-        return self.show(name)
+        return self.show(spec.name)
 
-    def _write(self, name: str, held: DeploymentSpec | None, wanted: DeploymentSpec, reason: str) -> DeploymentSpec:
-        def change(tx: Transaction) -> DeploymentSpec:
-            row = tx.one("SELECT revision, spec FROM deployments WHERE name = :name", {"name": name})
-            present = row["revision"] if row else 0
-            if present != (held.revision if held else 0):
-                raise Conflict(
-                    f"Deployment {name!r} was changed meanwhile; it is at revision {present}.",
-                    about="deployment",
-                    hint=f"See `interlock deploy show {name}`, then decide again.",
-                )
-            spec = msgspec.structs.replace(wanted, revision=present + 1)
-            digest = self._store.objects.put(msgspec.json.encode(spec))
-            at = to_micros(self._store.clock.now())
-            values = {"name": name, "revision": spec.revision, "spec": digest, "at": at, "reason": reason}
-            tx.run(
-                "INSERT INTO deployments (name, revision, spec, state, url, changed_at)"
-                " VALUES (:name, :revision, :spec, 'serving', '', :at) ON CONFLICT (name) DO UPDATE SET"
-                " revision = excluded.revision, spec = excluded.spec, state = 'serving',"
-                " changed_at = excluded.changed_at",
-                values,
-            )
-            tx.run(
-                "INSERT INTO deployment_revisions (name, revision, spec, reason, changed_at)"
-                " VALUES (:name, :revision, :spec, :reason, :at)",
-                values,
-            )
-            data = {"revision": spec.revision, "spec": digest, "reason": reason}
-            self._store.ledger.append(tx, "deployment.changed", f"deployment:{name}", data)
-            self._settle(tx, held, spec, reason)
-            return spec
-
-        return self._store.database.write(change)
-
-    def _settle(self, tx: Transaction, before: DeploymentSpec | None, spec: DeploymentSpec, reason: str) -> None:
-        """Let stages and aliases say what the routes say: those of this deployment, and of the others."""
-        old = before.routes if before else ()
-        others = tx.all("SELECT spec FROM deployments WHERE name <> :name", {"name": spec.name})
-        serving = {r.model for routes in (spec, *(self._decode(o["spec"]) for o in others)) for r in routes.routes}
-        for route in old:
-            if route.model not in serving:
-                self._registry.advance(tx, route.model, "approved", f"replaced: {reason}")
-        for role in ("champion", "challenger"):
-            holder = next((route.model for route in spec.routes if route.role == role), None)
-            if holder is not None:
-                ref = parse(holder, "model")
-                self._registry.advance(tx, holder, "deployed", f"answers in deployment:{spec.name}")
-                self._registry.point(tx, ref.name, role, ref.version or 0)
-            else:
-                for model in {parse(route.model, "model").name for route in old}:
-                    self._registry.unpoint(tx, model, role)
-
-    def _preflight(self, name: str, version: ModelVersion) -> None:
-        result = fresh_preflight(self._store.root, version.bundle)
-        if result.ok:
-            return
-        reason = "; ".join(finding.message for finding in result.findings) or "the fresh process failed"
-        self._store.database.write(
-            lambda tx: self._store.ledger.append(
-                tx, "deployment.refused", f"deployment:{name}", {"model": version.ref, "reason": reason}
-            )
-        )
-        raise GateClosed(
-            f"{version.ref} failed its golden requests; traffic stays as it is.",
-            about="deployment",
-            findings=result.findings,
-            hint="The runtime or configuration here differs from the one it was validated in.",
-        )
+    def _preflight(self, name: str, version: ModelVersion, serving: Serving) -> tuple[str, ...]:
+        return try_version(self._store, self._registry, name, version, serving)
 
     def _want(self, name: str, state: State) -> None:
         def change(tx: Transaction) -> None:
@@ -373,13 +331,14 @@ class DeployService:
 
     def _spec(self, name: str) -> DeploymentSpec | None:
         row = self._store.database.one("SELECT spec FROM deployments WHERE name = :name", {"name": name})
-        return self._decode(row["spec"]) if row else None
+        return read_spec(self._store.objects, row["spec"]) if row else None
 
     def _require(self, name: str) -> DeploymentSpec:
-        return self._decode(self._row(name)["spec"])
+        return read_spec(self._store.objects, self._row(name)["spec"])
 
-    def _decode(self, digest: str) -> DeploymentSpec:
-        return msgspec.json.decode(self._store.objects.get(digest), type=DeploymentSpec)
+
+def _told(reason: str, more: Sequence[str]) -> str:
+    return f"{reason.rstrip('.')}. {' '.join(more)}" if more else reason
 
 
 def _replica(row: Row) -> Replica:

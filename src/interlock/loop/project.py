@@ -6,16 +6,16 @@ import difflib
 import hashlib
 import re
 import tomllib
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 import msgspec
 
 from interlock.audit.policy import METRICS, parse_policy
-from interlock.core.bundles import Serving
 from interlock.core.errors import Error, Invalid, NotFound
 from interlock.core.periods import parse_period
 from interlock.core.refs import check_name
 from interlock.data.contract import ColumnEdit
+from interlock.deploy.stated import ServingTable
 from interlock.loop.toml_lines import line_of
 
 if TYPE_CHECKING:
@@ -77,31 +77,6 @@ class Rollout(msgspec.Struct, frozen=True):
     def share(self) -> float:
         """The canary's share of the traffic, 0-1."""
         return float(self.canary.rstrip("% ")) / 100
-
-
-class ServingTable(msgspec.Struct, frozen=True):
-    """`[deployment.NAME.serving]`: how it answers; see `interlock.core.bundles.Serving`."""
-
-    durability: Literal["fsync", "1s"] | None = None
-    garbage: Literal["block", "flag"] | None = None
-    stale_after: str = ""
-    out_of_range: Literal["flag", "block", "ignore"] | None = None
-    code_models: bool | None = None
-    batch_rows: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    concurrent: Annotated[int, msgspec.Meta(ge=1)] | None = None
-
-    @property
-    def record(self) -> Serving | None:
-        """What a deployment's spec says of it; None where the table says nothing, and so is in nobody's way.
-
-        Raises:
-            Invalid: the age is no period.
-        """
-        said = {name: getattr(self, name) for name in self.__struct_fields__ if name != "stale_after"}
-        if self.stale_after:
-            said["stale_after_s"] = parse_period(self.stale_after).about_s
-        found = Serving(**said)
-        return found if found != Serving() else None
 
 
 class DeploymentTable(msgspec.Struct, frozen=True):

@@ -6,11 +6,11 @@ the model's own file. What the data has besides is no feature of the model.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from interlock.core.mlmodel import mlmodel_inputs
 from interlock.registry.records import Feature
 
 if TYPE_CHECKING:
@@ -26,10 +26,6 @@ LONGEST_NAME: Final = 500
 SIGNATURE: Final = "signature.json"
 MLMODEL: Final = "MLmodel"
 _LONGEST_FILE: Final = 16 << 20
-# The one place of MLmodel that is read: `inputs` below `signature`, JSON in single quotes, broken into lines.
-_INPUTS: Final = re.compile(
-    r"^signature:[ ]*\n(?:[ ]{2}\w[^\n]*\n|[ ]{3,}[^\n]*\n)*?[ ]{2}inputs: '((?:[^']|'')*)'", re.MULTILINE
-)
 
 
 class _Field(msgspec.Struct):
@@ -56,7 +52,7 @@ def features_of(
         return _sound((column.name, column.type) for column in bundle.inputs)
     digests = {entry.path: entry.digest for entry in manifest.files}
     found = _of_signature(_small(objects, digests.get(SIGNATURE, "")))
-    found = found or _of_mlmodel(_small(objects, digests.get(MLMODEL, "")))
+    found = found or _sound(mlmodel_inputs(_small(objects, digests.get(MLMODEL, ""))))
     named = (verdict.features for verdict in verdicts if verdict.features)
     return found or _sound((name, "") for name in next(named, ()))
 
@@ -70,16 +66,6 @@ def _small(objects: ObjectStore, digest: str) -> bytes:
 def _of_signature(data: bytes) -> tuple[Feature, ...]:
     found = _json(data, _Signature)
     return _sound((field.name, field.type) for field in found.inputs) if found else ()
-
-
-def _of_mlmodel(data: bytes) -> tuple[Feature, ...]:
-    """Return the inputs of a signature of MLflow. The rest of the file, which is YAML, is not read."""
-    match = _INPUTS.search(data.decode("utf-8", "replace"))
-    if match is None:
-        return ()
-    text = re.sub(r"\n[ ]+", " ", match[1]).replace("''", "'")
-    found = _json(text.encode(), list[_Field])
-    return _sound((field.name, field.type) for field in found) if found else ()
 
 
 def _sound(pairs: Iterable[tuple[str, str]]) -> tuple[Feature, ...]:

@@ -18,16 +18,19 @@ _TIMEOUT_S: Final = 120
 _TAIL: Final = 3
 
 
-def fresh_preflight(root: Path, bundle: str) -> Preflight:
-    """Return what a fresh process says about a bundle; a process that dies or hangs is a finding.
+def fresh_preflight(root: Path, bundle: str, *, code_models: bool = False, environment: str = "") -> Preflight:
+    """Return what a fresh process says about a model; a process that dies or hangs is a finding.
 
     Args:
         root: the workspace's folder.
-        bundle: the digest of the bundle's manifest.
+        bundle: the digest of the manifest of its files.
+        code_models: whether the policy that it will be served by allows originals.
+        environment: the digest of the record of the environment in which it was made, or "".
 
     Cost: one interpreter's start, the load of the model, and a few thousand scored rows.
     """
     command = [sys.executable, "-m", "interlock.serve.preflight", "--workspace", str(root), "--bundle", bundle]
+    command += [*(["--code-models"] if code_models else []), *(["--environment", environment] if environment else [])]
     try:
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:

@@ -32,8 +32,8 @@ _TIMED_CALLS: Final = 5
 # No booster's own library answers faster than this, and to load one costs 0.3-1 s and 50 MB or more.
 WORTH_A_LIBRARY_S: Final = 100e-6
 _POLICY: Final = (
-    "Where the project's policy allows it: set `code_models = true` under [deployment.NAME.serving] in interlock.toml,"
-    " or start with `interlock serve --code-models`."
+    "Where the project's policy allows it: set `code_models = true` under [deployment.NAME.serving] in interlock.toml"
+    " and `interlock apply`, or start with `interlock serve --code-models`."
 )
 
 

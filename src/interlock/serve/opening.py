@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from interlock.core.bundles import Agreement, Bundle, Column, Golden, Linear
+from interlock.core.bundles import Agreement, Bundle, Column, Linear
 from interlock.core.errors import Corrupt, Invalid
+from interlock.serve.beside import (
+    EXAMPLE_FILE,
+    MLMODEL_FILE,
+    SIGNATURE_FILE,
+    TOLERANCE,
+    golden_of,
+    names_of,
+    texts_of,
+)
 from interlock.serve.engines.booster import library_of, need_library, open_booster, try_apart, wide_enough
 from interlock.serve.engines.linear import LinearRunner
 from interlock.serve.engines.onnx import OnnxRunner, answers_of, open_session
@@ -25,8 +34,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["onnx", "booster", "skops", "pickle", "zip", ""]
 TARGET: Final = "prediction"
-TWIN_FILE, SIGNATURE_FILE, EXAMPLE_FILE, LINEAR_FILE = "twin.json", "signature.json", "example.json", "linear.json"
-_RECORDS: Final = frozenset({TWIN_FILE, SIGNATURE_FILE, EXAMPLE_FILE, LINEAR_FILE, "MLmodel"})
+TWIN_FILE, LINEAR_FILE = "twin.json", "linear.json"
+_RECORDS: Final = frozenset({TWIN_FILE, SIGNATURE_FILE, EXAMPLE_FILE, LINEAR_FILE, MLMODEL_FILE})
+_LONGEST: Final = 16 << 20
 _SUFFIXES: Final[dict[str, Kind]] = {".onnx": "onnx", ".ubj": "booster", ".skops": "skops"}
 _PICKLES: Final = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".sav", ".cloudpickle", ".dill")
 _HEAD: Final = 256
@@ -40,7 +50,6 @@ _TYPES: Final[dict[str, Literal["integer", "float", "string", "boolean"]]] = {
     "tensor(bool)": "boolean",
 }
 _TIE: Final = 1e-6
-_TOLERANCE: Final = 1e-6
 _CHOICES: Final = "Give a folder with an ONNX file, a booster in its library's own format, or a bundle."
 
 
@@ -58,14 +67,6 @@ class _Twin(msgspec.Struct):
     inputs: tuple[Column, ...] = ()
     classes: tuple[int | str, ...] = ()
     engines: dict[str, Agreement] = {}
-
-
-class _Field(msgspec.Struct):
-    name: str
-
-
-class _Signature(msgspec.Struct):
-    inputs: tuple[_Field, ...] = ()
 
 
 class Folder:
@@ -111,6 +112,11 @@ class Folder:
     def read(self, path: str) -> bytes:
         """Return a file's bytes, checked."""
         return self._objects.get(self._entries[path].digest)
+
+    def plain(self, path: str) -> bytes:
+        """Return the bytes of a file, none of one that is not there or very long."""
+        entry = self._entries.get(path)
+        return self.read(path) if entry is not None and entry.size_bytes <= _LONGEST else b""
 
     def record(self, path: str, kind: Any) -> Any:
         """Return a record, None where there is none.
@@ -171,13 +177,13 @@ def _onnx(folder: Folder, path: str) -> Parts:
     session = open_session(graph)
     columns, layout = _inputs(folder, session, twin)
     task, classes = _answers(session, graph, twin)
-    agreement = Agreement(0, 0.0, _TOLERANCE, 0)
+    agreement = Agreement(0, 0.0, TOLERANCE, 0)
     if twin is not None:
         agreement = Agreement(twin.rows, twin.max_difference, twin.tolerance, twin.label_flips)
     files = {"serving": path} | ({"booster": own} if twin is not None and (own := folder.of("booster")) else {})
     bundle = Bundle("onnx", task, columns, TARGET, classes, files, agreement, layout, twin.engines if twin else {})
     runner = OnnxRunner(session, answers_of(session, task, len(classes)))
-    golden, source = _golden(folder, columns)
+    golden, source = golden_of(folder, columns)
     parts = Parts(bundle, golden, runner, source, read=_reader(folder, bundle))
     _check_labels(parts, session)
     if agrees(bundle, "linear") and (form := folder.record(LINEAR_FILE, Linear)) is not None:
@@ -194,17 +200,17 @@ def _booster(folder: Folder, path: str) -> Parts:
     need_library(data)
     try_apart(data)
     runner = open_booster(data)
-    said = _names(folder)
+    said = names_of(folder)
     own = [] if all(name == f"Column_{place}" for place, name in enumerate(runner.names)) else runner.names
     names = own or said or [f"x{place}" for place in range(runner.width)]
     wide_enough(runner, len(names))
     columns = tuple(Column(name, "float") for name in names)
     task: Literal["classification", "regression"] = "classification" if runner.classes else "regression"
-    agreement = Agreement(0, 0.0, _TOLERANCE, 0)
+    agreement = Agreement(0, 0.0, TOLERANCE, 0)
     bundle = Bundle(
         runner.name, task, columns, TARGET, tuple(range(runner.classes)), {"booster": path}, agreement, "matrix"
     )
-    golden, source = _golden(folder, columns)
+    golden, source = golden_of(folder, columns)
     return Parts(bundle, golden, runner, source, read=_reader(folder, bundle))
 
 
@@ -213,9 +219,8 @@ def _reader(folder: Folder, bundle: Bundle) -> Callable[[str], bytes]:
 
 
 def _original(folder: Folder, path: str, *, code_models: bool) -> Parts:
-    rows: list[dict[str, Any]] = folder.record(EXAMPLE_FILE, list[dict[str, Any]]) or []
-    names = _names(folder)
-    texts = {name for name in names if any(isinstance(row.get(name), str) for row in rows)}
+    texts = texts_of(folder)
+    names = names_of(folder)
     columns = tuple(Column(name, "string" if name in texts else "float") for name in names)
     bundle = Bundle(
         flavor="sklearn",
@@ -224,8 +229,8 @@ def _original(folder: Folder, path: str, *, code_models: bool) -> Parts:
         target=TARGET,
         classes=(),
         files={"original": path},
-        agreement=Agreement(0, 0.0, _TOLERANCE, 0),
-        layout="columns" if texts else "matrix",
+        agreement=Agreement(0, 0.0, TOLERANCE, 0),
+        layout="columns" if texts.intersection(names) else "matrix",
     )
     runner = worker(folder.read(path), bundle, code_models=code_models)
     if not columns:
@@ -233,7 +238,7 @@ def _original(folder: Folder, path: str, *, code_models: bool) -> Parts:
         raise Invalid("Nothing beside the original says which columns it takes.", about="model_version", hint=_CHOICES)
     if runner.classes:
         bundle = msgspec.structs.replace(bundle, task="classification", classes=tuple(runner.classes))
-    golden, source = _golden(folder, columns)
+    golden, source = golden_of(folder, columns)
     return Parts(bundle, golden, runner, source, read=_reader(folder, bundle), code_models=code_models)
 
 
@@ -247,15 +252,6 @@ def _kind(head: bytes, path: str) -> Kind:
     if head[:1] == b"\x08" and path.endswith(".onnx"):
         return "onnx"
     return "pickle" if path.endswith(_PICKLES) else ""
-
-
-def _names(folder: Folder) -> list[str]:
-    """Return the names of the columns that the records beside a model tell."""
-    signature: _Signature | None = folder.record(SIGNATURE_FILE, _Signature)
-    if signature is not None and signature.inputs:
-        return [field.name for field in signature.inputs]
-    rows: list[dict[str, Any]] = folder.record(EXAMPLE_FILE, list[dict[str, Any]]) or []
-    return list(rows[0]) if rows else []
 
 
 def _inputs(
@@ -281,7 +277,7 @@ def _inputs(
         if any(len(node.shape) == 2 and node.shape[1] not in {1, None} for node in nodes):
             raise Invalid("The graph takes several tables; one column each is served.", about="model_version")
         return tuple(Column(node.name, _TYPES[node.type]) for node in nodes), "columns"
-    kind, width, names = _TYPES[nodes[0].type], nodes[0].shape[1], _names(folder)
+    kind, width, names = _TYPES[nodes[0].type], nodes[0].shape[1], names_of(folder)
     if not isinstance(width, int):
         width = len(names)
     if kind == "string" or width < 1:
@@ -313,20 +309,6 @@ def _answers(
         answers_of(session, "classification", 2)  # says what is missing, if that is the matter
         raise Invalid("The graph does not say how many classes it tells apart.", about="model_version")
     return "classification", tuple(range(count))
-
-
-def _golden(folder: Folder, columns: Sequence[Column]) -> tuple[Golden, Literal["example", "zeros", ""]]:
-    """Return rows to ask a model first, without answers as yet, and where they are from."""
-    rows: list[dict[str, Any]] = folder.record(EXAMPLE_FILE, list[dict[str, Any]]) or []
-    names = [column.name for column in columns]
-    if rows and all(name in row for row in rows for name in names):
-        whole = {column.name for column in columns if column.type == "boolean"}
-        plain = [{n: bool(row[n]) if n in whole and row[n] is not None else row[n] for n in names} for row in rows]
-        return Golden(plain, [0.0] * len(plain), _TOLERANCE), "example"
-    if any(column.type == "string" for column in columns):
-        return Golden([], [], _TOLERANCE), ""
-    zero = {column.name: False if column.type == "boolean" else 0 for column in columns}
-    return Golden([zero], [0.0], _TOLERANCE), "zeros"
 
 
 def _check_labels(parts: Parts, session: Session) -> None:

@@ -91,8 +91,8 @@ class Deployed:
         return found
 
     def load(self, bundle: str) -> LoadedModel:
-        """Return a route's model, which is a bundle."""
-        return LoadedModel.load(self._objects, bundle, code_models=self._code_models)
+        """Return a route's model, be it a bundle or not."""
+        return LoadedModel.open(self._objects, bundle, code_models=self._code_models)
 
 
 class Named:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -9,7 +11,7 @@ import msgspec
 
 from interlock.core.bundles import DeploymentSpec, Route
 from interlock.core.canonical import digest
-from interlock.core.errors import Denied, GateClosed, Invalid, NotFound
+from interlock.core.errors import Denied, Error, GateClosed, Invalid, NotFound
 from interlock.core.refs import is_name
 from interlock.serve.model import LoadedModel
 from interlock.serve.sources import Named, Wanted
@@ -26,10 +28,14 @@ PAPERS: Final = frozenset({"model.proof.json", "model.sig", "model.approval.txt"
 
 _FOLDER: Final = ("./", "../", "/", "~", "file:///")
 _DIGITS: Final = 12
+_LEASE: Final = timedelta(hours=1)
 
 
 class Files:
     """The model in a folder, which is copied into the workspace's object store.
+
+    Nothing names these objects, and a collection of garbage takes what nobody touched for a day. So they are held again
+    every hour, as long as somebody asks what is wanted, which a server does all the time.
 
     Args:
         folder: the folder; where it holds one folder and nothing else, that one.
@@ -51,12 +57,16 @@ class Files:
         self.name = f"serve:{name}"
         self._objects = store.objects
         self._code_models = code_models
+        self._folder = folder
+        self._held_at = store.clock.now()
+        self._clock = store.clock
         self.bundle = bundle = put_folder(store.objects, inmost(folder), without=PAPERS)
         route = Route(f"model:{name}@sha-{bundle[:_DIGITS]}", bundle, 1.0)
         self._spec = DeploymentSpec(self.name, 1, (route,))
 
     def wanted(self) -> Wanted:
         """Return the folder as it was when the server read it."""
+        self._hold()
         return Wanted(1, digest(msgspec.json.encode(self._spec)))
 
     def spec(self, wanted: Wanted) -> DeploymentSpec:  # noqa: ARG002 - there is only one
@@ -66,6 +76,22 @@ class Files:
     def load(self, bundle: str) -> LoadedModel:
         """Return its model; never from a pickle."""
         return LoadedModel.open(self._objects, bundle, code_models=self._code_models)
+
+    def _hold(self) -> None:
+        """Keep the files from being collected for another day. Cost: a look at the clock, and a touch a file an hour.
+
+        Where they are gone (the machine slept for days) they are copied again, if the folder is as it was.
+        """
+        now = self._clock.now()
+        if abs(now - self._held_at) < _LEASE:
+            return
+        self._held_at = now
+        with contextlib.suppress(Error, OSError):  # the model is in memory, and answers whatever becomes of its files
+            held = self._objects.hold(self.bundle)
+            if not held or not all(
+                self._objects.hold(one.digest) for one in read_manifest(self._objects, self.bundle).files
+            ):
+                put_folder(self._objects, inmost(self._folder), without=PAPERS)
 
 
 class Stock:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from interlock.core.errors import NotFound
 from interlock.loop.context import Context, Outcome
+from interlock.serve.recorded import UNPROVED
 
 if TYPE_CHECKING:
     from interlock.core.bundles import Route
@@ -25,9 +26,11 @@ def deploy(context: Context, target: str, cause: Event, job: str) -> Outcome:
         return Outcome("done", f"{version.ref} takes {held.weight:.0%} of deployment:{target}")
     table = context.project.deployment[target]
     share = table.rollout.share if routes else 0.0
-    context.deploy.deploy(target, version.ref, canary=share, serving=table.serving.record)
+    made = context.deploy.deploy(target, version.ref, canary=share, serving=table.serving.record)
     taken = f"{version.ref} takes {share or 1:.0%} of deployment:{target}"
-    return Outcome("done", f"{taken}, its golden requests having passed in a fresh process")
+    passed = "its golden requests having passed in a fresh process"
+    tried = "tried in a fresh process" if UNPROVED in made.reason else passed
+    return Outcome("done", f"{taken}, {tried}")
 
 
 def _routes(context: Context, deployment: str) -> tuple[Route, ...]:

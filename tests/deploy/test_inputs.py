@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from interlock.core.bundles import Route
+from interlock.core.errors import Corrupt
+from interlock.deploy.inputs import column_changes, told_changes
+from interlock.registry.records import Feature
+
+OLD = Route("model:m@1", "b", 1.0)
+NEW = Route("model:m@2", "c", 0.5, "challenger")
+
+
+class Registry:
+    """Says which columns versions take."""
+
+    def __init__(self, **columns: dict[str, str]) -> None:
+        self.columns = columns
+
+    def features(self, version: str) -> list[Feature]:
+        found = self.columns.get(version.replace("model:m@", "v"))
+        if found is None:
+            raise Corrupt("model.onnx has changed.", about="bundle")
+        return [Feature(name, kind) for name, kind in found.items()]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        ({"a": "float"}, {"a": "float"}, []),
+        ({"a": "float", "b": "integer"}, {"b": "Int64", "a": "double"}, []),  # the order is the model's own matter
+        ({"a": "string"}, {"a": "String"}, []),
+        ({"a": ""}, {"a": "integer"}, []),  # nobody says
+        ({}, {"a": "integer"}, []),
+        ({"a": "integer"}, {}, []),
+        ({"a": "float"}, {"a": "integer", "b": ""}, ["b comes (any type)", "a is integer, was float"]),
+        ({"a": "long", "b": "float"}, {"a": "int32"}, ["b goes"]),
+        ({"a": "datetime"}, {"a": "str"}, ["a is string, was datetime"]),
+    ],
+)
+def test_columns_come_go_and_change(old: dict[str, str], new: dict[str, str], changes: list[str]) -> None:
+    assert column_changes(old, new) == changes
+
+
+def test_new_routes_are_compared_with_the_champion() -> None:
+    registry: Any = Registry(v1={"a": "float"}, v2={"a": "float", **{f"c{n}": "" for n in range(20)}})
+    (told,) = told_changes(registry, [OLD], [OLD, NEW])
+    assert told.startswith("model:m@2 takes other columns than model:m@1: c0 comes (any type), ")
+    assert told.endswith("c7 comes (any type) and 12 more.")
+    assert told_changes(registry, [], [OLD]) == ()
+    assert told_changes(registry, [OLD, NEW], [OLD]) == ()
+    assert told_changes(registry, [OLD, NEW], [NEW]) == (told,)
+
+
+def test_columns_that_cannot_be_read_are_in_nobodys_way() -> None:
+    registry: Any = Registry(v2={"a": "float"})
+    (told,) = told_changes(registry, [OLD], [NEW])
+    assert told == "The columns of model:m@1 and model:m@2 cannot be compared: model.onnx has changed."
