@@ -1,7 +1,8 @@
 """Serving under fire: how much slower those are who do nothing wrong, beside slow clients or a tenfold load.
 
-The same load of a few callers (wrk, one row a request) is measured quiet and under each fault, in turns; a ratio is
-that of the medians. None may be lost; beyond the limit on requests under way callers are asked to come back (429).
+The same load of a few callers (one row a request, from an address of their own) is measured quiet and under each fault,
+in turns; a ratio is that of the medians. None may be lost; beyond the limit on requests under way callers are asked to
+come back (429).
     python benchmarks/serving_faults.py [--only ours,ours-1s] [--models linear] [--quick]
 """
 
@@ -11,13 +12,14 @@ import argparse
 import contextlib
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from common.load import Load, Running, need_wrk
+from common.load import Running, need_wrk
 from common.models import KINDS, train
 from common.servers import SERVERS, Ours
 
@@ -32,6 +34,8 @@ CALLERS: Final = 4
 TENFOLD: Final = 2560  # ten times the requests that may be under way
 ROWS: Final = 1000
 TURNS: Final = 3
+ADDRESS: Final = "127.0.0.2"
+PROBER: Final = Path(__file__).with_name("common") / "prober.py"
 
 
 def crowd(server: Ours) -> AbstractContextManager[object]:
@@ -47,7 +51,7 @@ def callers(count: int, rows: int) -> Callable[[Ours], AbstractContextManager[ob
     @contextlib.contextmanager
     def asking(server: Ours) -> Iterator[None]:
         running = Running(server, server.request("json", rows), count, 3600).start()
-        time.sleep(0.5)
+        time.sleep(2.0)  # until all are connected
         try:
             yield
         finally:
@@ -66,9 +70,24 @@ FAULTS: Final[dict[str, Callable[[Ours], AbstractContextManager[object]]]] = {
 }
 
 
-def ask(server: Ours, seconds: float) -> Load:
+class Seen(NamedTuple):
+    """What a few callers of one row saw: the median in milliseconds, answers, and refusals."""
+
+    median_ms: float
+    good: int
+    refused: int
+
+
+def ask(server: Ours, seconds: float) -> Seen:
     """Return what a few callers of one row see."""
-    return Running(server, server.request("json", 1), CALLERS, seconds).start().result()
+    path, body = server.request("json", 1)
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        file.write(body)
+        file.flush()
+        asked = [str(server.port), path, file.name, str(CALLERS), str(seconds), ADDRESS]
+        said = subprocess.run([sys.executable, PROBER, *asked], capture_output=True, text=True, check=True)
+    median, good, refused = said.stdout.split()
+    return Seen(float(median), int(good), int(refused))
 
 
 def compare(server: Ours, seconds: float) -> Iterator[str]:
@@ -80,10 +99,12 @@ def compare(server: Ours, seconds: float) -> Iterator[str]:
             quiet.append(ask(server, seconds))
             with fault(server):
                 beside.append(ask(server, seconds))
-        before, after = (statistics.median(load.p50_ms for load in loads) for loads in (quiet, beside))
-        refused, lost = sum(load.refused for load in beside), sum(load.lost for load in beside)
+        before, after = (statistics.median(one.median_ms for one in turns) for turns in (quiet, beside))
+        rate, rate_beside = (statistics.median(one.good for one in turns) / seconds for turns in (quiet, beside))
+        refused = sum(one.refused for one in beside)
         said = f"median {before:.2f} ms quiet, {after:.2f} ms beside: {after / before:.1f}x"
-        yield f"{server.name}: {server.model.name}: {name}: {said}; 429: {refused}, lost: {lost}"
+        rates = f"answers a second {rate:.0f} and {rate_beside:.0f}"
+        yield f"{server.name}: {server.model.name}: {name}: {said}; {rates}; 429: {refused}"
 
 
 def main() -> int:

@@ -48,7 +48,7 @@ class Workspace:
 
     def add(self, model: Model) -> int:
         """Store a model as the next version, and return its number."""
-        self._bundles.append(put_folder(self._store.objects, _bundle(model)))
+        self._bundles.append(put_folder(self._store.objects, bundle_folder(model)))
         return len(self._bundles)
 
     def switch(self, version: int, revision: int) -> None:
@@ -63,7 +63,8 @@ class Workspace:
         self._store.close()
 
 
-def _bundle(model: Model) -> Path:
+def bundle_folder(model: Model) -> Path:
+    """Return the folder of a model's bundle, made when it is asked for first."""
     bundle = model.folder / "bundle"
     if not bundle.exists():
         made = Path(tempfile.mkdtemp(dir=model.folder))

@@ -12,6 +12,8 @@ from interlock.core.errors import Conflict, Denied, Error, Invalid, MissingExtra
 from interlock.serve.control import refuse
 from interlock.serve.deadlines import DEADLINE, in_time
 from interlock.serve.http import Endpoint, Gone, Refuse, Request, Response, Table, count_of, read_body, refusal
+from interlock.serve.openapi import described
+from interlock.serve.places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -91,10 +93,10 @@ class Application:
         self.limits = limits
         protocols = tuple(protocols)
         routes = [endpoint for protocol in protocols for endpoint in protocol.routes(engine)]
-        self._table = Table([*routes, *further])
-        self._refusals = {protocol.prefix: protocol.refuse for protocol in protocols}
+        self._refusals = {protocol.prefix: (protocol.name, protocol.refuse) for protocol in protocols}
+        self._table = Table(described([*routes, *further], engine, self.words))
         self._welcome: set[bytes] = set()
-        self._large = 0  # requests under way that have large bodies
+        self._large = Places()
         self._hosts = _LOOPBACK | {host.lower() for host in limits.hosts}
         self._tracing = tracing is not None
         self._answering = self._answer if tracing is None else tracing.around(self._answer, status_of)
@@ -189,35 +191,43 @@ class Application:
         Large bodies fill memory, so they are read in a place, and have half of them at most: however many come, and
         however slowly, the other half is free.
         """
-        engine, most = self.engine, self.limits.concurrent
+        most = self.limits.concurrent
         small = 0 <= count_of(request.headers.get(b"content-length", b"")) <= _LIGHT_BODY
         small = small and b"content-encoding" not in request.headers  # what it unpacks to, nobody knows yet
         if small:
             await read_body(request, receive, self.limits.body_bytes)
-        if engine.under_way >= most or (not small and self._large >= max(1, most // 2)):
-            raise refusal(
-                429, f"{most} requests are under way already.", hint="Come back in a second, or add replicas."
-            )
+            return await self._in_place(endpoint, request)
+        if not await self._large.take(max(1, most // 2)):
+            raise _full(most)
+        try:
+            return await self._in_place(endpoint, request, receive)
+        finally:
+            self._large.give_back()
+
+    async def _in_place(self, endpoint: Endpoint, request: Request, receive: Receive | None = None) -> Response:
+        engine, most = self.engine, self.limits.concurrent
+        if engine.under_way >= most:
+            raise _full(most)
         engine.under_way += 1
         try:
-            if small:
-                return await endpoint.handler(request)
-            self._large += 1
-            try:
+            if receive is not None:
                 await read_body(request, receive, self.limits.body_bytes)
-                return await endpoint.handler(request)
-            finally:
-                self._large -= 1
+            return await endpoint.handler(request)
         finally:
             engine.under_way -= 1
+
+    def words(self, path: str) -> tuple[str, Refuse]:
+        """Return which protocol a path is of, and what makes its refusals."""
+        found: tuple[str, Refuse] = ("server", refuse)
+        for prefix, own in self._refusals.items():
+            if path == prefix or path.startswith(prefix + "/"):
+                found = own
+        return found
 
     def refuse(self, request: Request, error: Error) -> Response:
         """Return the answer of an error, in the words of the request's protocol."""
         status = status_of(error)
-        words: Refuse = refuse
-        for prefix, own in self._refusals.items():
-            if request.path == prefix or request.path.startswith(prefix + "/"):
-                words = own
+        _, words = self.words(request.path)
         response = words(status, error)
         headers = [*response.headers]
         if status == 405:
@@ -236,6 +246,11 @@ def status_of(error: Error) -> int:
     if isinstance(own, int):
         return own
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def _full(most: int) -> Error:
+    hint = "Come back in a second, or add replicas."
+    return refusal(429, f"{most} requests are under way already.", hint=hint)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from interlock.core.bundles import Serving
 from interlock.core.errors import Denied, Error
+from interlock.serve import openapi_pages as pages
 from interlock.serve.engine import Report
 from interlock.serve.guard import CONSTANT_ROWS
 from interlock.serve.http import Endpoint, Request, Response, to_json
@@ -37,6 +38,8 @@ class RouteStatus(msgspec.Struct, frozen=True):
         call_s: how long it takes for one row.
         rows: rows that it answered since the start.
         engine: what calculates: `linear`, `onnx`, `xgboost`, `lightgbm` or `worker`.
+        checked: rows of training that it was asked on the way that requests take.
+        skew: what was wrong with its last answers to them.
     """
 
     model: str
@@ -47,6 +50,8 @@ class RouteStatus(msgspec.Struct, frozen=True):
     call_s: float
     rows: int
     engine: str = ""
+    checked: int = 0
+    skew: list[str] = []
 
 
 class ModelStatus(msgspec.Struct, frozen=True):
@@ -111,6 +116,9 @@ class Status(msgspec.Struct, frozen=True):
     models: list[ModelStatus] = []
 
 
+_RELOAD: Final = pages.struct("Look at once whether something else shall be served.", Status, 403, same=409)
+
+
 class Control:
     """Endpoints about the server itself.
 
@@ -131,9 +139,9 @@ class Control:
     def routes(self) -> list[Endpoint]:
         """Return the endpoints."""
         return [
-            Endpoint("GET", "/metrics", self._metrics),
-            Endpoint("GET", "/-/status", self._status),
-            Endpoint("POST", "/-/reload", self._reload),
+            Endpoint("GET", "/metrics", self._metrics, describe=pages.text("Figures, for Prometheus.")),
+            Endpoint("GET", "/-/status", self._status, describe=pages.struct("What runs.", Status)),
+            Endpoint("POST", "/-/reload", self._reload, describe=_RELOAD),
         ]
 
     async def status(self) -> Status:
@@ -178,10 +186,10 @@ class Control:
 
     def _route(self, live: LiveRoute) -> RouteStatus:
         route, rows = live.route, self.engine.metrics.models[live.route.model].rows
-        model = live.model
-        return RouteStatus(
-            route.model, route.bundle, route.weight, route.role, model.load_s, model.call_s, rows, model.engine.name
-        )
+        model, checked = live.model, self.engine.selfcheck.of(live.model)
+        skew = [found.message for found in checked.findings]
+        timed, name = (model.load_s, model.call_s, rows), model.engine.name
+        return RouteStatus(route.model, route.bundle, route.weight, route.role, *timed, name, checked.rows, skew)
 
     async def _status(self, _: Request) -> Response:
         return Response(to_json(await self.status()))
@@ -197,6 +205,14 @@ class Control:
             "interlock_log_rows": ("Predictions on disk since the start.", float(journal.written)),
             "interlock_log_broken": ("Whether the prediction log failed last.", float(bool(journal.error))),
             "interlock_model_age_seconds": ("Since the version was made.", revision.ages if revision else {}),
+            "interlock_self_checked_rows": (
+                "Rows of training that were asked on the way that requests take.",
+                {live.route.model: float(self.engine.selfcheck.of(live.model).rows) for live in routes},
+            ),
+            "interlock_self_check_failing": (
+                "Whether rows of training are answered otherwise than in training.",
+                {live.route.model: float(bool(self.engine.selfcheck.of(live.model).findings)) for live in routes},
+            ),
             "interlock_constant_output": (
                 f"Whether the last {CONSTANT_ROWS} rows, though different, got the same score.",
                 {live.route.model: float(live.guard.constant) for live in routes},

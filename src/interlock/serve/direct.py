@@ -18,6 +18,7 @@ from interlock.core.errors import Error
 from interlock.serve.connections import BoundedProtocol
 from interlock.serve.http import Request
 from interlock.serve.journal import STAGE
+from interlock.serve.shares import Shares
 
 if TYPE_CHECKING:
     from asyncio import BaseTransport, Task
@@ -38,7 +39,8 @@ _log: Final = logging.getLogger("interlock.serve")
 
 def connections_of(application: Application) -> type[DirectProtocol]:
     """Return the class of a server's connections."""
-    return type("Connection", (DirectProtocol,), {"application": application, "outbox": Outbox(application)})
+    own = {"application": application, "outbox": Outbox(application), "shares": Shares(application.engine.pace)}
+    return type("Connection", (DirectProtocol,), own)
 
 
 class DirectProtocol(BoundedProtocol):
@@ -49,10 +51,12 @@ class DirectProtocol(BoundedProtocol):
     Attributes:
         application: what answers; also what uvicorn runs.
         outbox: where answers leave, that of the server's event loop.
+        shares: says who is answered when.
     """
 
     application: ClassVar[Application]
     outbox: ClassVar[Outbox]
+    shares: ClassVar[Shares]
     patience_s = 20.0
     whole_s = 60.0
 
@@ -75,11 +79,16 @@ class DirectProtocol(BoundedProtocol):
             super()._start_asgi_task(held, self.app)
 
     def on_message_complete(self) -> None:
-        """Answer a request that is whole."""
+        """Answer a request that is whole, or let it wait for its share."""
         super().on_message_complete()
         held, self._held = self._held, None
-        if held is not None:
+        if held is None:
+            return
+        peer, size = self.client[0] if self.client else "", len(held.body)
+        if self.shares.admits(peer, size):
             self._answer(held)
+        else:
+            self.shares.put(peer, size, lambda: self._answer(held))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         plain = self._reading and not self.flow.write_paused
@@ -88,7 +97,10 @@ class DirectProtocol(BoundedProtocol):
         else:
             super()._start_asgi_task(cycle, app)
 
-    def _answer(self, cycle: RequestResponseCycle) -> None:
+    def _answer(self, cycle: RequestResponseCycle) -> Task[None] | None:
+        """Answer at the end of this turn, or return the task that waits for what the answer needs."""
+        if cycle.disconnected:
+            return None
         request = Request(cycle.scope)  # type: ignore[arg-type]
         request.body, request.whole = bytes(cycle.body), True
         answering = self.application.respond(request)
@@ -97,7 +109,7 @@ class DirectProtocol(BoundedProtocol):
             waiting = answering.send(None)
         except StopIteration as done:
             self.outbox.put(Leaving(self, cycle, request, done.value, STAGE.take()))
-            return
+            return None
         finally:
             STAGE.open = False
         # It was recorded, and something has to be done yet: whatever becomes of that, the record is made now.
@@ -107,6 +119,7 @@ class DirectProtocol(BoundedProtocol):
         self.tasks.add(task)
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
+        return task
 
     async def _answer_later(
         self, cycle: RequestResponseCycle, request: Request, answering: Awaitable[Response], errors: list[Error]

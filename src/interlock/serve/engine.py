@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 from weakref import WeakKeyDictionary
@@ -11,8 +12,11 @@ from interlock.core.clock import to_micros
 from interlock.core.errors import Finding, Unavailable
 from interlock.serve.batching import MOST_ROWS, Batcher
 from interlock.serve.golden import check_golden
+from interlock.serve.lane import Lane
 from interlock.serve.metrics import Metrics
 from interlock.serve.policy import Rules
+from interlock.serve.selfcheck import SelfCheck
+from interlock.serve.shares import Pace
 from interlock.serve.turns import Answer, Ask, Part, Turn
 
 if TYPE_CHECKING:
@@ -31,7 +35,10 @@ T = TypeVar("T")
 _INLINE_S: Final = 0.001
 _INLINE_BYTES: Final = 64 * 1024
 _INLINE_VALUES: Final = 8192
+_QUIET_BYTES: Final = 1 << 20  # and, while no small requests come that would wait for it: nothing is handed over
+_QUIET_S: Final = 0.002
 _GOLDEN_ROWS: Final = 8
+_LARGE_AT_ONCE: Final = 2  # bodies that are worked on beside the loop
 _FRESH_S: Final = 1.0  # so old may be what a model said to its golden rows
 
 
@@ -108,6 +115,8 @@ class Engine:
         fleet: the engines of the same server, or None where this is the only one.
         alias: what the fleet calls it, where that is nothing that its revision knows.
         rules: what it goes by where a spec says nothing, and who follows what one says.
+        pace: what is known of who asks.
+        selfcheck: asks the models rows of training, on the way that requests take.
     """
 
     def __init__(self, name: str, journal: Record, clock: Clock, pool: Executor) -> None:
@@ -121,9 +130,13 @@ class Engine:
         self.fleet: Fleet | None = None
         self.alias = ""
         self.rules = Rules()
+        self.pace = Pace()
+        self.selfcheck = SelfCheck(clock.monotonic)
+        self._lane = Lane(pool, _LARGE_AT_ONCE, self.pace)
         self._pool = pool
         # A thread of its own for what may hang for seconds: each original, and all explanations.
         self._explaining: Executor = ThreadPoolExecutor(1, "interlock-explain")
+        self._owning = threading.Lock()
         self._own: WeakKeyDictionary[LoadedModel, Executor] = WeakKeyDictionary()
         self._batchers: WeakKeyDictionary[LoadedModel, tuple[int, Batcher]] = WeakKeyDictionary()
         self._said: WeakKeyDictionary[LoadedModel, tuple[float, list[Finding]]] = WeakKeyDictionary()
@@ -149,7 +162,8 @@ class Engine:
         """Return another engine of the same server: one log, one pool of threads, one set of counters."""
         found = Engine(name, self.journal, self.clock, self._pool)
         found.metrics, found.fleet, found.rules = self.metrics, self.fleet, self.rules.beside()
-        found._explaining = self._explaining
+        found.selfcheck = self.selfcheck
+        found._explaining, found._lane, found.pace = self._explaining, self._lane, self.pace
         return found
 
     def adopt(self, revision: Revision) -> None:
@@ -188,7 +202,8 @@ class Engine:
         if self.revision is None:
             return self.check()
         models = {live.route.bundle: live.model for live in self.revision.routes}
-        return [found for model in models.values() for found in await self._verdict(model)]
+        found = [found for model in models.values() for found in await self._verdict(model)]
+        return found + self.selfcheck.findings(self.revision)
 
     def check(self) -> list[Finding]:
         """Return why it is not ready: each route is asked some golden rows now; nothing when all agree.
@@ -198,7 +213,8 @@ class Engine:
         if self.revision is None:
             return [Finding("not_loaded", f"Deployment {self.name!r} has no model loaded.")]
         models = {live.route.bundle: live.model for live in self.revision.routes}
-        return [found for m in models.values() for found in check_golden(m, m.golden, _GOLDEN_ROWS)]
+        found = [found for m in models.values() for found in check_golden(m, m.golden, _GOLDEN_ROWS)]
+        return found + self.selfcheck.findings(self.revision)
 
     async def _verdict(self, model: LoadedModel) -> list[Finding]:
         """Return what is wrong with a model; however many wait for that, it is asked once."""
@@ -219,9 +235,13 @@ class Engine:
 
     async def work(self, size_bytes: int, function: Callable[..., T], *arguments: object) -> T:
         """Return what a function returns, run beside the event loop when the body it reads is large."""
-        if size_bytes <= _INLINE_BYTES:
+        if self._reads_inline(size_bytes):
             return function(*arguments)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._lane.further, function, *arguments)
+
+    def soon(self, model: LoadedModel, function: Callable[[], None]) -> None:
+        """Run a function where calls of a model run; any thread may ask for it."""
+        self._place([model]).submit(function)
 
     async def apart(self, function: Callable[[], T]) -> T:
         """Return what a slow function returns, run in the one thread that all such share."""
@@ -260,7 +280,7 @@ class Engine:
         began = self.clock.monotonic()
         self.answering += 1
         try:
-            if size_bytes > _INLINE_BYTES:
+            if not self._reads_inline(size_bytes):
                 answer, answered = await self._beside(
                     view.routes, lambda: self._score(self._turn(*read(), revision, view))
                 )
@@ -268,14 +288,15 @@ class Engine:
                 turn = self._turn(*read(), revision, view)
                 if view.call_s > _INLINE_S:
                     answer, answered = await self._gathered(turn)
-                elif turn.ask.rows * len(view.columns) > _INLINE_VALUES:
+                elif not self._scores_inline(turn.ask.rows, view):
                     answer, answered = await self._beside(view.routes, lambda: self._score(turn))
                 else:
                     answer, answered = self._score(turn)
             seconds = self.clock.monotonic() - began
             for part in answered:
                 part.latency_s = seconds
-            if (recorded := self.journal.record(answered)) is not None:
+            beside = self._lane.further if self.pace.small_ones_come else None
+            if (recorded := self.journal.record(answered, beside)) is not None:
                 await recorded
         except Unavailable as error:
             self._count_failure(error, view.routes)
@@ -293,18 +314,26 @@ class Engine:
             self.metrics.models[live.route.model].warn(strange)
         return answer
 
+    def _reads_inline(self, size_bytes: int) -> bool:
+        return size_bytes <= _INLINE_BYTES or (size_bytes <= _QUIET_BYTES and not self.pace.small_ones_come)
+
+    def _scores_inline(self, rows: int, view: View) -> bool:
+        few = rows * len(view.columns) <= _INLINE_VALUES
+        return few or (rows * view.row_s <= _QUIET_S and not self.pace.small_ones_come)
+
     async def _beside(self, routes: Sequence[LiveRoute], function: Callable[[], T]) -> T:
-        place = self._place([live.model for live in routes])
+        place = self._place([live.model for live in routes], self._lane.new)
         return await asyncio.get_running_loop().run_in_executor(place, function)
 
-    def _place(self, models: Sequence[LoadedModel]) -> Executor:
+    def _place(self, models: Sequence[LoadedModel], usual: Executor | None = None) -> Executor:
         """Return where calls of models run: those of an original in a thread of its own, which they may stop."""
         for model in models:
             if model.engine.name == "worker":
-                if (found := self._own.get(model)) is None:
-                    self._own[model] = found = ThreadPoolExecutor(1, "interlock-original")
+                with self._owning:  # the watcher's thread asks models, too
+                    if (found := self._own.get(model)) is None:
+                        self._own[model] = found = ThreadPoolExecutor(1, "interlock-original")
                 return found
-        return self._pool
+        return usual or self._pool
 
     def _turn(self, ask: Ask, request_id: str, revision: Revision, view: View) -> Turn:
         turn = Turn(ask, revision, view, request_id, to_micros(self.clock.now()))

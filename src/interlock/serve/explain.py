@@ -23,6 +23,7 @@ from interlock.serve.engines.worker import RowsRefused, WorkerRunner
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, to_json, unreadable
 from interlock.serve.loading import worker
 from interlock.serve.metadata import SUBJECT, subjects
+from interlock.serve.openapi_rows import explained
 from interlock.serve.records import by_column
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ def explanations(engine: Engine) -> list[Endpoint]:
             asked.answering -= 1
         return Response(body, model=live.route.model)
 
-    return [Endpoint("POST", "/explain", answer, predicts=True)]
+    return [Endpoint("POST", "/explain", answer, predicts=True, describe=explained(_Told))]
 
 
 def read_columns(body: bytes) -> Mapping[str, Sequence[Value]]:

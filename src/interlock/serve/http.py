@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, quote
 import msgspec
 
 from interlock.core.errors import Error, Invalid
+from interlock.serve.openapi_parts import Operation
 from interlock.serve.row_ids import row_ids
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         handler: what answers.
         predicts: whether it is counted, limited and may carry a large body.
         body_bytes: the largest body of one that does not; 0 for a few thousand bytes.
+        describe: says what it takes and gives, over a `Scene` (interlock.serve.openapi_model); None says nothing.
     """
 
     method: str
@@ -152,6 +154,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     handler: Handler
     predicts: bool = False
     body_bytes: int = 0
+    describe: Callable[[Any], Operation] | None = None
 
 
 class Found(NamedTuple):

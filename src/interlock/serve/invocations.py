@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from interlock.core.errors import Error, Invalid
+from interlock.serve import openapi_pages as pages
 from interlock.serve.engine import Ask
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, refusal, to_json, unreadable
 from interlock.serve.metadata import add_headers, check_params, instants, subjects
+from interlock.serve.openapi_rows import invocation
 from interlock.serve.parquet_body import read_parquet
 from interlock.serve.records import by_column
 from interlock.serve.release import version
@@ -102,7 +104,7 @@ class Invocations:
         """
 
         async def health(_: Request) -> Response:
-            return Response(b"\n", 503 if await server.verdict_all() else 200)
+            return Response(b"\n", 503 if await server.verdict_all() else 200, media=b"text/plain")
 
         async def release(_: Request) -> Response:
             return Response(version().encode(), media=b"text/plain")
@@ -111,10 +113,10 @@ class Invocations:
             return await answer_rows(server.find(""), request)
 
         return [
-            Endpoint("GET", "/ping", health),
-            Endpoint("GET", "/health", health),
-            Endpoint("GET", "/version", release),
-            Endpoint("POST", "/invocations", invoke, predicts=True),
+            Endpoint("GET", "/ping", health, describe=pages.health({"type": "string"}, "text/plain")),
+            Endpoint("GET", "/health", health, describe=pages.health({"type": "string"}, "text/plain")),
+            Endpoint("GET", "/version", release, describe=pages.text("Interlock's version.")),
+            Endpoint("POST", "/invocations", invoke, predicts=True, describe=invocation(Params)),
         ]
 
     def example(self, sample: Sample) -> Example:

@@ -16,7 +16,7 @@ from interlock.core.errors import Error, Invalid, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
     from pathlib import Path
 
     from interlock.store.predictions import Answered
@@ -80,8 +80,12 @@ class Record(Protocol):
         """What went wrong last, or nothing."""
         ...
 
-    def record(self, answered: list[Answered]) -> Awaitable[None] | None:
+    def record(self, answered: list[Answered], beside: Executor | None = None) -> Awaitable[None] | None:
         """Return None when one request's answers are recorded, or what to wait for.
+
+        Args:
+            answered: the answers.
+            beside: where many of them are written, by a journal without a thread of its own; None for here and now.
 
         Raises (here or from what is waited for):
             Unavailable: they could not be recorded.
@@ -204,7 +208,7 @@ class Journal:
         self._items: list[_Item] = []
         self._under_way = 0
 
-    def record(self, answered: list[Answered]) -> Awaitable[None]:
+    def record(self, answered: list[Answered], beside: Executor | None = None) -> Awaitable[None]:  # noqa: ARG002
         """Return what is done when the rows are on disk."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
@@ -297,7 +301,7 @@ STAGE: Final = Stage()
 
 
 class PromptJournal:
-    """Writes at once, in the event loop; what is large, in a thread. Belongs to one event loop.
+    """Writes at once, in the event loop; what is large, where it is told to. Belongs to one event loop.
 
     Args:
         opener: makes a writer: now, and again after one failed.
@@ -315,10 +319,10 @@ class PromptJournal:
         self._broken_at = 0.0
         self._reopening = threading.Lock()  # requests of the loop and of threads find the failure at once
 
-    def record(self, answered: list[Answered]) -> Awaitable[None] | None:
+    def record(self, answered: list[Answered], beside: Executor | None = None) -> Awaitable[None] | None:
         """Return None when the rows are with the kernel; what to wait for, when they are many."""
-        if sum(len(one.ids) * len(one.columns) for one in answered) > _AT_ONCE:
-            return self._record_beside(answered)
+        if beside is not None and sum(len(one.ids) * len(one.columns) for one in answered) > _AT_ONCE:
+            return self._record_beside(answered, beside)
         if STAGE.open:
             self.staged += 1
             STAGE.leave(self, answered)
@@ -349,11 +353,11 @@ class PromptJournal:
             await asyncio.sleep(0.005)
         await asyncio.to_thread(self._writer.close)
 
-    async def _record_beside(self, answered: list[Answered]) -> None:
+    async def _record_beside(self, answered: list[Answered], beside: Executor) -> None:
         rows = _count(answered)
         self.waiting += rows
         try:
-            await asyncio.shield(asyncio.to_thread(self._write, answered))
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(beside, self._write, answered))
             self.written += rows
         finally:
             self.waiting -= rows

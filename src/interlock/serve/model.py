@@ -71,6 +71,7 @@ class LoadedModel:
         parts: all that it was made of.
         load_s: how long loading took.
         call_s: how long one row takes.
+        row_s: how long each further row of a call takes, as far as the golden rows tell.
     """
 
     def __init__(self, digest: str, parts: Parts) -> None:
@@ -81,6 +82,7 @@ class LoadedModel:
         self.engine: Runner = parts.engine
         self.load_s = 0.0
         self.call_s = 0.0
+        self.row_s = 0.0
         self.inputs = InputColumns(parts.bundle, parts.engine.inputs)
         self._labels: Sequence[Any] = parts.bundle.classes
         self._texts = any(isinstance(label, str) for label in parts.bundle.classes)
@@ -140,7 +142,9 @@ class LoadedModel:
     def _timed(cls, digest: str, parts: Parts, began: float) -> LoadedModel:
         model = cls(digest, parts)
         model.load_s = time.perf_counter() - began
-        model.call_s = model.time_call()
+        model.call_s = model.row_s = model.time_call()
+        if (further := len(model.golden.rows) - 1) > 0 and model.engine.name != "worker":
+            model.row_s = max(0.0, seconds(model.bundle, model.golden, model.engine) - model.call_s) / further
         return model
 
     def prepare(self, columns: Columns) -> Prepared:

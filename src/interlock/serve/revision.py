@@ -62,6 +62,7 @@ class View:
         names: their names.
         target: the column that is predicted.
         call_s: how long the slowest of them takes for one row.
+        row_s: how long the slowest takes for each further row of a call.
         one: a model for all where they take the very same inputs, so that rows are prepared once; else None.
         rows: reads rows for that one, or None.
         tensors: reads tensors for that one, or None.
@@ -77,6 +78,7 @@ class View:
         self.names = frozenset(columns)
         self.target = routes[0].model.bundle.target
         self.call_s = max(live.model.call_s for live in routes)
+        self.row_s = max(live.model.row_s for live in routes)
         self.one = routes[0].model if all(live.model.inputs == routes[0].model.inputs for live in routes) else None
         self.rows = row_reader(self.columns) if self.one is not None else None
         self.tensors = tensor_reader(self.columns) if self.one is not None else None

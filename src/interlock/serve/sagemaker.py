@@ -23,9 +23,12 @@ from urllib.parse import parse_qs
 import msgspec
 
 from interlock.core.errors import Error, Invalid, NotFound
+from interlock.serve import openapi_pages as pages
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, header_text, to_json, unreadable
-from interlock.serve.invocations import Invocations, answer_rows
+from interlock.serve.invocations import Invocations, Params, answer_rows
 from interlock.serve.oip import check_origin, fleet_of
+from interlock.serve.openapi_oip import page
+from interlock.serve.openapi_rows import invocation
 
 if TYPE_CHECKING:
     from interlock.serve.engine import Engine
@@ -56,6 +59,9 @@ class _Page(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 _decoder: Final = msgspec.json.Decoder(LoadRequest)
+_PARAMETERS: Final = page(
+    "How batch transform shall ask.", {"MaxConcurrentTransforms": 1, "BatchStrategy": "", "MaxPayloadInMB": 1}
+)
 
 
 class SageMaker:
@@ -72,12 +78,14 @@ class SageMaker:
         """
         bound = _Bound(server)
         return [
-            Endpoint("POST", "/models", bound.load),
-            Endpoint("GET", "/models", bound.models),
-            Endpoint("GET", "/models/{name}", bound.model),
-            Endpoint("DELETE", "/models/{name}", bound.unload),
-            Endpoint("POST", "/models/{name}/invoke", bound.invoke, predicts=True),
-            Endpoint("GET", "/execution-parameters", bound.parameters),
+            Endpoint("POST", "/models", bound.load, describe=pages.load(LoadRequest, _Model)),
+            Endpoint("GET", "/models", bound.models, describe=pages.models(_Page)),
+            Endpoint("GET", "/models/{name}", bound.model, describe=pages.struct("A model that answers.", _Model)),
+            Endpoint("DELETE", "/models/{name}", bound.unload, describe=pages.unload),
+            Endpoint(
+                "POST", "/models/{name}/invoke", bound.invoke, predicts=True, describe=invocation(Params, named=True)
+            ),
+            Endpoint("GET", "/execution-parameters", bound.parameters, describe=_PARAMETERS),
         ]
 
     def refuse(self, status: int, error: Error) -> Response:

@@ -58,6 +58,7 @@ _KEEP_ALIVE_S: Final = 75
 _DRAIN_S: Final = 20
 _TICK_S: Final = 0.1
 _THREADS: Final = 2
+_ACCEPTED: Final = 8  # connections in a turn of the loop, which takes one of each listening descriptor
 _SWITCH_S: Final = 0.0005  # not 5 ms, for which each answer would wait while a thread reads a large body
 
 
@@ -218,7 +219,7 @@ async def _serve(store: Store, source: Source, options: Options, listener: socke
         side = asyncio.create_task(_accompany(server, models, options, listener, calls))
         side.add_done_callback(lambda _: setattr(server, "should_exit", True))
         try:
-            await server.serve([listener])
+            await server.serve([listener, *(listener.dup() for _ in range(_ACCEPTED - 1))])
         finally:
             side.cancel()
             if calls is not None:

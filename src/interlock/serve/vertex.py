@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from interlock.core.errors import Error, Invalid
+from interlock.serve import openapi_pages as pages
 from interlock.serve.engine import Ask
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, to_json, unreadable
-from interlock.serve.invocations import add_params, predictions
+from interlock.serve.invocations import Params, add_params, predictions
 from interlock.serve.metadata import add_headers
+from interlock.serve.openapi_rows import vertex as instances
 from interlock.serve.records import by_column
 
 if TYPE_CHECKING:
@@ -83,9 +85,9 @@ class Vertex:
 
         found = []
         if path := route_of(self._variables, HEALTH_ROUTE):
-            found.append(Endpoint("GET", path, health))
+            found.append(Endpoint("GET", path, health, describe=pages.health({"type": "object"}, "application/json")))
         if path := route_of(self._variables, PREDICT_ROUTE):
-            found.append(Endpoint("POST", path, predict, predicts=True))
+            found.append(Endpoint("POST", path, predict, predicts=True, describe=instances(Params)))
         return found
 
     def refuse(self, status: int, error: Error) -> Response:

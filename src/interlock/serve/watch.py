@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -70,7 +71,7 @@ class Watcher:
     def tick(self) -> None:
         """Look once more; a revision that failed because something was away for a moment is tried again by itself.
 
-        Once a minute, look how old the versions that answer are.
+        Once a minute, look how old the versions that answer are; and let them be asked rows of training that are due.
         """
         engine = self._engine
         now = engine.clock.monotonic()
@@ -79,6 +80,9 @@ class Watcher:
             self._looked_at = now
             engine.revision.grow(engine.clock.now())
         self.check(force=self.error is not None and self.error.transient and later)
+        if engine.revision is not None:
+            with contextlib.suppress(RuntimeError):  # the server ends, and its threads take nothing more
+                engine.selfcheck.tick(engine.revision, engine.soon)
 
     def _served(self) -> Wanted | None:
         revision = self._engine.revision

@@ -13,6 +13,7 @@ from interlock.serve.columns import TAKES
 from interlock.serve.engine import deployment_of
 from interlock.serve.http import Endpoint, Request, Response, to_json
 from interlock.serve.metadata import KEYS
+from interlock.serve.openapi_pages import welcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 _PLAIN_HOST: Final = re.compile(r"[A-Za-z0-9.\-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 _SUBJECT: Final = "person-1"
+_SEE: Final = {
+    "/openapi.json": "all routes and their schemas, in OpenAPI 3.1",
+    "/v2": "the Open Inference Protocol",
+    "/-/status": "what runs",
+    "/metrics": "Prometheus",
+}
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -75,7 +82,7 @@ class Welcome:
 
     def routes(self) -> list[Endpoint]:
         """Return the endpoint."""
-        return [Endpoint("GET", "/", self._page)]
+        return [Endpoint("GET", "/", self._page, describe=welcome)]
 
     async def _page(self, request: Request) -> Response:
         revision = self.engine.find("").current()
@@ -96,7 +103,7 @@ class Welcome:
             "served": [_served(engine) for engine in self.engine.all()],
             "ask": ask,
             "metadata": KEYS,
-            "see": {"/v2": "the Open Inference Protocol", "/-/status": "what runs", "/metrics": "Prometheus"},
+            "see": _SEE,
         }
         return Response(to_json(page))
 

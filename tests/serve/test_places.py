@@ -1,0 +1,72 @@
+"""Places for large bodies."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from interlock.serve import places
+from interlock.serve.places import Places
+
+
+def test_who_waits_longest_gets_the_next_place():
+    async def scene():
+        all_, order = Places(), []
+
+        async def use(name):
+            assert await all_.take(2)
+            order.append(name)
+            await asyncio.sleep(0.001)
+            all_.give_back()
+
+        await asyncio.gather(*(use(name) for name in range(10)))
+        return all_, order
+
+    all_, order = asyncio.run(scene())
+    assert order == list(range(10))
+    assert all_.taken == 0
+
+
+def test_who_finds_none_for_long_is_refused(monkeypatch):
+    monkeypatch.setattr(places, "_PATIENCE_S", 0.01)
+
+    async def scene():
+        all_ = Places()
+        assert await all_.take(1)
+        assert not await all_.take(1)
+        assert all_.taken == 1
+        all_.give_back()
+        assert await all_.take(1)
+
+    asyncio.run(scene())
+
+
+def test_too_many_are_refused_at_once(monkeypatch):
+    monkeypatch.setattr(places, "_MOST_WAITING", 0)
+
+    async def scene():
+        all_ = Places()
+        assert await all_.take(1)
+        assert not await asyncio.wait_for(all_.take(1), 0.5)
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("handed", [False, True])
+def test_who_goes_away_takes_no_place_with_them(handed):
+    async def scene():
+        all_ = Places()
+        assert await all_.take(1)
+        waiting = asyncio.ensure_future(all_.take(1))
+        await asyncio.sleep(0)
+        if handed:
+            all_.give_back()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        if not handed:
+            all_.give_back()
+        return all_.taken
+
+    assert asyncio.run(scene()) == 0
