@@ -1,4 +1,4 @@
-"""Two models, each served by `interlock serve` in a real workspace, over HTTP and gRPC.
+"""Three models, each served by `interlock serve` in a real workspace, over HTTP and gRPC.
 
 The tests run where the clients are installed and `interlock` is not. Collected elsewhere, this folder is empty.
 """
@@ -36,7 +36,9 @@ class Served(NamedTuple):
     datatypes: dict[str, str]
     columns: dict[str, list[Any]]
     probability: list[float]
-    label: list[int]
+    probabilities: list[list[float]]
+    classes: list[Any]
+    label: list[Any]
 
     @property
     def rows(self) -> int:
@@ -46,7 +48,7 @@ class Served(NamedTuple):
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Served]]:
-    """Both models by name: `line`, with floats only, and `shop`, with texts."""
+    """The models by name: `line`, with floats only, `shop`, with texts, and `named`, with three named classes."""
     if told := os.environ.get(SERVED):
         yield {name: Served(**facts) for name, facts in json.loads(told).items()}
         return
@@ -71,6 +73,11 @@ def line(served: dict[str, Served]) -> Served:
 @pytest.fixture
 def shop(served: dict[str, Served]) -> Served:
     return served["shop"]
+
+
+@pytest.fixture
+def named(served: dict[str, Served]) -> Served:
+    return served["named"]
 
 
 @pytest.fixture(params=["line", "shop"])

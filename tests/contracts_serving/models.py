@@ -1,4 +1,4 @@
-"""Trains, registers and tells the two models that are served: run by this checkout's own Python, in a workspace.
+"""Trains, registers and tells the three models that are served: run by this checkout's own Python, in a workspace.
 
 Usage: python models.py WORKSPACE. Prints JSON: a model's columns as OIP datatypes, rows, scikit-learn's own answers.
 """
@@ -56,6 +56,12 @@ def floats() -> tuple[object, pl.DataFrame]:
     return LogisticRegression(max_iter=2000).fit(frame, y.astype(int)), frame
 
 
+def named(frame: pl.DataFrame) -> object:
+    """Return a logistic regression over floats that tells three named classes apart."""
+    names = np.array(["low", "mid", "top"])[np.digitize(frame["hours"].to_numpy(), [36.0, 44.0])]
+    return LogisticRegression(max_iter=2000).fit(frame, names)
+
+
 def register(run: object, name: str, model: object, frame: pl.DataFrame) -> dict[str, object]:
     """Register a model, and return what a client needs to ask it and to judge its answers."""
     version = run.model(model, name, example=frame[:5], training=frame)
@@ -65,6 +71,8 @@ def register(run: object, name: str, model: object, frame: pl.DataFrame) -> dict
         "datatypes": {column: DATATYPES[type(dtype)] for column, dtype in frame.schema.items()},
         "columns": few.to_dict(as_series=False),
         "probability": model.predict_proba(few)[:, 1].tolist(),
+        "probabilities": model.predict_proba(few).tolist(),
+        "classes": model.classes_.tolist(),
         "label": model.predict(few).tolist(),
     }
 
@@ -75,6 +83,7 @@ def main(workspace: str) -> None:
     with interlock.run("contracts", workspace=workspace, console=False, machine=False) as run:
         line, rows = floats()
         found = {"line": register(run, "line", line, rows), "shop": register(run, "shop", texts(people)[0], people)}
+        found["named"] = register(run, "named", named(rows), rows)
     print(json.dumps(found))
 
 

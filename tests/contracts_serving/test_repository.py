@@ -31,7 +31,7 @@ def target(client, name: str) -> str:
     (found,) = [
         output["name"]
         for output in client.get_model_metadata(name)["outputs"]
-        if output["name"] not in {"probability", "prediction_id"}
+        if output["name"] not in {"probability", "prediction_id", "probabilities"}
     ]
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import queue
 
 import numpy as np
@@ -14,6 +15,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 OURS = ("probability", "prediction_id")
+EVERY = (*OURS, "probabilities")
 FIELDS = {"FP64": "fp64_contents", "FP32": "fp32_contents", "INT64": "int64_contents", "BYTES": "bytes_contents"}
 
 
@@ -25,7 +27,7 @@ def client(model):
 
 @pytest.fixture
 def target(client, model) -> str:
-    (found,) = [output.name for output in client.get_model_metadata(model.name).outputs if output.name not in OURS]
+    (found,) = [output.name for output in client.get_model_metadata(model.name).outputs if output.name not in EVERY]
     return found
 
 
@@ -46,7 +48,9 @@ def test_health_and_metadata(client, model) -> None:
     found = client.get_model_metadata(model.name)
     assert (found.name, list(found.versions)) == (model.name, [model.version])
     assert {tensor.name: tensor.datatype for tensor in found.inputs} == model.datatypes
-    assert {tuple(tensor.shape) for tensor in [*found.inputs, *found.outputs]} == {(-1,)}
+    *outputs, every = found.outputs
+    assert {tuple(tensor.shape) for tensor in [*found.inputs, *outputs]} == {(-1,)}
+    assert (every.name, every.datatype, list(every.shape)) == ("probabilities", "FP64", [-1, 2])
     assert client.get_model_metadata(model.name, model.version, as_json=True)["platform"] == found.platform
 
 
@@ -71,6 +75,19 @@ def test_outputs_that_are_not_asked_for_do_not_come(client, model) -> None:
     found = client.infer(model.name, inputs(triton, model), model_version=model.version, outputs=wanted)
     assert [output.name for output in found.get_response().outputs] == ["probability"]
     np.testing.assert_allclose(found.as_numpy("probability"), model.probability, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["line", "shop", "named"])
+def test_the_table_of_all_classes_is_what_predict_proba_says(served, name) -> None:
+    model = served[name]
+    with triton.InferenceServerClient(model.grpc) as client:
+        wanted = [triton.InferRequestedOutput(one) for one in ("probability", "probabilities")]
+        found = client.infer(name, inputs(triton, model), outputs=wanted)
+        every = found.as_numpy("probabilities")
+        assert (every.dtype, every.shape) == (np.float64, (model.rows, len(model.classes)))
+        np.testing.assert_allclose(every, model.probabilities, rtol=0, atol=1e-5)
+        assert json.loads(found.get_output("probabilities").parameters["classes"].string_param) == model.classes
+        assert len(client.infer(name, inputs(triton, model)).get_response().outputs) == 3
 
 
 def test_typed_contents_are_answered_in_kind(model, target) -> None:

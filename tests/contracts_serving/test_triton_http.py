@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,6 +14,7 @@ from tensors import check, inputs, tensor
 from tritonclient.utils import InferenceServerException
 
 OURS = ("probability", "prediction_id")
+EVERY = (*OURS, "probabilities")
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def client(model):
 @pytest.fixture
 def target(client, model) -> str:
     (found,) = [
-        output["name"] for output in client.get_model_metadata(model.name)["outputs"] if output["name"] not in OURS
+        output["name"] for output in client.get_model_metadata(model.name)["outputs"] if output["name"] not in EVERY
     ]
     return found
 
@@ -54,8 +56,10 @@ def test_model_metadata(client, model) -> None:
     found = client.get_model_metadata(model.name)
     assert (found["name"], found["versions"]) == (model.name, [model.version])
     assert {tensor["name"]: tensor["datatype"] for tensor in found["inputs"]} == model.datatypes
-    assert {tuple(tensor["shape"]) for tensor in found["inputs"] + found["outputs"]} == {(-1,)}
-    assert [tensor["datatype"] for tensor in found["outputs"]] == ["INT64", "FP64", "BYTES"]
+    *outputs, every = found["outputs"]
+    assert {tuple(tensor["shape"]) for tensor in found["inputs"] + outputs} == {(-1,)}
+    assert [tensor["datatype"] for tensor in outputs] == ["INT64", "FP64", "BYTES"]
+    assert (every["name"], every["datatype"], every["shape"]) == ("probabilities", "FP64", [-1, 2])
     assert client.get_model_metadata(model.name, model.version) == found
 
 
@@ -82,6 +86,26 @@ def test_outputs_that_are_not_asked_for_do_not_come(client, model) -> None:
     found = client.infer(model.name, inputs(triton, model), outputs=[triton.InferRequestedOutput("probability")])
     assert [output["name"] for output in found.get_response()["outputs"]] == ["probability"]
     np.testing.assert_allclose(found.as_numpy("probability"), model.probability, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("name", ["line", "shop", "named"])
+def test_the_table_of_all_classes_is_what_predict_proba_says(served, name, binary) -> None:
+    model = served[name]
+    with triton.InferenceServerClient(model.http.removeprefix("http://")) as client:
+        (described,) = [one for one in client.get_model_metadata(name)["outputs"] if one["name"] == "probabilities"]
+        assert json.loads(described["parameters"]["classes"]) == model.classes
+        wanted = [triton.InferRequestedOutput(one, binary_data=binary) for one in ("probabilities", "probability")]
+        found = client.infer(name, inputs(triton, model), outputs=wanted)
+        every = found.as_numpy("probabilities")
+        assert (every.dtype, every.shape) == (np.float64, (model.rows, len(model.classes)))
+        np.testing.assert_allclose(every, model.probabilities, rtol=0, atol=1e-5)
+        assert [model.classes[place] for place in every.argmax(axis=1)] == model.label
+        assert json.loads(found.get_output("probabilities")["parameters"]["classes"]) == model.classes
+        chosen = every[:, 1] if len(model.classes) == 2 else every.max(axis=1)
+        assert chosen.tolist() == found.as_numpy("probability").tolist()
+        plain = client.infer(name, inputs(triton, model)).get_response()["outputs"]
+        assert "probabilities" not in {output["name"] for output in plain}
 
 
 def test_a_version_a_matrix_and_compression(client, model, target) -> None:

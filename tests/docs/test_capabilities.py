@@ -16,6 +16,7 @@ from interlock.core.events import KINDS
 from interlock.serve.control import Control
 from interlock.serve.explain import explanations
 from interlock.serve.labels import Labels
+from interlock.serve.openapi import described
 from interlock.serve.server import protocols
 from interlock.server.app import PERMISSIONS
 
@@ -111,6 +112,7 @@ def test_every_route_exists() -> None:
     endpoints = [endpoint for protocol in protocols() for endpoint in protocol.routes(nothing)]
     endpoints += [*Control(nothing, nothing, nothing).routes(), *explanations(nothing)]
     endpoints += Labels(nothing, SimpleNamespace(database=nothing, predictions=nothing, clock=nothing)).routes()
+    endpoints = described(endpoints, nothing, nothing)
     known = {(e.method, shape(e.path)) for e in endpoints} | {(verb, shape(path)) for verb, path in PERMISSIONS}
     named = {tuple(s.split(" ")) for s in spans(PAGE) if re.match(r"(GET|POST|PUT) /", s)}
     assert named

@@ -48,7 +48,8 @@ def test_an_operation_in_full(document: dict[str, Any]) -> None:
     assert result == {"$ref": "#/components/schemas/Note"}
     assert add["responses"]["409"]["description"] == "Conflict: there is a note of this title."
     assert "stars are not 1 to 5" in add["responses"]["422"]["description"]
-    assert "404" not in add["responses"]
+    assert "NotFound" in add["responses"]["404"]["description"]
+    assert {"400", "405", "413", "415", "421"} <= add["responses"].keys()
     problem = add["responses"]["409"]["content"]["application/problem+json"]["schema"]
     assert problem == {"$ref": "#/components/schemas/Problem"}
 

@@ -9,6 +9,7 @@ import msgspec
 from interlock import __version__
 from interlock.core import errors
 from interlock.core.files import StoredFile
+from interlock.serve.openapi_parts import BYTES, asked, document, media, reference, schemas_of
 from interlock.server.problems import MEDIA_TYPE, STATUS, status_of
 
 if TYPE_CHECKING:
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
     from interlock.core.operations import Operation
     from interlock.sdk.catalog import Catalog
 
-_REF: Final = "#/components/schemas/{name}"
-_JSON: Final = "application/json"
-_BYTES: Final = "application/octet-stream"
 # What any operation may answer: wrong arguments, another site's page, a fault, a database that is busy.
 _ALWAYS: Final = (errors.Invalid, errors.Denied, errors.Error, errors.Unavailable)
+# What is wrong with the request itself, and not with the operation (server/bodies.py, server/guard.py).
+_ANY: Final = {405: "The path is asked with another method.", 421: "The server does not answer to this Host."}
+_BODY: Final = {
+    400: "The body is no object of arguments.",
+    413: "The body is larger than the server takes.",
+    415: "The Content-Type is not read here.",
+}
+_FILE: Final = {413: _BODY[413]}
 
 
 def describe(catalog: Catalog) -> dict[str, Any]:
@@ -32,7 +38,7 @@ def describe(catalog: Catalog) -> dict[str, Any]:
     """
     found = [operation for name in catalog.names for operation in catalog.operations(name).values()]
     types = [kind for operation in found for kind in (*(p.type for p in operation.parameters), operation.returns)]
-    schemas, components = msgspec.json.schema_components([*types, StoredFile, errors.Finding], ref_template=_REF)
+    schemas, components = schemas_of([*types, StoredFile, errors.Finding])
     remaining = iter(schemas)
     paths: dict[str, Any] = {}
     for operation in found:
@@ -41,13 +47,12 @@ def describe(catalog: Catalog) -> dict[str, Any]:
             "post": _operation(operation, arguments, next(remaining))
         }
     components["Problem"] = _problem()
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Interlock", "version": __version__, "license": {"name": "Apache-2.0"}},
-        "tags": [{"name": name, "description": catalog.service(name).__doc__ or ""} for name in catalog.names],
-        "paths": {**paths, **_OTHER_PATHS},
-        "components": {"schemas": dict(sorted(components.items()))},
-    }
+    return document(
+        {"title": "Interlock", "version": __version__},
+        {**paths, **_OTHER_PATHS},
+        {"schemas": components},
+        tags=[{"name": name, "description": catalog.service(name).__doc__ or ""} for name in catalog.names],
+    )
 
 
 def _operation(operation: Operation, arguments: Mapping[str, Any], result: Any) -> dict[str, Any]:
@@ -60,6 +65,8 @@ def _operation(operation: Operation, arguments: Mapping[str, Any], result: Any) 
         properties[parameter.name] = schema
     body = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
     raised = _raised(operation.help)
+    if operation.parameters:
+        raised.setdefault("NotFound", "what an argument names is not there.")
     return {
         "operationId": f"{operation.service}.{operation.name}",
         "tags": [operation.service],
@@ -67,25 +74,30 @@ def _operation(operation: Operation, arguments: Mapping[str, Any], result: Any) 
         "description": operation.help,
         "x-interlock-permission": operation.permission.value,
         "x-interlock-emits": list(operation.emits),
-        "requestBody": {"required": bool(required), "content": {_JSON: {"schema": body}}},
+        "requestBody": {"required": bool(required), "content": media(body)},
         "responses": {
-            "200": {"description": "What the operation returns.", "content": {_JSON: {"schema": result}}},
-            **_errors(raised),
+            "200": {"description": "What the operation returns.", "content": media(result)},
+            **_errors(raised, _BODY),
         },
     }
 
 
-def _errors(raised: Mapping[str, str]) -> dict[str, Any]:
-    """Return the responses of the errors that an operation may raise; `raised` says when, by class."""
+def _errors(raised: Mapping[str, str], transport: Mapping[int, str] | None = None) -> dict[str, Any]:
+    """Return the responses of errors.
+
+    Args:
+        raised: which an operation may raise, by class, and when.
+        transport: what may be wrong with the request itself, beside what may be with any, by status.
+    """
     kinds = [kind for kind in STATUS if kind in _ALWAYS or kind.__name__ in raised]
-    responses: dict[str, Any] = {}
+    responses: dict[str, Any] = {str(status): [text] for status, text in {**_ANY, **(transport or {})}.items()}
     for kind in kinds:
         text = f"{kind.__name__}: {raised.get(kind.__name__) or (kind.__doc__ or '').strip()}"
         responses.setdefault(str(status_of(kind("x"))), []).append(text)
     return {
         status: {
             "description": " ".join(texts),
-            "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="Problem")}}},
+            "content": media(reference("Problem"), MEDIA_TYPE),
         }
         for status, texts in sorted(responses.items())
     }
@@ -119,7 +131,7 @@ def _problem() -> dict[str, Any]:
             "code": {"type": "string", "examples": ["model_version.not_found"]},
             "title": {"type": "string", "description": "What was wrong."},
             "hint": {"type": "string", "description": "What to do next."},
-            "findings": {"type": "array", "items": {"$ref": _REF.format(name="Finding")}},
+            "findings": {"type": "array", "items": reference("Finding")},
             "facts": {"type": "object", "description": "Values for machines."},
             "request_id": {"type": "string"},
         },
@@ -127,25 +139,28 @@ def _problem() -> dict[str, Any]:
     }
 
 
-_STORED_FILE: Final = {_JSON: {"schema": {"$ref": _REF.format(name="StoredFile")}}}
+_STORED_FILE: Final = media(reference("StoredFile"))
+_DIGEST: Final = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _OTHER_PATHS: Final[dict[str, Any]] = {
     "/api/v1/uploads": {
         "put": {
             "operationId": "uploads.put",
-            "summary": "Send a file (its bytes are the body) for an operation, which may keep it.",
+            "summary": "Send a file (its bytes are the body, none an empty one) for an operation, which may keep it.",
             "x-interlock-permission": "data.write",
             "parameters": [
-                {"name": "name", "in": "query", "description": "The file's name.", "schema": {"type": "string"}},
-                {
-                    "name": "Interlock-Call",
-                    "in": "header",
-                    "description": "A ULID: the operation that is called under it has the file, which goes when it"
-                    " ends. Without one the file waits for a day.",
-                    "schema": {"type": "string"},
-                },
+                asked("name", "The file's name, without folders.", minLength=1),
+                asked(
+                    "Interlock-Call",
+                    "A ULID: the operation that is called under it has the file, which goes when it ends. Without one"
+                    " the file waits for a day.",
+                    "header",
+                ),
             ],
-            "requestBody": {"required": True, "content": {_BYTES: {}}},
-            "responses": {"200": {"description": "The file, for operations.", "content": _STORED_FILE}, **_errors({})},
+            "requestBody": {"required": False, "content": {BYTES: {}}},
+            "responses": {
+                "200": {"description": "The file, for operations.", "content": _STORED_FILE},
+                **_errors({}, _FILE),
+            },
         }
     },
     "/api/v1/objects/{digest}": {
@@ -153,9 +168,9 @@ _OTHER_PATHS: Final[dict[str, Any]] = {
             "operationId": "objects.get",
             "summary": "Return the bytes of an object.",
             "x-interlock-permission": "data.read",
-            "parameters": [{"name": "digest", "in": "path", "required": True, "schema": {"type": "string"}}],
+            "parameters": [{"name": "digest", "in": "path", "required": True, "schema": _DIGEST}],
             "responses": {
-                "200": {"description": "The bytes.", "content": {_BYTES: {}}},
+                "200": {"description": "The bytes.", "content": {BYTES: {}}},
                 **_errors({"NotFound": "there is no such object.", "Corrupt": "its bytes have changed."}),
             },
         }
@@ -164,7 +179,7 @@ _OTHER_PATHS: Final[dict[str, Any]] = {
         "get": {
             "operationId": "openapi",
             "summary": "Return this description.",
-            "responses": {"200": {"description": "It.", "content": {_JSON: {"schema": {"type": "object"}}}}},
+            "responses": {"200": {"description": "It.", "content": media({"type": "object"})}},
         }
     },
     "/": {
