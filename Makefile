@@ -22,8 +22,8 @@ test: .venv/dev.stamp ## run all tests
 test-contracts: .venv/dev.stamp .venv-contracts/contracts.stamp ## drive our server with real MLflow clients
 	@PYTEST_ADDOPTS= .venv-contracts/bin/python -m pytest -c tests/contracts/pytest.ini tests/contracts $(CONTRACTS)
 
-test-contracts-serving: .venv/dev.stamp .venv-contracts-serving/contracts-serving.stamp ## drive our endpoints with real serving clients
-	@PYTEST_ADDOPTS= .venv-contracts-serving/bin/python -m pytest -c tests/contracts_serving/pytest.ini tests/contracts_serving $(CONTRACTS_SERVING)
+test-contracts-serving: .venv/dev.stamp .venv-contracts-serving/contracts-serving.stamp .venv-contracts-azure/contracts-azure.stamp ## drive our endpoints with real serving clients
+	@CONTRACTS_AZURE_PYTHON="$(CURDIR)/.venv-contracts-azure/bin/python" PYTEST_ADDOPTS= .venv-contracts-serving/bin/python -m pytest -c tests/contracts_serving/pytest.ini tests/contracts_serving $(CONTRACTS_SERVING)
 
 faults: .venv/dev.stamp ## kill, fuzz and collect at full length: some fifteen minutes
 	@KILL_ROUNDS=200 OPENAPI_FUZZ_REQUESTS=100000 $(PY) -m pytest tests/faults -n 2 -o faulthandler_timeout=0
@@ -45,7 +45,7 @@ lock: .venv/dev.stamp ## write requirements/*.txt from pyproject.toml
 	@scripts/lock
 
 clean: ## remove all environments, caches and builds (no workspace)
-	rm -rf .venv .venv-contracts .venv-contracts-serving build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-contracts .venv-contracts-serving .venv-contracts-azure build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/%.stamp: requirements/%.txt pyproject.toml scripts/setup
@@ -55,6 +55,9 @@ clean: ## remove all environments, caches and builds (no workspace)
 	@scripts/setup $*
 
 .venv-contracts-serving/%.stamp: requirements/%.txt scripts/setup
+	@scripts/setup $*
+
+.venv-contracts-azure/%.stamp: requirements/%.txt scripts/setup
 	@scripts/setup $*
 
 .PHONY: help demo up test test-contracts test-contracts-serving faults check fix bench docs lock clean

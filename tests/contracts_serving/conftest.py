@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 CLIENTS_ARE_HERE = any(distributions(name="tritonclient"))
 if not CLIENTS_ARE_HERE:
     collect_ignore_glob = ["*"]
-elif not os.environ.get("CONTRACTS_AZURE_PYTHON"):
-    # Azure's server pins packages that the other clients do not go with; this names an environment that has it.
-    collect_ignore_glob = ["test_azure.py"]
 
 SERVED = "CONTRACTS_SERVED"  # what a part of the tests is told that runs in a process of its own
 

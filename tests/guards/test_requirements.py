@@ -19,7 +19,7 @@ def locked(root) -> dict[str, list[str]]:
 
 
 def test_every_entry_is_pinned_and_hashed(locked) -> None:
-    assert set(locked) == {"contracts", "contracts-serving", "demo", "dev"}
+    assert set(locked) == {"contracts", "contracts-azure", "contracts-serving", "demo", "dev"}
     assert [entry for entries in locked.values() for entry in entries if not ENTRY.match(entry)] == []
 
 
@@ -30,7 +30,9 @@ def test_dev_holds_demo(locked) -> None:
 
 def test_the_lists_are_what_pyproject_asks_for(locked, pyproject) -> None:
     project, groups = pyproject["project"], dict(pyproject["dependency-groups"])
-    others = {name: groups.pop(name) for name in ("contracts", "contracts-serving")}  # environments of their own
+    others = {
+        name: groups.pop(name) for name in ("contracts", "contracts-serving", "contracts-azure")
+    }  # environments of their own
     ours = [
         *project["dependencies"],
         *(text for extra in project["optional-dependencies"].values() for text in extra),

@@ -124,8 +124,8 @@ def test_what_a_turn_could_not_do_is_told_once(rival, said, monkeypatch: pytest.
     rival.turn()
     rival.stop()
     model = rival.version(2)
-    rival.context.deploy._write(
-        "aside", None, DeploymentSpec("aside", 1, (Route(model.ref, model.bundle, 1.0),)), "begun"
+    rival.context.deploy._writer.write(
+        None, DeploymentSpec("aside", 1, (Route(model.ref, model.bundle, 1.0),)), "begun"
     )
     monkeypatch.setattr("interlock.deploy.service._READY_S", 0.5)
     with rival.damaged(rival.serving_part(2)):

@@ -24,8 +24,8 @@ def dead_worker() -> str:
 def wanted(world, deployment: str, version: int) -> None:
     """Let a version be what shall answer, by a worker that died before it started the server."""
     model = world.version(version)
-    world.context.deploy._write(
-        deployment, None, DeploymentSpec(deployment, 1, (Route(model.ref, model.bundle, 1.0),)), "begun"
+    world.context.deploy._writer.write(
+        None, DeploymentSpec(deployment, 1, (Route(model.ref, model.bundle, 1.0),)), "begun"
     )
 
 

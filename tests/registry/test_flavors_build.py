@@ -179,7 +179,7 @@ def test_other_targets_than_two_classes(tmp_path, kind) -> None:
     with pytest.raises(Invalid, match="300 evaluation rows have no label"):
         build_bundle(estimator, inputs=inputs, target="y", evaluation=wrong, folder=tmp_path / "wrong")
     kinds = "a regression" if kind == "values" else "a model of 3 classes"
-    with pytest.raises(Invalid, match=f"This is {kinds}; it is served"):
+    with pytest.raises(Invalid, match=f"This is {kinds}; what is asked for"):
         score_frame(bundle, (tmp_path / "model.onnx").read_bytes(), inputs)
 
 

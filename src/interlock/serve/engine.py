@@ -303,6 +303,10 @@ class Engine:
             raise
         finally:
             self.answering -= 1
+        self._count(answer, answered, seconds)
+        return answer
+
+    def _count(self, answer: Answer, answered: Sequence[Answered], seconds: float) -> None:
         now = answered[0].at / 1e6
         for live, part in zip(answer.routes, answered, strict=True):
             tally = self.metrics.models[live.route.model]
@@ -312,7 +316,6 @@ class Engine:
             tally.last_at = now
         for live, strange in answer.warned:
             self.metrics.models[live.route.model].warn(strange)
-        return answer
 
     def _reads_inline(self, size_bytes: int) -> bool:
         return size_bytes <= _INLINE_BYTES or (size_bytes <= _QUIET_BYTES and not self.pace.small_ones_come)

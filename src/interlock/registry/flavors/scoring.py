@@ -38,7 +38,7 @@ def score_frame(bundle: Bundle, onnx_bytes: bytes, frame: pl.DataFrame) -> NDArr
         raise Invalid(
             f"This is {kind}; what is asked for knows models of two classes only.",
             about="bundle",
-            hint="Gates judge the others too; replays and estimates of quality do not.",
+            hint="Gates judge the others too, and monitors measure them; estimates of quality do not.",
         )
     return score_table(bundle, onnx_bytes, frame)[:, -1]
 
