@@ -191,30 +191,27 @@ class Application:
         Large bodies fill memory, so they are read in a place, and have half of them at most: however many come, and
         however slowly, the other half is free.
         """
-        most = self.limits.concurrent
-        small = 0 <= count_of(request.headers.get(b"content-length", b"")) <= _LIGHT_BODY
-        small = small and b"content-encoding" not in request.headers  # what it unpacks to, nobody knows yet
-        if small:
-            await read_body(request, receive, self.limits.body_bytes)
-            return await self._in_place(endpoint, request)
-        if not await self._large.take(max(1, most // 2)):
-            raise _full(most)
-        try:
-            return await self._in_place(endpoint, request, receive)
-        finally:
-            self._large.give_back()
-
-    async def _in_place(self, endpoint: Endpoint, request: Request, receive: Receive | None = None) -> Response:
         engine, most = self.engine, self.limits.concurrent
-        if engine.under_way >= most:
+        packed = b"content-encoding" in request.headers  # what it unpacks to, nobody knows yet
+        size = len(request.body) if request.whole else count_of(request.headers.get(b"content-length", b""))
+        small = 0 <= size <= _LIGHT_BODY and not packed
+        if small and not request.whole:
+            await read_body(request, receive, self.limits.body_bytes)
+        elif not small and not await self._large.take(max(1, most // 2)):
             raise _full(most)
-        engine.under_way += 1
         try:
-            if receive is not None:
-                await read_body(request, receive, self.limits.body_bytes)
-            return await endpoint.handler(request)
+            if engine.under_way >= most:
+                raise _full(most)
+            engine.under_way += 1
+            try:
+                if not small:
+                    await read_body(request, receive, self.limits.body_bytes)
+                return await endpoint.handler(request)
+            finally:
+                engine.under_way -= 1
         finally:
-            engine.under_way -= 1
+            if not small:
+                self._large.give_back()
 
     def words(self, path: str) -> tuple[str, Refuse]:
         """Return which protocol a path is of, and what makes its refusals."""

@@ -15,6 +15,7 @@ from interlock.serve.golden import check_golden
 from interlock.serve.lane import Lane
 from interlock.serve.metrics import Metrics
 from interlock.serve.policy import Rules
+from interlock.serve.prepared import FEW
 from interlock.serve.selfcheck import SelfCheck
 from interlock.serve.shares import Pace
 from interlock.serve.turns import Answer, Ask, Part, Turn
@@ -288,14 +289,14 @@ class Engine:
                 turn = self._turn(*read(), revision, view)
                 if view.call_s > _INLINE_S:
                     answer, answered = await self._gathered(turn)
-                elif not self._scores_inline(turn.ask.rows, view):
-                    answer, answered = await self._beside(view.routes, lambda: self._score(turn))
-                else:
+                elif turn.ask.rows * len(view.columns) <= _INLINE_VALUES or self._is_quick(turn):
                     answer, answered = self._score(turn)
+                else:
+                    answer, answered = await self._beside(view.routes, lambda: self._score(turn))
             seconds = self.clock.monotonic() - began
             for part in answered:
                 part.latency_s = seconds
-            beside = self._lane.further if self.pace.small_ones_come else None
+            beside = self._lane.further if len(answered[0].ids) > FEW and self.pace.small_ones_come else None
             if (recorded := self.journal.record(answered, beside)) is not None:
                 await recorded
         except Unavailable as error:
@@ -320,9 +321,8 @@ class Engine:
     def _reads_inline(self, size_bytes: int) -> bool:
         return size_bytes <= _INLINE_BYTES or (size_bytes <= _QUIET_BYTES and not self.pace.small_ones_come)
 
-    def _scores_inline(self, rows: int, view: View) -> bool:
-        few = rows * len(view.columns) <= _INLINE_VALUES
-        return few or (rows * view.row_s <= _QUIET_S and not self.pace.small_ones_come)
+    def _is_quick(self, turn: Turn) -> bool:
+        return turn.ask.rows * turn.view.row_s <= _QUIET_S and not self.pace.small_ones_come
 
     async def _beside(self, routes: Sequence[LiveRoute], function: Callable[[], T]) -> T:
         place = self._place([live.model for live in routes], self._lane.new)
@@ -340,7 +340,7 @@ class Engine:
 
     def _turn(self, ask: Ask, request_id: str, revision: Revision, view: View) -> Turn:
         turn = Turn(ask, revision, view, request_id, to_micros(self.clock.now()))
-        if ask.extras == "drop":
+        if ask.extras == "drop" and not ask.typed:
             self.metrics.dropped += len(turn.extra)
         return turn
 

@@ -90,12 +90,13 @@ class Shares:
             if self._last is not None:
                 self._mixed_at = now
             self._last = peer
-        if peer in self._queues:
+        if self._queues and peer in self._queues:
             return False
-        if not self._counts:
-            asyncio.get_running_loop().call_soon(self._counts.clear)
-        count = self._counts[peer] = self._counts.get(peer, 0) + 1
-        return count <= self._rule(now).at_once
+        counts = self._counts
+        if not counts:
+            asyncio.get_running_loop().call_soon(counts.clear)
+        count = counts[peer] = counts.get(peer, 0) + 1
+        return count <= _MIXED.at_once or count <= self._rule(now).at_once
 
     def put(self, peer: str, size: int, answer: Answering) -> None:
         """Let a request wait for a slice of the loop's time.
