@@ -31,10 +31,11 @@ from pathlib import Path
 from interlock.core.clock import SystemClock
 from interlock.serve.app import Application, Limits
 from interlock.serve.engine import Engine
+from interlock.serve.hands import Hands
 from interlock.serve.labels import Labels
 from interlock.store import open_store
 store = open_store(Path(sys.argv[1]))
-engine = Engine("shop", None, SystemClock(), None)
+engine = Engine("shop", None, SystemClock(), Hands(None))
 app = Application(engine, [], Labels(engine, store).routes(), Limits())
 uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="warning", lifespan="off")
 """

@@ -21,6 +21,7 @@ from interlock.core.bundles import Agreement, Bundle, Column, DeploymentSpec, Go
 from interlock.core.clock import SystemClock
 from interlock.serve.app import Application, Limits
 from interlock.serve.engine import Engine
+from interlock.serve.hands import Hands
 from interlock.serve.journal import open_journal
 from interlock.serve.repository import Repository
 from interlock.serve.server import protocols
@@ -315,7 +316,7 @@ class House:
     def __init__(self, shop, pool, **options) -> None:
         self.journal = open_journal(shop.store.predictions.folder, "1s")
         self.stock = Stock(shop.store, roots=options.pop("roots", ()))
-        self.engine = Engine("models", self.journal, SystemClock(), pool)
+        self.engine = Engine("models", self.journal, SystemClock(), Hands(pool))
         options.setdefault("explicit", True)
         self.models = Repository(self.engine.beside, Limits(), supply=self.stock, **options)
         self.engine.fleet = self.models

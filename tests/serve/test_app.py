@@ -13,6 +13,7 @@ import pytest
 from interlock.core.clock import SystemClock
 from interlock.serve.app import Application, Limits
 from interlock.serve.engine import Engine
+from interlock.serve.hands import Hands
 from interlock.serve.http import Endpoint
 
 ROW = {"city": "Oslo", "age": 21, "spend": 150.5}
@@ -150,7 +151,7 @@ def test_an_error_inside_is_500_and_says_nothing_of_it():
     async def send(message):
         sent.append(message)
 
-    engine = Engine("shop", None, SystemClock(), None)
+    engine = Engine("shop", None, SystemClock(), Hands(None))
     app = Application(engine, [], [Endpoint("GET", "/x", broken)], Limits(hosts=("*",)))
     scope = {"type": "http", "method": "GET", "path": "/x", "headers": []}
     asyncio.run(app(scope, None, send))

@@ -13,6 +13,7 @@ from interlock.core.errors import Denied
 from interlock.serve.control import Control
 from interlock.serve.engine import Engine
 from interlock.serve.guard import CONSTANT_ROWS
+from interlock.serve.hands import Hands
 from interlock.serve.http import Request
 from interlock.serve.journal import Journal
 from interlock.serve.metrics import Metrics
@@ -89,7 +90,7 @@ def test_only_this_machine_may_ask_for_a_reload(shop):
     async def scene():
         with ThreadPoolExecutor(1) as pool:
             journal = Journal(lambda: PredictionWriter(shop.store.predictions.folder))
-            engine = Engine("shop", journal, SystemClock(), pool)
+            engine = Engine("shop", journal, SystemClock(), Hands(pool))
             control = Control(engine, Watcher(engine, shop.source()), SystemClock().now())
             (reload,) = (e for e in control.routes() if e.path == "/-/reload")
             with pytest.raises(Denied):

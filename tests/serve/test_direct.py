@@ -18,6 +18,7 @@ from interlock.serve import journal as journals
 from interlock.serve.app import Application, Limits
 from interlock.serve.direct import connections_of
 from interlock.serve.engine import Engine
+from interlock.serve.hands import Hands
 from interlock.serve.journal import open_journal
 from interlock.serve.server import protocols
 from interlock.serve.watch import Watcher
@@ -62,7 +63,7 @@ class Running:
     async def serve(self):
         with ThreadPoolExecutor(2) as pool:
             engine = Engine(
-                "shop", open_journal(self.shop.store.predictions.folder, self.durability), SystemClock(), pool
+                "shop", open_journal(self.shop.store.predictions.folder, self.durability), SystemClock(), Hands(pool)
             )
             Watcher(engine, self.shop.source()).check()
             app = Application(engine, protocols(), [], Limits())
@@ -135,7 +136,7 @@ def test_a_body_that_comes_in_pieces_and_other_requests_go_as_tasks(running):
     with running.link() as link:
         link.sendall(ask(ROWS[0], headers="Interlock-Timeout-Ms: 5000\r\n"))
         assert read_answers(link, 1)[0][0] == 200
-    assert running.tasks == 2  # the page, and what is timed
+    assert running.tasks == 1  # the page
     assert len(logged(running)) == 2
 
 
@@ -210,3 +211,56 @@ def test_answers_are_counted_as_they_leave(running, monkeypatch):
     while not running.engine.metrics.requests and time.monotonic() < end:  # a moment after it left
         time.sleep(0.02)
     assert {key[2]: count for key, count in running.engine.metrics.requests.items()} == {503: 1}
+
+
+def test_a_deadline_holds_also_where_no_task_was_begun(running, monkeypatch):
+    """A disk that hangs: who set a deadline is told so in time, who set none waits."""
+    answer = running.engine.answer
+
+    async def slow(*arguments):
+        await asyncio.sleep(0.3)
+        return await answer(*arguments)
+
+    monkeypatch.setattr(running.engine, "answer", slow)
+    with running.link() as patient, running.link() as hasty:
+        patient.sendall(ask(ROWS[0]))
+        hasty.sendall(ask(ROWS[1], headers="Interlock-Timeout-Ms: 30\r\n"))
+        [(status, _, told)] = read_answers(hasty, 1)
+        assert (status, told["message"].split(" within")[0]) == (504, "There was no answer")
+        assert read_answers(patient, 1)[0][0] == 200
+    assert running.tasks == 0
+    assert len(logged(running)) == 1
+
+
+def test_time_in_the_line_counts(running, monkeypatch):
+    shares = running.server.config.http_protocol_class.shares
+    monkeypatch.setattr(shares, "admits", lambda *_: False)
+    put = shares.put
+    monkeypatch.setattr(
+        shares, "put", lambda peer, size, answer: asyncio.get_running_loop().call_later(0.05, put, peer, size, answer)
+    )
+    with running.link() as link:
+        link.sendall(ask(ROWS[0], headers="Interlock-Timeout-Ms: 20\r\n"))
+        assert read_answers(link, 1)[0][0] == 504
+    with running.link() as link:
+        link.sendall(ask(ROWS[0], headers="Interlock-Timeout-Ms: 5000\r\n"))
+        assert read_answers(link, 1)[0][0] == 200
+    assert len(logged(running)) == 1
+
+
+def test_small_requests_are_heard_of_whichever_way_they_come(running):
+    pace = running.engine.hands.pace
+    pieces = ask(ROWS[0])
+    for sent in ([ask(ROWS[0])], [ask(ROWS[0], headers="Interlock-Timeout-Ms: 5000\r\n")], [pieces[:-9], pieces[-9:]]):
+        pace.small_at = float("-inf")
+        with running.link() as link:
+            for piece in sent:
+                link.sendall(piece)
+                time.sleep(0.02)
+            assert read_answers(link, 1)[0][0] == 200
+        assert pace.small_at > 0
+    pace.small_at = float("-inf")
+    with running.link() as link:
+        link.sendall(ask(*ROWS, *ROWS, *ROWS))
+        assert read_answers(link, 1)[0][0] == 200
+    assert pace.small_at < 0

@@ -14,6 +14,7 @@ from interlock.core.clock import SystemClock
 from interlock.core.errors import Invalid, NotFound, Unavailable
 from interlock.core.ids import is_ulid, milliseconds, new_id
 from interlock.serve.engine import Ask, Engine
+from interlock.serve.hands import Hands
 from interlock.serve.journal import Journal
 from interlock.serve.revision import load_revision
 from interlock.serve.row_ids import row_ids
@@ -46,7 +47,7 @@ def play(shop, scene):
         with ThreadPoolExecutor(1) as pool:
             journal = Journal(lambda: PredictionWriter(shop.store.predictions.folder))
             try:
-                return await scene(Engine("shop", journal, SystemClock(), pool))
+                return await scene(Engine("shop", journal, SystemClock(), Hands(pool)))
             finally:
                 await journal.close()
 
@@ -414,7 +415,7 @@ def test_an_original_that_hangs_stops_no_other_model(shop, tools, revision):
         ]
         await asyncio.to_thread(model.engine.begun.wait, 30)
         answer = await asyncio.wait_for(engine.answer(1 << 20, lambda: (ask(2), "c"), other, other.whole), 30)
-        assert await asyncio.wait_for(engine.apart(lambda: 7), 30) == 7
+        assert await asyncio.wait_for(engine.hands.apart(lambda: 7), 30) == 7
         model.engine.open.set()
         assert [len((await one).ids) for one in waiting] == [1, 1]
         return len(answer.ids)

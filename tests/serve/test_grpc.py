@@ -26,6 +26,7 @@ from interlock.serve.engine import Engine
 from interlock.serve.grpc_calls import Call
 from interlock.serve.grpc_messages import SERVICE, Messages, messages
 from interlock.serve.grpc_server import code_of, details_of, start_grpc
+from interlock.serve.hands import Hands
 from interlock.serve.journal import open_journal
 from interlock.serve.revision import Revision, load_revision
 from interlock.serve.sources import Wanted
@@ -92,7 +93,7 @@ class House:
         self.loop, self.over = asyncio.get_running_loop(), asyncio.Event()
         with ThreadPoolExecutor(2) as pool:
             journal = open_journal(self.shop.store.predictions.folder, "fsync")
-            self.engine = Engine("shop", journal, SystemClock(), pool)
+            self.engine = Engine("shop", journal, SystemClock(), Hands(pool))
             if self.ready:
                 spec = self.shop.store.database.one("SELECT spec FROM deployments")["spec"]
                 self.engine.revision = load_revision(self.shop.source(), Wanted(1, spec), {})

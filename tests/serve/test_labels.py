@@ -19,6 +19,7 @@ from interlock.monitor.service import MonitorService
 from interlock.serve import labels as served
 from interlock.serve.app import Application, Limits
 from interlock.serve.engine import Engine
+from interlock.serve.hands import Hands
 from interlock.serve.labels import Labels
 from interlock.serve.truths import DEFAULT, readings
 from interlock.store import create_store
@@ -34,7 +35,7 @@ class Desk:
 
     def __init__(self, root) -> None:
         self.store = create_store(root)
-        self.engine = engine = Engine("shop", None, SystemClock(), None)
+        self.engine = engine = Engine("shop", None, SystemClock(), Hands(None))
         self.app = Application(engine, [], Labels(engine, self.store).routes(), Limits(hosts=("*",)))
 
     def post(self, body, kind="application/json", **headers):

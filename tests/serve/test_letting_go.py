@@ -14,6 +14,7 @@ from interlock.core.bundles import DeploymentSpec
 from interlock.core.clock import SystemClock
 from interlock.core.errors import Invalid
 from interlock.serve.engine import Ask, Engine
+from interlock.serve.hands import Hands
 from interlock.serve.journal import open_journal
 from interlock.serve.revision import load_revision
 from interlock.serve.sources import Wanted
@@ -44,7 +45,7 @@ def asked(**row):
 async def scene_of(shop, play):
     with ThreadPoolExecutor(1) as pool:
         journal = open_journal(shop.store.predictions.folder, "1s")
-        engine = Engine("shop", journal, SystemClock(), pool)
+        engine = Engine("shop", journal, SystemClock(), Hands(pool))
         try:
             await play(engine)
         finally:

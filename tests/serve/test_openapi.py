@@ -14,6 +14,7 @@ from interlock.core.clock import SystemClock
 from interlock.serve import openapi
 from interlock.serve.app import Application, Limits
 from interlock.serve.engine import Engine
+from interlock.serve.hands import Hands
 from interlock.serve.http import Endpoint
 from interlock.serve.openapi_model import typical
 from interlock.serve.revision import load_revision
@@ -57,7 +58,7 @@ def at(shop, *more, protocol=None):
 
     async def scene():
         with ThreadPoolExecutor(1) as pool:
-            engine = Engine("shop", None, SystemClock(), pool)
+            engine = Engine("shop", None, SystemClock(), Hands(pool))
             source = shop.source()
             spoken = protocols() if protocol is None else [protocol]
             app = Application(engine, spoken, [Endpoint("GET", "/plain", None)], Limits())

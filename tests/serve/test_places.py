@@ -36,6 +36,7 @@ def test_who_finds_none_for_long_is_refused(monkeypatch):
         assert await all_.take(1)
         assert not await all_.take(1)
         assert all_.taken == 1
+        assert not all_._waiting  # who gave up stands in nobody's way
         all_.give_back()
         assert await all_.take(1)
 

@@ -1,4 +1,4 @@
-"""Rows of training on the way that requests take: what changes on that way is seen, with the column's name."""
+"""Golden rows on the way that requests take: what changes on that way is seen, with the column's name."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from interlock.core.clock import SystemClock
 from interlock.serve.columns import InputColumns
 from interlock.serve.control import Control
 from interlock.serve.engine import Engine
+from interlock.serve.golden import check_golden
+from interlock.serve.hands import Hands
 from interlock.serve.revision import load_revision
 from interlock.serve.selfcheck import EVERY_S, SelfCheck
 from interlock.serve.sources import Wanted
@@ -50,7 +52,7 @@ def scene(shop, tools):
     def make(kind="people", **changes):
         shop.deploy(tools.route(shop.bundle(kind, **changes)))
         clock = Clock()
-        engine = Engine("shop", None, clock, Direct(1))
+        engine = Engine("shop", None, clock, Hands(Direct(1)))
         watcher = Watcher(engine, shop.source())
         watcher.tick()
 
@@ -168,13 +170,98 @@ def test_a_model_that_fails_is_told_and_asked_again(scene):
     assert later() == []  # 20 golden rows are asked in two goes
 
 
+def as_column(graph: bytes, name: str) -> bytes:
+    """Return a graph whose one input is called otherwise."""
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    was, model.graph.input[0].name = model.graph.input[0].name, name
+    for node in model.graph.node:
+        node.input[:] = [name if one == was else one for one in node.input]
+    return model.SerializeToString()
+
+
+def test_a_matrix_that_is_called_as_a_column_is_no_column(scene, kinds):
+    engine, _, later = scene(graph=as_column(kinds["people"].graph, "hours"))
+    assert next(iter(engine.revision.routes[0].model.engine.inputs))[0] == "hours"
+    assert later() == []
+    assert engine.selfcheck.of(engine.revision.routes[0].model).rows > 0
+
+
+def test_a_slow_model_that_fails_is_asked_its_row_and_no_more(scene):
+    engine, _, later = scene()
+    (live,) = engine.revision.routes
+    run, asked = live.model.engine.run, []
+
+    class Wrong:
+        name = live.model.engine.name
+
+        def run(self, feeds):
+            asked.append(max(map(len, feeds.values())))
+            return 1 - run(feeds)
+
+    live.model.engine, live.model.call_s = Wrong(), 1.0
+    engine.selfcheck.of(live.model).effects = None
+    assert {one.rule for one in later(60.0)} == {"self_check_differs"}
+    assert set(asked) == {1}
+
+
+def test_of_more_columns_than_are_tried_it_says_so(scene, monkeypatch):
+    monkeypatch.setattr("interlock.serve.skew._WIDEST", 2)
+    monkeypatch.setattr("interlock.serve.skew._MOST_PROBES", 5)
+    engine, _, later = scene()
+    (live,) = engine.revision.routes
+    run = live.model.engine.run
+    live.model.engine = type("Wrong", (), {"name": "onnx", "run": lambda _, feeds: 1 - run(feeds)})()
+    (found,) = later()
+    assert found.message.endswith("Which column does it is not looked for: it has more than 2.")
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [("training", "than in training"), ("example", "than when it was opened"), ("zeros", "than when it was opened")],
+)
+def test_nothing_is_said_of_training_where_nobody_knows_what_it_saw(scene, source, told):
+    engine, _, later = scene()
+    (live,) = engine.revision.routes
+    live.model.parts = live.model.parts._replace(source=source)
+    run = live.model.engine.run
+    live.model.engine = type("Wrong", (), {"name": "onnx", "run": lambda _, feeds: 1 - run(feeds)})()
+    assert told in later()[0].message
+    assert told in check_golden(live.model, live.model.golden)[0].message
+    live.model.engine = type("Broken", (), {"name": "onnx", "run": lambda _, __: 1 / 0})()
+    later()
+    told_now = " ".join(found.message for found in later())
+    assert "are not answered" in told_now
+    assert ("training" in told_now) is (source == "training")
+
+
+def test_what_no_thread_takes_is_asked_when_one_does(scene, monkeypatch, caplog):
+    engine, _, later = scene()
+    (live,) = engine.revision.routes
+    soon, asked = engine.soon, engine.selfcheck.of(live.model).rows
+
+    def refused(model, function):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(engine, "soon", refused)
+    later()
+    later()
+    assert [record.getMessage() for record in caplog.records] == [
+        "shop is not asked its golden rows: can't start new thread"
+    ]
+    monkeypatch.setattr(engine, "soon", soon)
+    later()
+    assert engine.selfcheck.of(live.model).rows > asked
+
+
 def test_each_route_is_asked_by_itself(shop, tools):
     one, two = (
         tools.route(shop.bundle(kind), f"model:buyer@{n}", 0.5, role)
         for kind, n, role in (("people", 1, "champion"), ("reversed", 2, "challenger"))
     )
     shop.deploy(one, two)
-    engine = Engine("shop", None, Clock(), Direct(1))
+    engine = Engine("shop", None, Clock(), Hands(Direct(1)))
     Watcher(engine, shop.source()).tick()
     assert [engine.selfcheck.of(live.model).rows for live in engine.revision.routes] == [16, 16]
     assert engine.selfcheck.findings(engine.revision) == []

@@ -19,6 +19,7 @@ from interlock.core.clock import SystemClock
 from interlock.serve.__main__ import main
 from interlock.serve.app import Application, Limits
 from interlock.serve.engine import Engine
+from interlock.serve.hands import Hands
 from interlock.serve.server import _Follower
 from interlock.store.blocklog import BlockReader
 
@@ -188,7 +189,7 @@ def test_a_server_follows_another_durability_and_bound_without_a_restart_or_a_lo
 
 
 def test_at_most_so_many_requests_as_the_spec_says_are_under_way():
-    app = Application(Engine("shop", None, SystemClock(), None), [], [], Limits(concurrent=9))
+    app = Application(Engine("shop", None, SystemClock(), Hands(None)), [], [], Limits(concurrent=9))
     follow = _Follower(None, app)
     follow(Serving(concurrent=2))
     assert app.limits.concurrent == 2

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from interlock.serve import shares
-from interlock.serve.shares import LIGHT, RECENT_S, Pace, Shares
+from interlock.serve import shares, sizes
+from interlock.serve.shares import RECENT_S, Pace, Shares
 
-SMALL, LARGE = 100, LIGHT + 1
+SMALL, LARGE = 100, sizes.SMALL + 1
 
 
 def served(scene):
@@ -97,6 +97,7 @@ def test_two_crowds_take_turns(monkeypatch):
 def test_large_bodies_wait_while_small_ones_come_and_only_then():
     async def scene(all_, answered):
         ask(all_, answered, "a", LARGE, "at once")
+        all_._pace.small_at = time.perf_counter()
         ask(all_, answered, "a", SMALL, "small")
         ask(all_, answered, "a", LARGE, "later")
         ask(all_, answered, "a", SMALL, "small, too")  # not behind the large one of its own address
@@ -105,6 +106,19 @@ def test_large_bodies_wait_while_small_ones_come_and_only_then():
         ask(all_, answered, "a", LARGE, "at once again")
 
     assert served(scene) == ["at once", "small", "small, too", "later", "at once again"]
+
+
+def test_a_large_body_does_not_pass_those_who_wait(monkeypatch):
+    monkeypatch.setattr(shares, "_ALONE", shares._Rule(0.0, 1))
+
+    async def scene(all_, answered):
+        for place in range(4):
+            ask(all_, answered, "a", SMALL, place)
+        ask(all_, answered, "b", LARGE, "large")
+        assert answered == [0]
+        await turns(9)
+
+    assert set(served(scene)) == {0, 1, 2, 3, "large"}
 
 
 def test_as_many_wait_for_a_disk_as_may_and_the_others_are_answered_in_the_end(monkeypatch):

@@ -12,6 +12,7 @@ import pytest
 
 from interlock.core.clock import SystemClock
 from interlock.serve.engine import Engine
+from interlock.serve.hands import Hands
 from interlock.serve.watch import Watcher
 
 
@@ -134,7 +135,7 @@ def test_without_a_sound_first_revision_it_is_alive_and_not_ready(shop, serve, k
 
 def test_a_failed_revision_is_not_tried_again_until_told(shop, kinds, tools):
     shop.deploy(tools.route(shop.bundle("people", scores=kinds["reversed"].scores)))
-    engine = Engine("shop", None, SystemClock(), None)
+    engine = Engine("shop", None, SystemClock(), Hands(None))
     watcher = Watcher(engine, shop.source())
     watcher.check(force=False)
     first = watcher.error
@@ -147,7 +148,7 @@ def test_a_failed_revision_is_not_tried_again_until_told(shop, kinds, tools):
 
 def test_a_deployment_that_went_away_goes_on_being_served(shop, tools):
     shop.deploy(tools.route(shop.bundle("people")))
-    engine = Engine("shop", None, SystemClock(), None)
+    engine = Engine("shop", None, SystemClock(), Hands(None))
     watcher = Watcher(engine, shop.source())
     watcher.check()
     shop.store.database.write(lambda tx: tx.run("DELETE FROM deployments"))

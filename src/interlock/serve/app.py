@@ -10,10 +10,11 @@ import msgspec
 
 from interlock.core.errors import Conflict, Denied, Error, Invalid, MissingExtra, NotFound, Unavailable
 from interlock.serve.control import refuse
-from interlock.serve.deadlines import DEADLINE, in_time
+from interlock.serve.deadlines import DEADLINE, in_time, left_s
 from interlock.serve.http import Endpoint, Gone, Refuse, Request, Response, Table, count_of, read_body, refusal
 from interlock.serve.openapi import described
 from interlock.serve.places import Places
+from interlock.serve.sizes import LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,8 +33,7 @@ _STATUS: Final[tuple[tuple[type[Error], int], ...]] = (
     (Unavailable, 503),
     (MissingExtra, 501),
 )
-_SMALL_BODY: Final = 4096
-_LIGHT_BODY: Final = 64 << 10
+_OTHER_BODY: Final = 4096  # of requests for something else than predictions
 _REMEMBERED: Final = 100
 
 
@@ -121,12 +121,12 @@ class Application:
         self.engine.metrics.count(request.route, response.model, response.status, seconds)
 
     def is_direct(self, scope: Scope) -> bool:
-        """Return whether a request may be answered without a task: one for predictions, that nothing is timed for."""
+        """Return whether a request may be answered without a task: one for predictions, without a span."""
         if self._tracing or scope["method"] != "POST":
             return False
         found = self._table.find(scope["path"])
         endpoint = found.endpoints.get("POST") if found is not None else None
-        return endpoint is not None and endpoint.predicts and all(name != DEADLINE for name, _ in scope["headers"])
+        return endpoint is not None and endpoint.predicts
 
     async def respond(self, request: Request, receive: Receive = _nothing) -> Response:
         """Return the answer to a request.
@@ -138,7 +138,7 @@ class Application:
         Raises:
             Gone: the caller went away.
         """
-        request.began = time.perf_counter()
+        request.began = request.began or time.perf_counter()
         try:
             endpoint = self._find(request)
             request.route = endpoint.path
@@ -178,9 +178,12 @@ class Application:
     async def _answer(self, endpoint: Endpoint, request: Request, receive: Receive) -> Response:
         if not endpoint.predicts:
             if request.method == "POST":
-                await read_body(request, receive, endpoint.body_bytes or _SMALL_BODY)
+                await read_body(request, receive, endpoint.body_bytes or _OTHER_BODY)
             return await endpoint.handler(request)
         if DEADLINE in request.headers:
+            if request.whole:  # it is no task yet; who makes one of it sees to the time that is left
+                left_s(request)
+                return await self._predict(endpoint, request, receive)
             async with in_time(request):
                 return await self._predict(endpoint, request, receive)
         return await self._predict(endpoint, request, receive)
@@ -194,14 +197,15 @@ class Application:
         engine, most = self.engine, self.limits.concurrent
         packed = b"content-encoding" in request.headers  # what it unpacks to, nobody knows yet
         size = len(request.body) if request.whole else count_of(request.headers.get(b"content-length", b""))
-        small = 0 <= size <= _LIGHT_BODY and not packed
-        if small and not request.whole:
-            await read_body(request, receive, self.limits.body_bytes)
-        elif not small and not await self._large.take(max(1, most // 2)):
-            raise _full(most)
+        small = 0 <= size <= LARGE and not packed
+        if small:
+            if not request.whole or size > self.limits.body_bytes:
+                await read_body(request, receive, self.limits.body_bytes)
+        elif not await self._large.take(large := max(1, most // 2)):
+            raise _full(f"{large} large bodies")
         try:
             if engine.under_way >= most:
-                raise _full(most)
+                raise _full(f"{most} requests")
             engine.under_way += 1
             try:
                 if not small:
@@ -245,9 +249,8 @@ def status_of(error: Error) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
-def _full(most: int) -> Error:
-    hint = "Come back in a second, or add replicas."
-    return refusal(429, f"{most} requests are under way already.", hint=hint)
+def _full(what: str) -> Error:
+    return refusal(429, f"{what} are under way already.", hint="Come back in a second, or add replicas.")
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -9,6 +9,7 @@ one go. The rest, and whatever has to wait for a disk or a thread, go on as task
 from __future__ import annotations
 
 import logging
+import time
 import types
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
@@ -16,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from interlock.core.errors import Error
 from interlock.serve.connections import BoundedProtocol
+from interlock.serve.deadlines import in_time
 from interlock.serve.http import Request
 from interlock.serve.journal import STAGE
 from interlock.serve.shares import Shares
@@ -39,7 +41,7 @@ _log: Final = logging.getLogger("interlock.serve")
 
 def connections_of(application: Application) -> type[DirectProtocol]:
     """Return the class of a server's connections."""
-    own = {"application": application, "outbox": Outbox(application), "shares": Shares(application.engine.pace)}
+    own = {"application": application, "outbox": Outbox(application), "shares": Shares(application.engine.hands.pace)}
     return type("Connection", (DirectProtocol,), own)
 
 
@@ -88,7 +90,8 @@ class DirectProtocol(BoundedProtocol):
         if self.shares.admits(peer, size):
             self._answer(held)
         else:
-            self.shares.put(peer, size, lambda: self._answer(held))
+            began = time.perf_counter()
+            self.shares.put(peer, size, lambda: self._answer(held, began))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         plain = self._reading and not self.flow.write_paused
@@ -97,12 +100,12 @@ class DirectProtocol(BoundedProtocol):
         else:
             super()._start_asgi_task(cycle, app)
 
-    def _answer(self, cycle: RequestResponseCycle) -> Task[None] | None:
+    def _answer(self, cycle: RequestResponseCycle, began: float = 0.0) -> Task[None] | None:
         """Answer at the end of this turn, or return the task that waits for what the answer needs."""
         if cycle.disconnected:
             return None
         request = Request(cycle.scope)  # type: ignore[arg-type]
-        request.body, request.whole = bytes(cycle.body), True
+        request.body, request.whole, request.began = bytes(cycle.body), True, began
         answering = self.application.respond(request)
         STAGE.open = True
         try:
@@ -124,7 +127,11 @@ class DirectProtocol(BoundedProtocol):
     async def _answer_later(
         self, cycle: RequestResponseCycle, request: Request, answering: Awaitable[Response], errors: list[Error]
     ) -> None:
-        response = await answering
+        try:
+            async with in_time(request):
+                response = await answering
+        except Error as error:
+            response = self.application.refuse(request, error)
         if errors:
             response = self.application.refuse(request, errors[0])
         self.outbox.put(Leaving(self, cycle, request, response, []))

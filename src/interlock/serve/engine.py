@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -12,19 +11,17 @@ from interlock.core.clock import to_micros
 from interlock.core.errors import Finding, Unavailable
 from interlock.serve.batching import MOST_ROWS, Batcher
 from interlock.serve.golden import check_golden
-from interlock.serve.lane import Lane
 from interlock.serve.metrics import Metrics
 from interlock.serve.policy import Rules
-from interlock.serve.prepared import FEW
 from interlock.serve.selfcheck import SelfCheck
-from interlock.serve.shares import Pace
+from interlock.serve.sizes import LONG_S, SMALL
 from interlock.serve.turns import Answer, Ask, Part, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from concurrent.futures import Executor
 
     from interlock.core.clock import Clock
+    from interlock.serve.hands import Hands
     from interlock.serve.journal import Record
     from interlock.serve.model import LoadedModel, Scores
     from interlock.serve.revision import LiveRoute, Revision, View
@@ -33,13 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Ask", "Engine", "Fleet", "Report", "deployment_of"]
 
 T = TypeVar("T")
-_INLINE_S: Final = 0.001
-_INLINE_BYTES: Final = 64 * 1024
-_INLINE_VALUES: Final = 8192
-_QUIET_BYTES: Final = 1 << 20  # and, while no small requests come that would wait for it: nothing is handed over
-_QUIET_S: Final = 0.002
 _GOLDEN_ROWS: Final = 8
-_LARGE_AT_ONCE: Final = 2  # bodies that are worked on beside the loop
 _FRESH_S: Final = 1.0  # so old may be what a model said to its golden rows
 
 
@@ -106,7 +97,7 @@ class Engine:
         name: the deployment's name.
         journal: the way to the prediction log.
         clock: the time.
-        pool: where slow work runs, so that the event loop stays free.
+        hands: where its work is done.
 
     Attributes:
         revision: what is served, or None. To swap is to assign: requests keep the one they began with.
@@ -116,11 +107,10 @@ class Engine:
         fleet: the engines of the same server, or None where this is the only one.
         alias: what the fleet calls it, where that is nothing that its revision knows.
         rules: what it goes by where a spec says nothing, and who follows what one says.
-        pace: what is known of who asks.
         selfcheck: asks the models rows of training, on the way that requests take.
     """
 
-    def __init__(self, name: str, journal: Record, clock: Clock, pool: Executor) -> None:
+    def __init__(self, name: str, journal: Record, clock: Clock, hands: Hands) -> None:
         self.name = name
         self.journal = journal
         self.clock = clock
@@ -131,14 +121,8 @@ class Engine:
         self.fleet: Fleet | None = None
         self.alias = ""
         self.rules = Rules()
-        self.pace = Pace()
         self.selfcheck = SelfCheck(clock.monotonic)
-        self._lane = Lane(pool, _LARGE_AT_ONCE, self.pace)
-        self._pool = pool
-        # A thread of its own for what may hang for seconds: each original, and all explanations.
-        self._explaining: Executor = ThreadPoolExecutor(1, "interlock-explain")
-        self._owning = threading.Lock()
-        self._own: WeakKeyDictionary[LoadedModel, Executor] = WeakKeyDictionary()
+        self.hands = hands
         self._batchers: WeakKeyDictionary[LoadedModel, tuple[int, Batcher]] = WeakKeyDictionary()
         self._said: WeakKeyDictionary[LoadedModel, tuple[float, list[Finding]]] = WeakKeyDictionary()
         self._asking: WeakKeyDictionary[LoadedModel, asyncio.Future[list[Finding]]] = WeakKeyDictionary()
@@ -161,10 +145,9 @@ class Engine:
 
     def beside(self, name: str) -> Engine:
         """Return another engine of the same server: one log, one pool of threads, one set of counters."""
-        found = Engine(name, self.journal, self.clock, self._pool)
+        found = Engine(name, self.journal, self.clock, self.hands)
         found.metrics, found.fleet, found.rules = self.metrics, self.fleet, self.rules.beside()
         found.selfcheck = self.selfcheck
-        found._explaining, found._lane, found.pace = self._explaining, self._lane, self.pace
         return found
 
     def adopt(self, revision: Revision) -> None:
@@ -222,31 +205,21 @@ class Engine:
         at, findings = self._said.get(model, (float("-inf"), []))
         if self.clock.monotonic() - at < _FRESH_S:
             return findings
-        if model.call_s <= _INLINE_S and model.engine.name != "worker":
+        if model.call_s <= LONG_S and model.engine.name != "worker":
             findings = check_golden(model, model.golden, _GOLDEN_ROWS)
         else:
             asking = self._asking.get(model)
             if asking is None or asking.done():
-                loop, place = asyncio.get_running_loop(), self._place([model])
-                asking = loop.run_in_executor(place, check_golden, model, model.golden, _GOLDEN_ROWS)
+                loop = asyncio.get_running_loop()
+                asking = loop.run_in_executor(self.hands.of(model), check_golden, model, model.golden, _GOLDEN_ROWS)
                 self._asking[model] = asking
             findings = await asyncio.shield(asking)  # who asks may go; others wait for the same
         self._said[model] = self.clock.monotonic(), findings
         return findings
 
-    async def work(self, size_bytes: int, function: Callable[..., T], *arguments: object) -> T:
-        """Return what a function returns, run beside the event loop when the body it reads is large."""
-        if self._reads_inline(size_bytes):
-            return function(*arguments)
-        return await asyncio.get_running_loop().run_in_executor(self._lane.further, function, *arguments)
-
     def soon(self, model: LoadedModel, function: Callable[[], None]) -> None:
         """Run a function where calls of a model run; any thread may ask for it."""
-        self._place([model]).submit(function)
-
-    async def apart(self, function: Callable[[], T]) -> T:
-        """Return what a slow function returns, run in the one thread that all such share."""
-        return await asyncio.get_running_loop().run_in_executor(self._explaining, function)
+        self.hands.of(model).submit(function)
 
     async def predict(self, ask: Ask, revision: Revision, view: View, request_id: str) -> Answer:
         """Return the answers to a request; when it returns, they are in the prediction log.
@@ -279,25 +252,25 @@ class Engine:
             Unavailable: no sound answer, or it could not be recorded.
         """
         began = self.clock.monotonic()
+        if size_bytes <= SMALL:
+            self.hands.pace.small_at = time.perf_counter()
         self.answering += 1
         try:
-            if not self._reads_inline(size_bytes):
-                answer, answered = await self._beside(
-                    view.routes, lambda: self._score(self._turn(*read(), revision, view))
-                )
+            if not self.hands.read_here(size_bytes):
+                answer, answered = await self._beside(view, lambda: self._score(self._turn(*read(), revision, view)))
             else:
                 turn = self._turn(*read(), revision, view)
-                if view.call_s > _INLINE_S:
+                if view.call_s > LONG_S:
                     answer, answered = await self._gathered(turn)
-                elif turn.ask.rows * len(view.columns) <= _INLINE_VALUES or self._is_quick(turn):
+                elif self.hands.score_here(turn):
                     answer, answered = self._score(turn)
                 else:
-                    answer, answered = await self._beside(view.routes, lambda: self._score(turn))
+                    answer, answered = await self._beside(view, lambda: self._score(turn))
             seconds = self.clock.monotonic() - began
             for part in answered:
                 part.latency_s = seconds
-            beside = self._lane.further if len(answered[0].ids) > FEW and self.pace.small_ones_come else None
-            if (recorded := self.journal.record(answered, beside)) is not None:
+            recorded = self.journal.record(answered, self.hands.recorder(len(answer.ids) * len(view.columns)))
+            if recorded is not None:
                 await recorded
         except Unavailable as error:
             self._count_failure(error, view.routes)
@@ -318,25 +291,8 @@ class Engine:
         for live, strange in answer.warned:
             self.metrics.models[live.route.model].warn(strange)
 
-    def _reads_inline(self, size_bytes: int) -> bool:
-        return size_bytes <= _INLINE_BYTES or (size_bytes <= _QUIET_BYTES and not self.pace.small_ones_come)
-
-    def _is_quick(self, turn: Turn) -> bool:
-        return turn.ask.rows * turn.view.row_s <= _QUIET_S and not self.pace.small_ones_come
-
-    async def _beside(self, routes: Sequence[LiveRoute], function: Callable[[], T]) -> T:
-        place = self._place([live.model for live in routes], self._lane.new)
-        return await asyncio.get_running_loop().run_in_executor(place, function)
-
-    def _place(self, models: Sequence[LoadedModel], usual: Executor | None = None) -> Executor:
-        """Return where calls of models run: those of an original in a thread of its own, which they may stop."""
-        for model in models:
-            if model.engine.name == "worker":
-                with self._owning:  # the watcher's thread asks models, too
-                    if (found := self._own.get(model)) is None:
-                        self._own[model] = found = ThreadPoolExecutor(1, "interlock-original")
-                return found
-        return usual or self._pool
+    async def _beside(self, view: View, function: Callable[[], T]) -> T:
+        return await self.hands.beside([live.model for live in view.routes], function)
 
     def _turn(self, ask: Ask, request_id: str, revision: Revision, view: View) -> Turn:
         turn = Turn(ask, revision, view, request_id, to_micros(self.clock.now()))
@@ -361,13 +317,13 @@ class Engine:
             refused = error
             if not any(part.live.guard.gives_garbage for part in parts):
                 raise  # to ask them all once more would say the same
-            found = await self._beside(turn.view.routes, lambda: _as_is(parts, refused))
+            found = await self._beside(turn.view, lambda: _as_is(parts, refused))
         return turn.answer(parts, found)
 
     def _batcher(self, model: LoadedModel, most: int) -> Batcher:
         held, found = self._batchers.get(model) or (0, None)
         if found is None or held != most:  # those who wait in one with another bound still get their answers
-            found = Batcher(model, self._place([model]), most)
+            found = Batcher(model, self.hands.of(model), most)
             self._batchers[model] = most, found
         return found
 

@@ -262,7 +262,7 @@ def explanations(engine: Engine) -> list[Endpoint]:
 
         asked.answering += 1  # who unloads waits
         try:
-            body = await asked.apart(told)
+            body = await asked.hands.apart(told)
         except MissingExtra as error:
             raise Invalid(error.message, about="model", hint=error.hint, status=501) from None
         except Denied as error:

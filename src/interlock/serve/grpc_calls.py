@@ -196,7 +196,7 @@ class Calls:
             engine.under_way -= 1
 
     async def _infer(self, data: bytes, call: Call) -> bytes:
-        request = await self._engine.work(len(data), parse, self._messages["ModelInferRequest"], data)
+        request = await self._engine.hands.work(len(data), parse, self._messages["ModelInferRequest"], data)
         call.id = request.id or call.id
         engine, revision, view = self._engine.named(request.model_name, request.model_version)
         wanted = wanted_of(request, view)
@@ -210,7 +210,7 @@ class Calls:
         call.model = answer.model
         call.headers = tuple((key.decode(), value.decode()) for key, value in answer.headers)
         size, kind = len(answer.ids) * (_ROW_BYTES + 8 * len(wanted.classes)), self._messages["ModelInferResponse"]
-        return await engine.work(size, reply, kind, request, wanted, answer, call.id)
+        return await engine.hands.work(size, reply, kind, request, wanted, answer, call.id)
 
     def _read(self, kind: str, data: bytes) -> Any:
         return parse(self._messages[kind], data)

@@ -150,7 +150,7 @@ async def answer_rows(server: Engine, request: Request, routes: View | None = No
 
     work = len(request.body) * (_PACKED if _PARQUET.encode() in request.headers.get(b"content-type", b"") else 1)
     answer = await server.answer(work, read, revision, view)
-    body = await server.work(len(answer.ids) * 256, _encode, answer)
+    body = await server.hands.work(len(answer.ids) * 256, _encode, answer)
     return Response(body, headers=answer.headers, model=answer.model)
 
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Durability = Literal["fsync", "1s"]
 _REOPEN_S: Final = 1.0
-_AT_ONCE: Final = 2000  # values; more are written by a thread
 
 
 class Writer(Protocol):
@@ -320,8 +319,8 @@ class PromptJournal:
         self._reopening = threading.Lock()  # requests of the loop and of threads find the failure at once
 
     def record(self, answered: list[Answered], beside: Executor | None = None) -> Awaitable[None] | None:
-        """Return None when the rows are with the kernel; what to wait for, when they are many."""
-        if beside is not None and sum(len(one.ids) * len(one.columns) for one in answered) > _AT_ONCE:
+        """Return None when the rows are with the kernel; what to wait for, when they are written beside."""
+        if beside is not None:
             return self._record_beside(answered, beside)
         if STAGE.open:
             self.staged += 1

@@ -103,7 +103,7 @@ class _Page:
         ]
         if self._kept[0] != key:
             columns = sum(len(view.columns) for _, one in revisions for view in one.views.values())
-            body = await self._engine.work(columns * _COLUMN_BYTES, self._made)
+            body = await self._engine.hands.work(columns * _COLUMN_BYTES, self._made)
             self._kept = key, body
         return Response(self._kept[1])
 

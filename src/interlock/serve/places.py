@@ -7,6 +7,7 @@ of the loop than those who are answered.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import Final
 
@@ -49,6 +50,8 @@ class Places:
             raise
         finally:
             timer.cancel()
+            with contextlib.suppress(ValueError):  # who got a place stands in line no more
+                self._waiting.remove(waiter)
 
     def give_back(self) -> None:
         """Give a place to who waits longest, if somebody does."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 from interlock.core.errors import Error
 from interlock.serve.app import status_of
 from interlock.serve.engine import Engine
+from interlock.serve.hands import Hands
 from interlock.serve.http import Request
 from interlock.serve.invocations import Invocations, answer_rows
 from interlock.serve.journal import open_journal
@@ -49,7 +50,8 @@ class Scorer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="interlock-score", daemon=True)
         self._thread.start()
-        self._engine = Engine(source.name, open_journal(store.predictions.folder, durability), store.clock, self._pool)
+        journal = open_journal(store.predictions.folder, durability)
+        self._engine = Engine(source.name, journal, store.clock, Hands(self._pool))
         watcher = Watcher(self._engine, source)
         watcher.check()
         if watcher.error is not None:

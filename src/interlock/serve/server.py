@@ -29,6 +29,7 @@ from interlock.serve.control import Control
 from interlock.serve.direct import connections_of
 from interlock.serve.engine import Engine
 from interlock.serve.explain import explanations
+from interlock.serve.hands import Hands
 from interlock.serve.journal import Durability, Switch, open_journal
 from interlock.serve.labels import Labels
 from interlock.serve.policy import Ruled, Rules, birthdays
@@ -191,7 +192,7 @@ def _repository(store: Store, options: Options, first: Watcher, engine: Engine, 
 async def _serve(store: Store, source: Source, options: Options, listener: socket.socket) -> None:
     with ThreadPoolExecutor(_THREADS, "interlock-serve") as pool:
         journal = _open_log(store, options.durability)
-        engine = Engine(source.name, journal, store.clock, pool)
+        engine = Engine(source.name, journal, store.clock, Hands(pool))
         engine.rules = _rules(store, options)
         watcher = Watcher(engine, source)
         started_at = store.clock.now()

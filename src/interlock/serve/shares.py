@@ -8,7 +8,8 @@ and none of them costs anything while there is no crowd:
 - A body that holds up a turn of the loop waits for such a slice while small requests come.
 - Bodies that take milliseconds are worked on beside the loop, and rest: see `lane.py`.
 
-Addresses are those of connections: behind a proxy all callers have one, and are equals.
+Addresses are those of connections: behind a proxy all callers have one, and are equals. Calls over gRPC, and requests
+that a span is made for (tracing), are tasks from their beginning and stand in none of these lines.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from interlock.serve.sizes import SMALL
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Answering = Callable[[], asyncio.Task[None] | None]
 
 _log: Final = logging.getLogger("interlock.serve")
-LIGHT: Final = 4096  # bytes of a body that is small
 RECENT_S: Final = 0.05  # so long after one came, small requests are expected
 
 
@@ -47,7 +49,7 @@ class Pace:
     """What is known of who asks.
 
     Attributes:
-        small_at: when a small request came last, on the clock of `time.perf_counter`.
+        small_at: when a small request came last, by whichever protocol, on the clock of `time.perf_counter`.
     """
 
     def __init__(self) -> None:
@@ -63,7 +65,7 @@ class Shares:
     """The whole requests of a server's connections, in the order in which they are answered.
 
     Args:
-        pace: learns of small requests.
+        pace: says whether small requests come.
     """
 
     def __init__(self, pace: Pace) -> None:
@@ -82,10 +84,9 @@ class Shares:
             peer: the address that it came from.
             size: bytes of its body.
         """
+        if size > SMALL:
+            return not self._queues and not self._pace.small_ones_come
         now = time.perf_counter()
-        if size > LIGHT:
-            return now - self._pace.small_at > RECENT_S
-        self._pace.small_at = now
         if peer != self._last:
             if self._last is not None:
                 self._mixed_at = now
@@ -96,7 +97,7 @@ class Shares:
         if not counts:
             asyncio.get_running_loop().call_soon(counts.clear)
         count = counts[peer] = counts.get(peer, 0) + 1
-        return count <= _MIXED.at_once or count <= self._rule(now).at_once
+        return count <= self._rule(now).at_once
 
     def put(self, peer: str, size: int, answer: Answering) -> None:
         """Let a request wait for a slice of the loop's time.
@@ -106,7 +107,7 @@ class Shares:
             size: bytes of its body.
             answer: answers it, or returns the task that will.
         """
-        key = peer if size <= LIGHT else f"large {peer}"  # an address's large ones do not hold up its small ones
+        key = peer if size <= SMALL else f"large {peer}"  # an address's large ones do not hold up its small ones
         self._queues.setdefault(key, deque()).append(answer)
         self._look()
 

@@ -121,7 +121,9 @@ async def _predict(server: Engine, request: Request, deployed: str) -> Response:
     body: dict[str, object] = {"predictions": predictions(answer)}
     if deployed:
         body["deployedModelId"] = deployed
-    return Response(await server.work(len(answer.ids) * 256, to_json, body), headers=answer.headers, model=answer.model)
+    return Response(
+        await server.hands.work(len(answer.ids) * 256, to_json, body), headers=answer.headers, model=answer.model
+    )
 
 
 def _read(data: bytes, view: View) -> tuple[Ask, str]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
 
 from interlock.core.errors import Corrupt, MissingExtra
 from interlock.serve.engines.wire import Unreadable, leads_out
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from interlock.serve.engines.port import Feeds, Table
+
+    Run = Callable[[list[str], Feeds, None], list[Any]]
 
 _NUMBERS: Final = frozenset({"tensor(float)", "tensor(double)"})
 
@@ -58,8 +60,8 @@ class OnnxRunner:
         self.output = output
         self.inputs: Sequence[tuple[str, str]] = [(node.name, node.type) for node in session.get_inputs()]
         self._outputs = [output]
-        # The session of the runtime's own: the one around it looks at each input again, for half of a small graph's time.
-        self._run = getattr(session, "_sess", session).run
+        # The runtime's own: the session around it looks at each input again, half as long as a small graph takes.
+        self._run = cast("Run", getattr(session, "_sess", session).run)
         self._flat = [node.name for node in session.get_inputs() if len(node.shape) == 1]
 
     def run(self, feeds: Feeds) -> Table:
@@ -69,7 +71,7 @@ class OnnxRunner:
         """
         if self._flat:
             feeds = {name: array.reshape(-1) if name in self._flat else array for name, array in feeds.items()}
-        table = self._run(self._outputs, feeds, None)[0]
+        table: Table = self._run(self._outputs, feeds, None)[0]
         return table if table.ndim == 2 else table.reshape(-1, 1)
 
     def close(self) -> None:
