@@ -196,7 +196,7 @@ class Outbox:
         leaving, self._leaving = self._leaving, []
         wrong = self._record(leaving)
         for place, one in enumerate(leaving):
-            error = wrong.get(place)
+            error = wrong.get(place) if wrong else None
             response = self._application.refuse(one.request, error) if error else one.response
             try:
                 one.protocol.send(one.cycle, one.request, response)
