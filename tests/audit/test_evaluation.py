@@ -15,7 +15,7 @@ from interlock.audit.evaluation import Evaluation, evaluation_of, newest_evaluat
 from interlock.audit.gates.figures import METRICS_OF
 from interlock.audit.policy import parse_policy
 from interlock.audit.service import AuditService
-from interlock.core.errors import NotFound
+from interlock.core.errors import Corrupt, NotFound
 from interlock.registry.flavors import build_bundle
 from interlock.registry.service import RegistryService
 from interlock.store.manifests import put_folder
@@ -68,7 +68,9 @@ def test_a_two_class_version(audit, register) -> None:
         "".join(e.itertext()) for e in root.iter("{http://www.w3.org/2000/svg}text")
     }
     assert msgspec.json.decode(msgspec.json.encode(found), type=Evaluation) == found
-    table = picture_of(found, "metrics").table
+    assert {metric.bound for metric in found.metrics} == {None, 0.7}
+    worded = tuple(msgspec.structs.replace(one, asked=one.asked and "at least so much") for one in found.metrics)
+    table = picture_of(msgspec.structs.replace(found, metrics=worded), "metrics").table
     (auc,) = [metric for metric in found.metrics if metric.metric == "roc_auc"]
     assert ("roc_auc", f"{auc.value:.4g}", f"{auc.low:.4g}", f"{auc.high:.4g}", "0.7") in table.rows
     assert "log_loss" not in {row[0] for row in table.rows}
@@ -136,3 +138,15 @@ def test_one_evaluation_a_model_is_shown_the_champions_first(store, audit, regis
     assert [found.version for found in newest_evaluations(store, {"happy": 1})] == ["model:happy@1"]
     assert [found.version for found in newest_evaluations(store, {"happy": 9})] == ["model:happy@2"]
     assert [found.version for found in newest_evaluations(store, {"other": 1})] == ["model:happy@2"]
+
+
+def test_a_report_that_is_lost_is_no_report_of_an_earlier_release(store, audit, register) -> None:
+    audit.set_policy("happy", parse_policy({"roc_auc": ">= 0.7"}, (), "happy", "person"))
+    audit.check(register().ref)
+    older = msgspec.structs.replace(audit.report("happy@1"), results=())
+    kept = store.objects.put(msgspec.json.encode(older))
+    store.database.write(lambda tx: tx.run("UPDATE gate_reports SET report = :report", {"report": kept}))
+    assert newest_evaluations(store, {}) == []
+    store.database.write(lambda tx: tx.run("UPDATE gate_reports SET report = :report", {"report": "0" * 64}))
+    with pytest.raises(Corrupt, match="gates on model:happy@1 is lost"):
+        newest_evaluations(store, {})

@@ -89,6 +89,17 @@ def test_two_forms_that_were_not_shown_to_agree_fail(evidence, change) -> None:
     assert [finding.rule for finding in result.findings] == ["agreement"]
 
 
+def test_packages_are_compared_by_the_rule_of_a_trial(evidence) -> None:
+    numpy, engine = HERE.packages["numpy"], HERE.packages["onnxruntime"]
+    assert judge(evidence, training_environment=without("numpy", f"{numpy}+abc")).status == "passed"
+    trained = without("onnxruntime")
+    trained = msgspec.structs.replace(trained, packages=trained.packages | {"onnxruntime-gpu": engine})
+    result = judge(evidence, training_environment=trained)
+    assert result.status == "passed", result.findings
+    (fact,) = [fact for fact in result.facts["packages"] if fact["package"].startswith("onnxruntime")]
+    assert fact == {"package": "onnxruntime-gpu", "trained": engine, "present": engine}
+
+
 def test_the_result_is_plain(evidence) -> None:
     result = judge(evidence, preflight={"ok": False, "findings": [Finding("golden", "3 rows differ", rows=(1,))]})
     assert msgspec.json.decode(msgspec.json.encode(result), type=GateResult).status == "failed"

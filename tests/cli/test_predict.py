@@ -87,3 +87,23 @@ def test_lines_say_now_and_then_how_far_it_is(capsys, monkeypatch):
     lines.took(30)
     lines.ended()
     assert capsys.readouterr().out.splitlines() == ["10 rows were done before.", "60 of 100 rows after 6 s"]
+
+
+def test_a_column_called_as_the_target_is_kept_under_no_name(say, store, people):
+    people.with_columns(happy=pl.lit(1)).write_parquet(store.project / "known.parquet")
+    code, _, err = say("model:happy", "known.parquet", "-o", "out", "--keep", "person,happy")
+    assert code != 0
+    assert "Column 'happy' cannot be kept: the output has one of that name." in err
+    assert "Give yours another name in the files" in " ".join(err.split())
+    assert not (store.project / "out").exists()
+
+
+def test_other_options_for_a_folder_that_is_finished_get_a_hint(say):
+    assert say("model:happy", "people.csv", "-o", "out")[0] == 0
+    for more, told in (
+        (["--keep", "person"], "It is finished and stays as it is: write to another folder with --output."),
+        (["--keep", "person", "--restart"], "write to another folder with --output, or take this one away yourself."),
+    ):
+        code, _, err = say("model:happy", "people.csv", "-o", "out", *more)
+        assert code != 0
+        assert told in " ".join(err.split())

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from interlock.core.errors import Invalid
 from interlock.data import apart, reader
 from interlock.data.formats import read_table
 
@@ -114,6 +115,62 @@ def test_what_the_system_refuses_keeps_its_number(tmp_path):
         apart.table(tmp_path / "none", "parquet")
 
 
+def test_columns_and_counts_leave_their_reader_alive(tmp_path):
+    path = tmp_path / "small.parquet"
+    pl.DataFrame({"a": [1, 2]}).write_parquet(path)
+    apart._end_all()
+    assert apart.count(path, "parquet") == 2
+    (kept,) = apart._idle
+    for _ in range(3):
+        assert apart.columns(path, "parquet").columns == ["a"]
+        assert apart.count(path, "parquet") == 2
+        assert apart._idle == [kept]
+
+
+def test_a_reader_that_falls_silent_is_ended(tmp_path, monkeypatch):
+    path = tmp_path / "small.parquet"
+    pl.DataFrame({"a": [1, 2]}).write_parquet(path)
+    apart._end_all()
+    assert apart.count(path, "parquet") == 2
+    kept = apart._take()
+    monkeypatch.setattr(apart, "_SILENCE_S", 0.05)
+    os.kill(kept._child.pid, signal.SIGSTOP)
+    assert kept.hear() is None
+    assert kept.end() == -signal.SIGKILL
+
+
+def test_no_thread_watches_what_is_heard(tmp_path, monkeypatch):
+    path = tmp_path / "numbers.parquet"
+    pl.DataFrame({"a": range(10_000)}).write_parquet(path)
+    monkeypatch.setattr("threading.Thread.start", lambda _: pytest.fail("a thread was started"))
+    assert sum(frame.height for frame in apart.rows(path, "parquet", size=1000)) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("stat", "free"),
+    [
+        ("anon 5\ninactive_file 300000000\nactive_file 7\n", 400_000_000),
+        ("anon 5\n", 100_000_000),
+        (None, 100_000_000),
+        ("inactive_file x\n", 100_000_000),
+    ],
+)
+def test_pages_of_files_that_nobody_uses_are_free(tmp_path, monkeypatch, stat, free):
+    monkeypatch.setattr(reader, "_GROUP", tmp_path)
+    (tmp_path / "memory.max").write_text("1000000000\n")
+    (tmp_path / "memory.current").write_text("900000000\n")
+    if stat is not None:
+        (tmp_path / "memory.stat").write_text(stat)
+    assert reader.memory_free() == free
+
+
+def test_a_full_group_has_some_memory_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "_GROUP", tmp_path)
+    for name in ("max", "current"):
+        (tmp_path / f"memory.{name}").write_text("1000000000\n")
+    assert reader.memory_free() == 64 << 20
+
+
 def test_free_memory_is_known():
     assert 0 < reader.memory_free() < 2**50
 
@@ -123,3 +180,11 @@ def test_ingest_names_the_file_and_says_why(tmp_path):
 
     with pytest.raises(Invalid, match=r"people\.parquet cannot be read as parquet: it is damaged"):
         read_table(damaged.aborting(tmp_path / "0"), "people.parquet")
+
+
+def test_bytes_in_memory_are_read_apart_too(tmp_path):
+    damaged.parquet(tmp_path / "good")
+    content = (tmp_path / "good").read_bytes()
+    assert apart.table_of(content, "parquet", "The rows").equals(damaged.people())
+    with pytest.raises(Invalid, match=r"^The rows cannot be read as parquet: it is damaged.*SIGABRT\.$"):
+        apart.table_of(damaged.aborting(tmp_path / "bad").read_bytes(), "parquet", "The rows")

@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 from interlock.core.errors import Conflict, Corrupt, Invalid, NotFound
+from interlock.data import apart
 from interlock.deploy.batch import Batch
+from interlock.deploy.batch_inputs import count_rows, sources
 from interlock.deploy.batch_records import Options, Watch
 from interlock.serve.model import LoadedModel
 
@@ -225,10 +227,13 @@ def test_another_wish_for_the_same_folder_is_refused(store, version, register, t
         (Batch(store, "model:happy@1", [table], Options(part_rows=500)), "part_rows was 1000"),
         (Batch(store, "model:happy@1", [table], Options(("person",), part_rows=1000)), "keep was"),
     ):
-        with pytest.raises(Conflict, match=said):
+        with pytest.raises(Conflict, match=f"Something else was scored into .*{said}") as caught:
             other.run(tmp_path / "out")
-    with pytest.raises(Conflict, match="published"):
+        assert "write to another folder" in caught.value.hint
+        assert "--restart" not in caught.value.hint  # which does not touch what is published
+    with pytest.raises(Conflict, match="published") as caught:
         batch.run(tmp_path / "out", restart=True)
+    assert "write to another folder" in caught.value.hint
     assert batch.run(tmp_path / "out") == first
 
 
@@ -279,6 +284,28 @@ def test_what_does_not_fit_is_said_before_anything_is_written(store, version, ta
         Batch(store, "model:nobody", [table])
     people.with_columns(pl.col("person").cast(pl.String)).write_parquet(tmp_path / "other.parquet")
     refused(Invalid, "different types in different files", [table, tmp_path / "other.parquet"], ("person",))
+
+
+@pytest.mark.parametrize(
+    ("why", "hint"),
+    [
+        ("MemoryError", "Its largest group of rows has to fit"),
+        ("ArrowMemoryError", "Its largest group of rows has to fit"),
+        ("SIGKILL", "Was it written to its end? If so, its largest group of rows has to fit"),
+        ("status 1", "Was it written to its end? If so, its largest group of rows has to fit"),
+        ("ComputeError", "Was it written to its end?"),
+    ],
+)
+def test_a_reader_that_runs_out_of_memory_is_no_damaged_file(tmp_path, table, monkeypatch, why, hint):
+    def fail(*_):
+        raise apart.Unreadable("no", why)
+
+    monkeypatch.setattr(apart, "count", fail)
+    (source,) = sources([table])
+    with pytest.raises(Invalid, match="cannot be read as Parquet") as caught:
+        count_rows(source)
+    assert caught.value.hint.startswith(hint)
+    assert ("memory" in caught.value.hint) is (why != "ComputeError")
 
 
 def test_a_cut_file_publishes_nothing(store, version, tmp_path, people):

@@ -8,6 +8,7 @@ import signal
 import urllib.request
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,9 @@ from interlock.audit.policy import parse_policy
 from interlock.audit.service import AuditService
 from interlock.core.bundles import Serving
 from interlock.core.clock import FixedClock
-from interlock.core.errors import Conflict, GateClosed, Invalid, NotFound
+from interlock.core.errors import Conflict, Finding, GateClosed, Invalid, NotFound
 from interlock.deploy.service import DeployService
+from interlock.deploy.trial import try_version
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.store import Store
 
@@ -178,20 +180,23 @@ def test_a_version_that_answers_is_not_retired_nor_sent_back(
 
 
 def test_a_decision_about_routes_that_are_gone_does_not_count(
-    store: Store, deploy: DeployService, approved: Register
+    store: Store, deploy: DeployService, approved: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second, third = approved(), approved(), approved()
     deploy.deploy("happy", first.ref)
-    rival, preflight = DeployService(store), deploy._preflight
+    rival = DeployService(store)
 
-    def overtaken(name: str, version: ModelVersion, serving: Serving) -> tuple[str, ...]:
-        told = preflight(name, version, serving)
-        rival.deploy(name, third.ref)
+    def overtaken(*tried: Any) -> tuple[Finding, ...]:
+        told = try_version(*tried)
+        with monkeypatch.context() as patch:
+            patch.setattr("interlock.deploy.service.try_version", try_version)
+            rival.deploy("happy", third.ref)
         return told
 
-    deploy._preflight = overtaken  # type: ignore[method-assign]
-    with pytest.raises(Conflict, match="changed meanwhile"):
-        deploy.deploy("happy", second.ref)
+    with monkeypatch.context() as patch:
+        patch.setattr("interlock.deploy.service.try_version", overtaken)
+        with pytest.raises(Conflict, match="changed meanwhile"):
+            deploy.deploy("happy", second.ref)
     assert [r.model for r in rival.show("happy").routes] == [third.ref]
     assert RegistryService(store).version(second.ref).stage == "approved"
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from interlock.core.bundles import Serving
+from interlock.core.errors import Corrupt
 from interlock.deploy.stated import allows_originals, stated
 from interlock.store import Store
 
@@ -37,3 +38,20 @@ def test_originals_answer_where_no_deployment_of_the_model_forbids_them(
     text = f'{SHOP}[deployment.shop.serving]\ncode_models = true\n[deployment.b]\nmodel = "model:kept"\n{more}'
     apply(store, text)
     assert allows_originals(store.database, store.objects, "kept") is allowed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{SHOP}[deployment.shop.serving]\ndurability = "moon"\n',
+        "[deployment.shop]\nmodel = 7\n",
+        "[deployment.shop]\nserving = 1\n",
+        "[[deployment\n",
+    ],
+)
+def test_what_a_newer_release_applied_is_refused_with_a_hint(store: Store, text: str) -> None:
+    apply(store, text)
+    for ask in (stated, allows_originals):
+        with pytest.raises(Corrupt, match="applied last cannot be read") as caught:
+            ask(store.database, store.objects, "shop")
+        assert "newer release" in caught.value.hint

@@ -9,13 +9,17 @@ from lone import beside, graph, post
 
 from interlock.core.bundles import Serving
 from interlock.core.errors import GateClosed, Invalid
-from interlock.deploy.service import DeployService
+from interlock.deploy.service import Deployment, DeployService
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.store import Store
 
 Make = Callable[..., ModelVersion]
 AB = {"a": "float", "b": "float"}
 ROWS = {"dataframe_records": [{"a": 1.0, "b": 2.0}]}
+
+
+def columns(found: Deployment) -> list[str]:
+    return [one.message for one in found.warnings if one.rule == "columns"]
 
 
 def refusals(store: Store) -> list[str]:
@@ -28,8 +32,10 @@ def test_a_lone_graph_is_deployed_and_the_ledger_says_what_nobody_could_prove(
     version = signed({"model.onnx": graph(), **beside(AB)})
     found = deploy.deploy("shop", version.ref)
     told = "No golden requests came with it: it answers the 2 rows of the example beside it, but nobody can say"
-    assert told in found.reason
-    assert told in deploy.revisions("shop")[-1].reason
+    assert found.reason == f"{version.ref} takes all the traffic"
+    (warning,) = (one for one in found.warnings if one.rule == "golden_none")
+    assert told in warning.message
+    assert deploy.revisions("shop")[-1].warnings == found.warnings == deploy.show("shop").warnings
     assert told in store.ledger.events(kinds=("deployment.changed",))[-1].data["reason"]
     answer = post(found.url, "/invocations", ROWS)["predictions"][0]
     kept = store.predictions.get(answer["prediction_id"])
@@ -58,13 +64,15 @@ def test_canary_promotion_and_rollback_say_which_columns_callers_have_to_change(
     deploy.deploy("shop", first.ref)
     told = f"{second.ref} takes other columns than {first.ref}: c comes (float), d comes (double), b goes, "
     told += "a is integer, was float."
-    assert told in deploy.deploy("shop", second.ref, canary=0.5).reason
+    assert columns(deploy.deploy("shop", second.ref, canary=0.5)) == [told]
+    assert columns(deploy.configure("shop", Serving(stale_after_s=60))) == []  # it was told when it came
     promoted = deploy.promote("shop", "better")
-    assert promoted.reason == f"promoted: better. {told}"
-    assert store.ledger.events(kinds=("deployment.changed",))[-1].data["reason"] == promoted.reason
-    assert "other columns" not in deploy.deploy("shop", third.ref).reason
-    assert deploy.rollback("shop").reason == "rolled back: by hand"
-    assert "d goes" in deploy.rollback("shop").reason
+    assert (promoted.reason, columns(promoted)) == ("promoted: better", [told])
+    assert store.ledger.events(kinds=("deployment.changed",))[-1].data["reason"] == f"promoted: better. {told}"
+    assert columns(deploy.deploy("shop", third.ref)) == []
+    back = deploy.rollback("shop")
+    assert (back.reason, columns(back)) == ("rolled back: by hand", [])
+    assert "d goes" in columns(deploy.rollback("shop"))[0]
     assert post(deploy.show("shop").url, "/invocations", ROWS)["predictions"]
 
 
@@ -104,9 +112,11 @@ def test_an_original_made_with_another_package_is_refused_with_both_versions(
 def test_an_engine_of_another_version_is_told_and_in_nobodys_way(deploy: DeployService, signed: Make) -> None:
     version = signed({"model.onnx": graph(), **beside(AB, example=False)}, onnxruntime="1.2.3", numpy="")
     found = deploy.deploy("shop", version.ref)
-    assert "it answers a row of zeros" in found.reason
-    assert "was 1.2.3 where it was made; its file runs no code, but without golden requests nobody can" in found.reason
-    assert "Nothing records which numpy it was made with" in found.reason
+    said = {(one.rule, one.column): one.message for one in found.warnings}
+    assert "it answers a row of zeros" in said["golden_none", ""]
+    told = "was 1.2.3 where it was made; its file runs no code, but without golden requests nobody can"
+    assert told in said["package", "onnxruntime"]
+    assert "Nothing records which numpy it was made with" in said["package", "numpy"]
 
 
 def test_files_that_cannot_answer_are_refused_before_anything_changes(

@@ -184,7 +184,7 @@ class World:
                 subject=str(row["person"]),
                 inputs={"age": row["age"], "income": row["income"]},
                 score=float(scores[number]),
-                label=int(scores[number] >= 0.5),
+                label=int(scores[number] > 0.5),
                 route="champion",
             )
             for number, row in enumerate(rows.iter_rows(named=True))

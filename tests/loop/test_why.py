@@ -124,6 +124,17 @@ def test_a_run_without_metrics_says_only_how_it_ended(store: Store, answered: li
     assert run.detail == "finished"
 
 
+def test_metrics_of_the_machine_are_in_the_record_and_not_in_the_sentence(store: Store) -> None:
+    track = TrackService(store)
+    run = track.start(Start("e"))
+    values = {"auc": 0.75, "system/memory_mb": 812.5, "system/cpu": 3.0}
+    track.log_metrics(run.id, values)
+    found = why(store, run.ref).links[0]
+    assert found.detail == "running; auc 0.750"
+    assert found.metrics == values
+    assert "metrics" not in found.TABLE
+
+
 def test_an_event_is_verified_only_under_the_root(store: Store, answered: list[Prediction]) -> None:
     MonitorService(store).look("happy", "2026-02-01")
     ref = f"prediction:{answered[0].id}"

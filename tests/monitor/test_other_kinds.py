@@ -350,3 +350,29 @@ def test_measures_of_errors_that_no_square_holds() -> None:
     assert msgspec.json.decode(msgspec.json.encode(found), type=Measured) == found
     assert measure(rows, Task()) is None
     assert left_out(rows, Task("number")) == ""
+
+
+@pytest.mark.parametrize("target", ["spend", "size"])
+def test_two_versions_on_the_same_requests_settle_a_canary(
+    world: Callable[[str], World], crowd: pl.DataFrame, tmp_path: Path, target: str
+) -> None:
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+
+    from interlock.loop.arcs.canary import _compared
+
+    here, rows = world(target), crowd.head(200)
+    inputs = crowd.head(60).select("age", "income")
+    model = LinearRegression() if target == "spend" else LogisticRegression(max_iter=5000)
+    model.fit(inputs.to_numpy()[:, ::-1], crowd.head(60)[target].to_numpy())  # it takes one column for the other
+    build_bundle(model, inputs=inputs, target=target, evaluation=crowd.tail(100), folder=tmp_path / "worse")
+    worse = here.register(tmp_path / "worse")
+    here.month(1, rows)
+    here.monitor.label(target, here.file(rows))
+    old, new = (here.monitor.replay(target, version) for version in (here.version.ref, worse.ref))
+    verdict = _compared(old, new)
+    assert verdict is not None
+    assert verdict[0] is False
+    assert verdict[1].startswith(f"{new.replayed_measured}, champion {old.replayed_measured}; difference of the ")
+    turned = _compared(new, old)
+    assert turned is not None
+    assert turned[0] is True

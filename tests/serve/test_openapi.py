@@ -11,12 +11,15 @@ import pytest
 
 from interlock.core.bundles import Range, Serving
 from interlock.core.clock import SystemClock
-from interlock.serve import openapi
+from interlock.serve import labels, openapi
 from interlock.serve.app import Application, Limits
+from interlock.serve.deadlines import MOST_MS
 from interlock.serve.engine import Engine
 from interlock.serve.hands import Hands
 from interlock.serve.http import Endpoint
+from interlock.serve.metadata import LONGEST_SUBJECT
 from interlock.serve.openapi_model import typical
+from interlock.serve.openapi_scene import Scene
 from interlock.serve.revision import load_revision
 from interlock.serve.server import protocols
 from interlock.serve.vertex import Vertex
@@ -233,3 +236,20 @@ def test_all_models_of_a_server_are_described(house, shop, register):
 
 def test_the_front_page_names_it(live):
     assert "/openapi.json" in live.client.get("/").json()["see"]
+
+
+def test_bounds_are_those_that_are_kept(document):
+    headers = {one["name"]: one["schema"] for one in document["paths"]["/invocations"]["post"]["parameters"]}
+    assert headers["Interlock-Timeout-Ms"]["maximum"] == MOST_MS
+    assert headers["Interlock-Subject"]["maxLength"] == LONGEST_SUBJECT
+
+
+def test_bounds_of_labels_are_those_of_the_room_that_reads_them(monkeypatch):
+    monkeypatch.setattr(labels, "_LONGEST", {"subject": 7, "label_id": 8})
+    monkeypatch.setattr(labels, "_LONGEST_KEY", 9)
+    scene = Scene("shop")
+    (said,) = (one.describe(scene) for one in labels.Labels(None, None).routes() if one.method == "POST")
+    by_key, by_subject = scene.schemas["Label"]["anyOf"]
+    assert by_key["properties"]["label_id"]["maxLength"] == 8
+    assert by_subject["properties"]["subject"]["maxLength"] == 7
+    assert next(one for one in said.asks if one["name"] == "Idempotency-Key")["schema"]["maxLength"] == 9

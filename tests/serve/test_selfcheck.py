@@ -255,6 +255,19 @@ def test_what_no_thread_takes_is_asked_when_one_does(scene, monkeypatch, caplog)
     assert engine.selfcheck.of(live.model).rows > asked
 
 
+def test_of_a_model_that_is_let_go_meanwhile_nothing_is_logged(scene, monkeypatch, caplog):
+    engine, _, later = scene()
+
+    def ending(model, function):
+        engine.revision = load_revision  # anything else than what is being asked
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    monkeypatch.setattr(engine, "soon", ending)
+    monkeypatch.setattr(SelfCheck, "findings", lambda *_: [])
+    later()
+    assert caplog.records == []
+
+
 def test_each_route_is_asked_by_itself(shop, tools):
     one, two = (
         tools.route(shop.bundle(kind), f"model:buyer@{n}", 0.5, role)

@@ -83,6 +83,15 @@ def test_minus_and_spaces_and_wholes() -> None:
     assert Classes(("a", " a", "b")).read(" a") == Class(" a")
 
 
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [((), "which nobody knows"), (("a",), "'a'"), ((0, 1), "0 and 1"), (("a", "b", "c"), "'a', 'b' and 'c'")],
+)
+def test_a_value_that_is_no_class_is_told_of_any_number_of_classes(labels: tuple[int | str, ...], told: str) -> None:
+    with pytest.raises(ValueError, match=f"none of the model's classes, {told}$"):
+        Classes(labels).read("secret")
+
+
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A real PostgreSQL 18, started for this module on a Unix socket."""

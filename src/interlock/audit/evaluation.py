@@ -5,13 +5,14 @@ It is read from the report that the gates left, so it is what an approver signed
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import msgspec
 
 from interlock.audit.reports import GateReport
-from interlock.core.errors import NotFound
+from interlock.core.errors import Corrupt, NotFound
 from interlock.pictures import Picture, Whisker, confusion_chart, whisker_chart
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Metric(msgspec.Struct, frozen=True):
         low, high: the ends of its interval; None where it has none.
         method: where the interval comes from.
         asked: the bound of the policy, or "".
+        bound: its figure; None where there is none.
     """
 
     TABLE: ClassVar = ("metric", "value", "low", "high", "asked", "method")
@@ -43,6 +45,7 @@ class Metric(msgspec.Struct, frozen=True):
     high: float | None = None
     method: str = ""
     asked: str = ""
+    bound: float | None = None
 
 
 _SHARES: Final = ("precision", "precision_low", "precision_high", "recall", "recall_low", "recall_high")
@@ -107,8 +110,8 @@ def evaluation_of(report: GateReport) -> Evaluation:
             about="evaluation",
             hint=f"Run `interlock audit check {report.version}` again, or see `interlock audit report`.",
         )
-    asked = {fact["metric"]: fact["asked"] for fact in facts.get("metrics", ())}
-    metrics = [{**figure, "asked": asked.get(figure["metric"], "")} for figure in facts["figures"]]
+    asked = {fact["metric"]: {"asked": fact["asked"], "bound": fact["threshold"]} for fact in facts.get("metrics", ())}
+    metrics = [figure | asked.get(figure["metric"], {}) for figure in facts["figures"]]
     found = facts["confusion"] or {"classes": (), "counts": (), "by_class": ()}
     plain = {"classes": found["classes"], "confusion": found["counts"], "by_class": found["by_class"]}
     plain |= {"version": report.version, "made_at": report.made_at, "metrics": metrics}
@@ -122,6 +125,9 @@ def newest_evaluations(store: Store, champions: Mapping[str, int]) -> list[Evalu
         store: the workspace.
         champions: the number of each model's champion, where it has one.
 
+    Raises:
+        Corrupt: a report is lost.
+
     Cost: one query, and an object a model.
     """
     chosen: dict[str, tuple[int, str]] = {}
@@ -130,12 +136,18 @@ def newest_evaluations(store: Store, champions: Mapping[str, int]) -> list[Evalu
         if champions.get(model) == version or chosen.get(model, (0, ""))[0] != champions.get(model):
             chosen[model] = version, row["report"]
     found = []
-    for _, digest in chosen.values():
-        try:
-            found.append(evaluation_of(msgspec.json.decode(store.objects.get(digest), type=GateReport)))
-        except NotFound:
-            continue  # judged by an earlier release
+    for model, (version, digest) in chosen.items():
+        report = _report(store, f"model:{model}@{version}", digest)
+        with contextlib.suppress(NotFound):  # judged by an earlier release
+            found.append(evaluation_of(report))
     return found
+
+
+def _report(store: Store, version: str, digest: str) -> GateReport:
+    try:
+        return msgspec.json.decode(store.objects.get(digest), type=GateReport)
+    except NotFound as error:
+        raise Corrupt(f"The report of the gates on {version} is lost: {error}", about="evaluation") from None
 
 
 def picture_of(evaluation: Evaluation, part: Part = "confusion") -> Picture:
@@ -162,5 +174,4 @@ def _is_share(metric: Metric) -> bool:
 
 
 def _whisker(metric: Metric) -> Whisker:
-    bound = float(metric.asked.split()[1]) if metric.asked else None
-    return Whisker(metric.metric, metric.value or 0.0, metric.low or 0.0, metric.high or 0.0, bound)
+    return Whisker(metric.metric, metric.value or 0.0, metric.low or 0.0, metric.high or 0.0, metric.bound)

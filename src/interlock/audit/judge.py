@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from interlock.audit.policy import Policy
 
 GROUP: Final = "interlock.gate"
+
+
+class Gate(Protocol):
+    """What a gate is; one that has no method `applies` is asked for by every policy."""
+
+    name: str
+
+    def applies(self, policy: Policy) -> bool:
+        """Return whether a policy asks for it; where not, its result is `not applicable`."""
+        ...
+
+    def run(self, evidence: Evidence, policy: Policy) -> GateResult:
+        """Return what it finds."""
+        ...
 
 
 def judge(evidence: Evidence, policy: Policy) -> list[GateResult]:
@@ -34,9 +48,24 @@ def judge(evidence: Evidence, policy: Policy) -> list[GateResult]:
     return [_ask(name, evidence, policy) for name in installed]
 
 
+def applies(name: str, policy: Policy) -> bool:
+    """Return whether a policy asks for a gate; for one that does not load or breaks too, as it was not passed.
+
+    Args:
+        name: the gate.
+        policy: what is asked for.
+    """
+    try:
+        gate: Gate = load(GROUP, name)()
+        return bool(gate.applies(policy)) if hasattr(gate, "applies") else True
+    except Exception:  # noqa: BLE001 - a gate may be anybody's plug-in: this is its border
+        return True
+
+
 def _ask(name: str, evidence: Evidence, policy: Policy) -> GateResult:
     try:
-        result: GateResult = load(GROUP, name)().run(evidence, policy)
+        gate: Gate = load(GROUP, name)()
+        result = gate.run(evidence, policy)
     except Error as error:
         return _broken(name, str(error))
     except Exception as error:  # noqa: BLE001 - a gate may be anybody's plug-in: this is its border

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +19,7 @@ from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.core.operations import Permission, operation
 from interlock.core.plugins import names
 from interlock.core.refs import parse
+from interlock.data.apart import table_of
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.serve.fresh import fresh_preflight
 from interlock.track.environment import Environment, environment
@@ -298,8 +298,6 @@ class AuditService:
         return msgspec.json.decode(self._store.objects.get(row["digest"]), type=Policy) if row else None
 
     def _evidence(self, version: ModelVersion) -> Evidence:
-        import polars as pl
-
         bundle = self._registry.read_bundle(version.bundle)
         run = TrackService(self._store).run(version.run)
         recorded = None
@@ -315,8 +313,9 @@ class AuditService:
         training: pl.DataFrame | None = None
         for artifact in run.artifacts:
             if artifact.name == TRAINING:
-                training = pl.read_parquet(io.BytesIO(self._store.objects.get(artifact.digest)))
-        evaluation = pl.read_parquet(io.BytesIO(self._registry.part(version.bundle, "evaluation")))
+                training = table_of(self._store.objects.get(artifact.digest), "parquet", f"{TRAINING} of {run.ref}")
+        told = f"The evaluation rows of {version.ref}"
+        evaluation = table_of(self._registry.part(version.bundle, "evaluation"), "parquet", told)
         serving = self._registry.part(version.bundle, "serving")
         return gather(bundle, serving, evaluation, training=training, **known)
 

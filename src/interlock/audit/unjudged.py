@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interlock.audit.evidence import GateResult
-from interlock.audit.judge import GROUP
+from interlock.audit.judge import GROUP, applies
 from interlock.core.errors import Finding
 from interlock.core.plugins import names
 
@@ -23,11 +23,10 @@ def unjudged(version: ModelVersion, policy: Policy) -> list[GateResult]:
         version: the version.
         policy: what is asked for.
     """
-    asked = {"metric": bool(policy.metrics), "fairness": bool(policy.fairness), "leakage": bool(policy.leakage)}
     told = f"{version.ref} came without held-out rows and golden requests, so this gate has nothing to judge it on."
     return [
         GateResult(name, "failed", (Finding("no_evidence", told),), summary=told)
-        if asked.get(name, True)
+        if applies(name, policy)
         else GateResult(name, "not applicable", summary="The policy asks for nothing here.")
         for name in names(GROUP)
     ]

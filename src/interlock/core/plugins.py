@@ -17,7 +17,9 @@ GROUPS: Final = {
     "interlock.flavor": (
         "Saves an estimator as a bundle without code: `recognise(model)`, `save(model, sample, folder)`."
     ),
-    "interlock.gate": "Judges a model version on recorded evidence: `run(evidence, policy)`.",
+    "interlock.gate": (
+        "Judges a model version on evidence: `run(evidence, policy)`, where its `applies(policy)` is not False."
+    ),
     "interlock.target": "Runs a deployment: `start`, `alive`, `status`, `nudge`, `stop` (see `deploy.process`).",
     "interlock.protocol": "A way to ask for predictions over HTTP: `routes(server)`.",
     "interlock.action": "What a trigger may do: called with context, target, cause and job.",

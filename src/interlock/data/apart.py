@@ -8,20 +8,24 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
+import io
 import os
+import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from interlock.core.errors import Invalid
 from interlock.data.reader import COUNT, END, FAILED, Failure, Request, memory_free
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     import polars as pl
 
@@ -73,6 +77,29 @@ def table(path: Path, kind: Kind) -> pl.DataFrame:
     return pl.concat(frames, rechunk=True) if frames else columns(path, kind)
 
 
+def table_of(content: bytes, kind: Kind, name: str) -> pl.DataFrame:
+    """Return all rows of a file that is in memory, such as a part of a bundle that a client brought.
+
+    Args:
+        content: its bytes.
+        kind: its format.
+        name: what it is, to begin a sentence with.
+
+    Raises:
+        Invalid: it is damaged, or takes more than half of the memory that is free.
+
+    Cost: as `table`, and its bytes written to a temporary file.
+    """
+    with tempfile.NamedTemporaryFile(prefix="interlock-") as file:
+        file.write(content)
+        file.flush()
+        try:
+            return table(Path(file.name), kind)
+        except Unreadable as error:
+            why = str(error).split("\n", 1)[0].rstrip(".")
+            raise Invalid(f"{name} cannot be read as {kind}: {why}.", about="file") from None
+
+
 def rows(
     path: Path, kind: Kind, names: Sequence[str] = (), start: int = 0, size: int = 1 << 17
 ) -> Iterator[pl.DataFrame]:
@@ -99,12 +126,14 @@ def columns(path: Path, kind: Kind) -> pl.DataFrame:
     """Return a file's table without its rows; raises as `rows`."""
     import polars as pl
 
-    return pl.read_ipc_stream(next(body for _, body in _asked(Request(str(path.absolute()), kind, "schema"))))
+    (body,) = [body for _, body in _asked(Request(str(path.absolute()), kind, "schema"))]
+    return pl.read_ipc_stream(body)
 
 
 def count(path: Path, kind: Kind) -> int:
     """Return how many rows a file has; raises as `rows`."""
-    return next(int(body) for mark, body in _asked(Request(str(path.absolute()), kind, "count")) if mark == COUNT)
+    (found,) = [int(body) for mark, body in _asked(Request(str(path.absolute()), kind, "count")) if mark == COUNT]
+    return found
 
 
 def _asked(request: Request) -> Iterator[tuple[bytes, bytes]]:
@@ -177,17 +206,31 @@ class _Reader:
 
     def hear(self) -> tuple[bytes, bytes] | None:
         """Return a mark and what follows it; None when the process ended, or was silent for too long."""
+        head = self._bytes(_HEAD)
+        body = None if head is None else self._bytes(int.from_bytes(head[1:], "little"))
+        return None if head is None or body is None else (head[:1], body)
+
+    def _bytes(self, size: int) -> bytes | None:
+        """Return so many bytes, past the pipe's buffer, of which nobody could say whether it has some."""
         assert self._child.stdout is not None  # noqa: S101 - for the type checker
-        watch = threading.Timer(_SILENCE_S, self._child.kill)
-        watch.daemon = True
-        watch.start()
-        try:
-            head = self._child.stdout.read(_HEAD)
-            size = int.from_bytes(head[1:], "little")
-            body = self._child.stdout.read(size)
-        finally:
-            watch.cancel()
-        return (head[:1], body) if len(head) == _HEAD and len(body) == size else None
+        if not size:
+            return b""
+        pipe, sink, got = self._child.stdout.fileno(), io.BytesIO(), 0
+        ready = select.poll()
+        ready.register(pipe, select.POLLIN)
+        sink.seek(size - 1)
+        sink.write(b"\0")  # it has its size now, and gives its bytes away without a copy
+        with sink.getbuffer() as whole:
+            while got < size:
+                if not ready.poll(_SILENCE_S * 1000):
+                    self._child.kill()
+                    return None
+                with whole[got:] as rest:
+                    more = os.readv(pipe, [rest])
+                if not more:
+                    return None
+                got += more
+        return sink.getvalue()
 
     def end(self, *, now: bool = False) -> int:
         """Return the status with which it ended; unless `now`, by itself."""

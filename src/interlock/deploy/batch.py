@@ -149,10 +149,14 @@ class Batch:
             folder.begin(plan)
             return plan
         if different := _differences(held, plan):
+            done = folder.done() is not None
             raise Conflict(
-                f"Something else was begun in {str(folder.path)!r}: {'; '.join(different)}.",
+                f"Something else was {'scored into' if done else 'begun in'} {str(folder.path)!r}:"
+                f" {'; '.join(different)}.",
                 about="folder",
-                hint="Write to another folder, or throw away what was begun with --restart.",
+                hint="It is finished and stays as it is: write to another folder with --output."
+                if done
+                else "Write to another folder, or throw away what was begun with --restart.",
             )
         if held.options != plan.options:  # what is done had no bad row, so it is the same under either rule
             held = msgspec.structs.replace(held, options=plan.options)

@@ -108,7 +108,9 @@ class OutputFolder:
         """
         if self.done() is not None or any(entry.name != OWN for entry in self.path.iterdir()):
             raise Conflict(
-                f"{str(self.path)!r} holds published files.", about="folder", hint="Write to another folder."
+                f"{str(self.path)!r} holds published files.",
+                about="folder",
+                hint="They may be in use: write to another folder with --output, or take this one away yourself.",
             )
         with _writing(self.path):
             for name in ("journal.jsonl", "plan.json"):

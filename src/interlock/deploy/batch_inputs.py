@@ -114,15 +114,15 @@ def schema_of(source: Source) -> dict[str, pl.DataType]:
     with _read(source):
         if source.kind == "csv":
             return dict(_scan(source).collect_schema())
-        return dict(apart.columns(source.path, _kind(source)).schema)
+        return dict(apart.columns(source.path, _readable(source.kind)).schema)
 
 
 def count_rows(source: Source) -> int | None:
     """Return how many rows a file has, None where only reading it all would tell."""
-    if source.kind in {"csv", "stream"}:
+    if source.kind == "csv" or source.kind == "stream":  # noqa: PLR1714 - so the type checker knows the rest
         return None
     with _read(source):
-        return apart.count(source.path, _kind(source))
+        return apart.count(source.path, source.kind)
 
 
 def batches(source: Source, columns: Sequence[str], start: int, rows: int) -> Iterator[pl.DataFrame]:
@@ -138,7 +138,7 @@ def batches(source: Source, columns: Sequence[str], start: int, rows: int) -> It
     """
     with _read(source):
         if source.kind != "csv":
-            yield from apart.rows(source.path, _kind(source), columns, start, rows)
+            yield from apart.rows(source.path, _readable(source.kind), columns, start, rows)
             return
         scan = _scan(source)
         if start:
@@ -155,13 +155,11 @@ def _scan(source: Source) -> pl.LazyFrame:
     return pl.scan_csv(source.path, glob=False, infer_schema=False)
 
 
-def _kind(source: Source) -> KindApart:
-    """Return how a process apart shall read a file; Polars ends on some damaged ones."""
-    if source.kind == "csv":
-        raise ValueError(source.kind)
-    if source.kind == "stream" and find_spec("pyarrow") is None:
+def _readable(kind: KindApart) -> KindApart:
+    """Return how a process apart shall read a file, if it can; Polars ends on some damaged ones."""
+    if kind == "stream" and find_spec("pyarrow") is None:
         raise MissingExtra.named("sql", "pyarrow")
-    return source.kind
+    return kind
 
 
 def _source(path: Path) -> Source:
@@ -197,17 +195,19 @@ def _read(source: Source) -> Iterator[None]:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, apart.Unreadable) as error:
         kind = {"stream": "an Arrow stream", "arrow": "an Arrow file", "csv": "CSV"}.get(source.kind, "Parquet")
-        hint = (
-            "Each line needs as many fields as the header, in UTF-8." if source.text else "Was it written to its end?"
-        )
         why = error.error if isinstance(error, apart.Unreadable) else type(error).__name__
+        hint = "Each line needs as many fields as the header, in UTF-8." if source.text else _hint(why)
         raise Invalid(f"{name!r} cannot be read as {kind} ({why}).", about="file", hint=hint) from None
-    except (FileNotFoundError, OSError, ValueError) as error:
-        if isinstance(error, Invalid | NotFound | Conflict):
-            raise
-        if isinstance(error, OSError):
-            raise Invalid(f"{name!r} cannot be read: {error.strerror or type(error).__name__}.", about="file") from None
-        raise
+    except OSError as error:
+        raise Invalid(f"{name!r} cannot be read: {error.strerror or type(error).__name__}.", about="file") from None
+
+
+def _hint(why: str) -> str:
+    """Return what may help where a reader failed: short of memory it says so, or ends by a signal as on damage."""
+    end, memory = "Was it written to its end?", "its largest group of rows has to fit into the memory that is free."
+    if why.endswith("MemoryError"):  # Python's own, or Arrow's
+        return memory.capitalize()
+    return f"{end} If so, {memory}" if why.startswith(("SIG", "status")) else end
 
 
 def _known() -> str:

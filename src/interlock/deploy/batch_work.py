@@ -280,7 +280,8 @@ def output_columns(model: TableModel, carried: Sequence[str]) -> list[str]:
             raise Conflict(
                 f"Column {name!r} cannot be kept: the output has one of that name.",
                 about="table",
-                hint=f"The output's own columns are {', '.join(made)}.",
+                hint=f"The output's own columns are {', '.join(made)}. Give yours another name in the files, or keep a"
+                " column that names each row (--id-column) and join by it.",
             )
     return [*carried, *made]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from interlock.core.errors import Error
+from interlock.core.errors import Error, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,12 +26,15 @@ _SAME: Final = {
     "utf": "string",
     "object": "string",
     "categorical": "string",
+    "category": "string",
     "enum": "string",
 }
 
 
-def told_changes(registry: RegistryService, before: Sequence[Route], after: Sequence[Route]) -> tuple[str, ...]:
-    """Return what new routes take otherwise than the champion before them, a sentence each; none for the same.
+def told_changes(registry: RegistryService, before: Sequence[Route], after: Sequence[Route]) -> tuple[Finding, ...]:
+    """Return what new routes take otherwise than the champion before them; none for the same.
+
+    Of a route that stood before nothing is told again; of a challenger that becomes the champion, it is.
 
     Args:
         registry: says which columns a version takes.
@@ -39,19 +42,23 @@ def told_changes(registry: RegistryService, before: Sequence[Route], after: Sequ
         after: those that shall.
     """
     held = next((route.model for route in before if route.role == "champion"), "")
-    known = {route.model for route in before if route.role == "champion"}
+    known = {(route.model, route.role) for route in before}
     told = []
     for route in after if held else ():
-        if route.model in known:
+        if route.model == held or (route.model, route.role) in known:
             continue
         try:
             changes = column_changes(_columns(registry, held), _columns(registry, route.model))
         except Error as error:
-            told.append(f"The columns of {held} and {route.model} cannot be compared: {error.message.rstrip('.')}.")
+            why = error.message.rstrip(".")
+            told.append(
+                Finding("columns_unknown", f"The columns of {held} and {route.model} cannot be compared: {why}.")
+            )
             continue
         if changes:
             more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
-            told.append(f"{route.model} takes other columns than {held}: {', '.join(changes[:_SHOWN])}{more}.")
+            what = ", ".join(changes[:_SHOWN])
+            told.append(Finding("columns", f"{route.model} takes other columns than {held}: {what}{more}."))
     return tuple(told)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import msgspec
 
 from interlock.core.bundles import Route, Serving
-from interlock.core.errors import Invalid
+from interlock.core.errors import Finding, Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BACK: Final = "rolled back: "
 TAKEN_BACK: Final = "taken back: "
@@ -24,7 +27,10 @@ class Deployment(msgspec.Struct, frozen=True):
         live: whether its server answers now.
         url: where, when it is live.
         serving: how it answers, as far as somebody said so.
-        reason: why it is so, which columns callers have to send otherwise than before, and what was not proved.
+        reason: why it is so.
+        warnings: what was found when these routes were made, and kept nobody from it: rule `columns`, which callers
+            have to send otherwise than before; `columns_unknown`, where that cannot be compared; `golden_none` and
+            `package`, what the trial could not prove.
     """
 
     TABLE: ClassVar = ("name", "revision", "routes", "serving", "state", "live", "url")
@@ -39,10 +45,15 @@ class Deployment(msgspec.Struct, frozen=True):
     changed_at: datetime
     serving: Serving = Serving()
     reason: str = ""
+    warnings: tuple[Finding, ...] = ()
 
 
 class Revision(msgspec.Struct, frozen=True):
-    """One set of routes that a deployment had, why, how it answered, and what of that was other than before."""
+    """One set of routes that a deployment had, why, how it answered, and what of that was other than before.
+
+    Attributes:
+        warnings: see `Deployment`.
+    """
 
     revision: int
     routes: tuple[Route, ...]
@@ -50,6 +61,7 @@ class Revision(msgspec.Struct, frozen=True):
     changed_at: datetime
     serving: Serving = Serving()
     changes: str = ""
+    warnings: tuple[Finding, ...] = ()
 
 
 Deployments = list[Deployment]
@@ -71,6 +83,12 @@ def champions(revisions: Revisions) -> list[Route]:
         elif not line or line[-1].model != champion.model:
             line.append(champion)
     return line
+
+
+def told(reason: str, warnings: Sequence[Finding]) -> str:
+    """Return a reason with the sentences of what was found, for those who read one text."""
+    more = " ".join(f"{found.message.rstrip('.')}." for found in warnings)
+    return f"{reason.rstrip('.')}. {more}" if more else reason
 
 
 def checked(serving: Serving) -> Serving:

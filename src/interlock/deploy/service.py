@@ -10,7 +10,7 @@ import msgspec
 
 from interlock.core.bundles import DeploymentSpec, Route, Serving
 from interlock.core.clock import from_micros
-from interlock.core.errors import Conflict, Invalid, NotFound, Unavailable
+from interlock.core.errors import Conflict, Finding, Invalid, NotFound, Unavailable
 from interlock.core.operations import Permission, operation
 from interlock.core.refs import check_name
 from interlock.deploy.admission import check_approved
@@ -31,7 +31,7 @@ from interlock.deploy.records import (
 from interlock.deploy.stated import stated
 from interlock.deploy.trial import try_version
 from interlock.deploy.writing import Writer
-from interlock.registry.service import ModelVersion, RegistryService
+from interlock.registry.service import RegistryService
 from interlock.serve.sources import read_spec
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class DeployService:
         if serving is None:
             serving = held.serving if held else stated(self._store.database, self._store.objects, name)
         serving = checked(serving)
-        unproved = self._preflight(name, version, serving)
+        unproved = try_version(self._store, self._registry, name, version, serving)
         champion = next((r for r in held.routes if r.role == "champion"), None) if held else None
         if canary and (champion is None or champion.model == version.ref):
             why = f"{version.ref} is the champion itself" if champion else "There is no champion"
@@ -119,7 +119,7 @@ class DeployService:
             return self.start(name)
         if bool(held.serving.code_models) != bool(wanted.code_models):
             for route in held.routes:
-                self._preflight(name, self._registry.version(route.model), wanted)
+                try_version(self._store, self._registry, name, self._registry.version(route.model), wanted)
         why = reason or f"configured: {wanted.changes(held.serving)}"
         return self._change(held, msgspec.structs.replace(held, serving=wanted), why)
 
@@ -199,12 +199,12 @@ class DeployService:
         state: State = msgspec.convert(row["state"], State)
         at = from_micros(row["changed_at"])
         url = row["url"] if live else ""
-        why = self._store.database.one(
-            "SELECT reason FROM deployment_revisions WHERE name = :name AND revision = :revision",
+        made = self._store.database.one(
+            "SELECT reason, warnings FROM deployment_revisions WHERE name = :name AND revision = :revision",
             {"name": name, "revision": spec.revision},
         )
-        reason = why["reason"] if why else ""
-        return Deployment(name, spec.revision, spec.routes, state, live, url, replica.pid, at, spec.serving, reason)
+        why = (made["reason"], _findings(made)) if made else ()
+        return Deployment(name, spec.revision, spec.routes, state, live, url, replica.pid, at, spec.serving, *why)
 
     @operation(Permission.DEPLOY_READ)
     def deployments(self) -> Deployments:
@@ -227,7 +227,9 @@ class DeployService:
         for row in rows:
             spec, at = read_spec(self._store.objects, row["spec"]), from_micros(row["changed_at"])
             changes = spec.serving.changes(before)
-            found.append(Revision(row["revision"], spec.routes, row["reason"], at, spec.serving, changes))
+            found.append(
+                Revision(row["revision"], spec.routes, row["reason"], at, spec.serving, changes, _findings(row))
+            )
             before = spec.serving
         return found
 
@@ -276,17 +278,17 @@ class DeployService:
         return self._change(held, msgspec.structs.replace(held, routes=(whole,)), reason)
 
     def _change(
-        self, held: DeploymentSpec | None, wanted: DeploymentSpec, reason: str, unproved: Sequence[str] = ()
+        self, held: DeploymentSpec | None, wanted: DeploymentSpec, reason: str, unproved: Sequence[Finding] = ()
     ) -> Deployment:
         """Make new routes, or another way to answer, what is wanted, then make it so; if that fails, put the old back.
 
-        Columns that callers have to send otherwise, and what is not proved of a version, are told with the reason.
+        Columns that callers have to send otherwise, and what is not proved of a version, are its warnings.
 
         Raises:
             Conflict: the deployment is no more as it was `held` when this was decided.
         """
         columns = told_changes(self._registry, held.routes if held else (), wanted.routes)
-        spec = self._writer.write(held, wanted, _told(reason, (*columns, *unproved)))
+        spec = self._writer.write(held, wanted, reason, (*columns, *unproved))
         try:
             self.reconcile(spec.name)
         except Unavailable as error:
@@ -296,9 +298,6 @@ class DeployService:
                 self.reconcile(spec.name)
             raise
         return self.show(spec.name)
-
-    def _preflight(self, name: str, version: ModelVersion, serving: Serving) -> tuple[str, ...]:
-        return try_version(self._store, self._registry, name, version, serving)
 
     def _want(self, name: str, state: State) -> None:
         def change(tx: Transaction) -> None:
@@ -337,8 +336,8 @@ class DeployService:
         return read_spec(self._store.objects, self._row(name)["spec"])
 
 
-def _told(reason: str, more: Sequence[str]) -> str:
-    return f"{reason.rstrip('.')}. {' '.join(more)}" if more else reason
+def _findings(row: Row) -> tuple[Finding, ...]:
+    return msgspec.json.decode(row["warnings"], type=tuple[Finding, ...])
 
 
 def _replica(row: Row) -> Replica:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from interlock.core.bundles import Serving
+from interlock.core.errors import Corrupt
 from interlock.core.periods import parse_period
 
 if TYPE_CHECKING:
@@ -51,7 +52,12 @@ class _Applied(msgspec.Struct):
 
 
 def stated(reader: Reader, objects: ObjectStore, deployment: str) -> Serving:
-    """Return how the project that was applied last says that a deployment answers; an empty record for nothing."""
+    """Return how the project that was applied last says that a deployment answers; an empty record for nothing.
+
+    Raises:
+        Corrupt: its text cannot be read by this release.
+        Invalid: the age is no period.
+    """
     table = _applied(reader, objects).get(deployment)
     return (table.serving.record if table else None) or Serving()
 
@@ -65,9 +71,12 @@ def allows_originals(reader: Reader, objects: ObjectStore, model: str) -> bool:
         reader: where it stands what was applied.
         objects: where its text rests.
         model: the model's name.
+
+    Raises:
+        Corrupt: as `stated`.
     """
     tables = _applied(reader, objects).values()
-    said = [table.serving.code_models for table in tables if _name(table.model) == model]
+    said = [table.serving.code_models for table in tables if model_name(table.model) == model]
     return any(said) and False not in said
 
 
@@ -75,8 +84,16 @@ def _applied(reader: Reader, objects: ObjectStore) -> dict[str, _Table]:
     row = reader.one("SELECT digest FROM applied WHERE name = 'project'")
     if row is None:
         return {}
-    return msgspec.convert(tomllib.loads(objects.get(row["digest"]).decode()), _Applied).deployment
+    try:
+        return msgspec.convert(tomllib.loads(objects.get(row["digest"]).decode()), _Applied).deployment
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise Corrupt(
+            f"The interlock.toml that was applied last cannot be read: {error}.",
+            about="project",
+            hint="A newer release may have applied it: install that one, or run `interlock apply` with this one.",
+        ) from None
 
 
-def _name(model: str) -> str:
+def model_name(model: str) -> str:
+    """Return a model's name, without kind, version and alias."""
     return model.partition("@")[0].removeprefix("model:")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def try_version(
     store: Store, registry: RegistryService, name: str, version: ModelVersion, serving: Serving
-) -> tuple[str, ...]:
-    """Return what the trial of a version could not prove, in sentences; none where all of it is proved.
+) -> tuple[Finding, ...]:
+    """Return what the trial of a version could not prove; none where all of it is proved.
 
     Args:
         store: the workspace; a refusal is recorded there.
@@ -39,7 +39,7 @@ def try_version(
     made_in = registry.pins(version.ref).environment
     found = fresh_preflight(store.root, version.bundle, code_models=bool(serving.code_models), environment=made_in)
     if found.ok:
-        return tuple(_sentence(warning) for warning in found.warnings)
+        return tuple(found.warnings)
     reason = " ".join(map(_sentence, found.findings)) or "The fresh process failed."
     store.database.write(
         lambda tx: store.ledger.append(

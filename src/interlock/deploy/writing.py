@@ -9,10 +9,14 @@ import msgspec
 from interlock.core.clock import to_micros
 from interlock.core.errors import Conflict
 from interlock.core.refs import parse
+from interlock.deploy.records import told
 from interlock.serve.sources import read_spec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from interlock.core.bundles import DeploymentSpec
+    from interlock.core.errors import Finding
     from interlock.core.ports import Transaction
     from interlock.registry.service import RegistryService
     from interlock.store import Store
@@ -30,13 +34,16 @@ class Writer:
         self._store = store
         self._registry = registry
 
-    def write(self, held: DeploymentSpec | None, wanted: DeploymentSpec, reason: str) -> DeploymentSpec:
+    def write(
+        self, held: DeploymentSpec | None, wanted: DeploymentSpec, reason: str, warnings: Sequence[Finding] = ()
+    ) -> DeploymentSpec:
         """Return what a deployment shall be from now on, with the number that it got.
 
         Args:
             held: what it was when this was decided; None where it is new.
             wanted: what it shall be.
             reason: why.
+            warnings: what was found meanwhile; the event has their sentences behind its reason.
 
         Raises:
             Conflict: it is no more as it was `held`.
@@ -56,6 +63,7 @@ class Writer:
             digest = self._store.objects.put(msgspec.json.encode(spec))
             at = to_micros(self._store.clock.now())
             values = {"name": name, "revision": spec.revision, "spec": digest, "at": at, "reason": reason}
+            values["warnings"] = msgspec.json.encode(warnings).decode()
             tx.run(
                 "INSERT INTO deployments (name, revision, spec, state, url, changed_at)"
                 " VALUES (:name, :revision, :spec, 'serving', '', :at) ON CONFLICT (name) DO UPDATE SET"
@@ -64,11 +72,11 @@ class Writer:
                 values,
             )
             tx.run(
-                "INSERT INTO deployment_revisions (name, revision, spec, reason, changed_at)"
-                " VALUES (:name, :revision, :spec, :reason, :at)",
+                "INSERT INTO deployment_revisions (name, revision, spec, reason, changed_at, warnings)"
+                " VALUES (:name, :revision, :spec, :reason, :at, :warnings)",
                 values,
             )
-            data = {"revision": spec.revision, "spec": digest, "reason": reason}
+            data = {"revision": spec.revision, "spec": digest, "reason": told(reason, warnings)}
             self._store.ledger.append(tx, "deployment.changed", f"deployment:{name}", data)
             self._settle(tx, held, spec, reason)
             return spec

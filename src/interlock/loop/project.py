@@ -15,7 +15,7 @@ from interlock.core.errors import Error, Invalid, NotFound
 from interlock.core.periods import parse_period
 from interlock.core.refs import check_name
 from interlock.data.contract import ColumnEdit
-from interlock.deploy.stated import ServingTable
+from interlock.deploy.stated import ServingTable, model_name
 from interlock.loop.toml_lines import line_of
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class DeploymentTable(msgspec.Struct, frozen=True):
     @property
     def model_name(self) -> str:
         """The model's name, without kind, version and alias."""
-        return self.model.partition("@")[0].removeprefix("model:")
+        return model_name(self.model)
 
 
 class Quality(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from interlock.track.records import Run
 
 _NAMED: Final = 8  # of files, in a sentence
+_MACHINE: Final = "system/"  # metrics of the machine, such as of its memory
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -39,12 +40,16 @@ class Link(msgspec.Struct, frozen=True):
             is under the ledger's root, a prediction is as its window's event holds it, a score is given again.
             "recorded": it is only said, or a score is given again but for rounding. "differs": it is not what was
             recorded.
+        metrics: of a run, all of them; the sentence has those of the machine not.
     """
+
+    TABLE: ClassVar = ("what", "ref", "detail", "checked")
 
     what: str
     ref: str
     detail: str
     checked: Checked
+    metrics: dict[str, float] = {}
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -161,9 +166,11 @@ def _files(store: Store, files: Sequence[Entry], ref: str) -> list[Link]:
 
 def _run(store: Store, run: Run) -> list[Link]:
     """Return the links of a run, its code and its environment; what it has not is left out."""
-    metrics = ", ".join(f"{name} {value:.3f}" for name, value in sorted(run.metrics.items()))
+    metrics = ", ".join(
+        f"{name} {value:.3f}" for name, value in sorted(run.metrics.items()) if not name.startswith(_MACHINE)
+    )
     cause = f", because of {run.cause}" if run.cause else ""
-    links = [Link("run", run.ref, "; ".join(filter(None, [f"{run.status}{cause}", metrics])), "recorded")]
+    links = [Link("run", run.ref, "; ".join(filter(None, [f"{run.status}{cause}", metrics])), "recorded", run.metrics)]
     if run.code:
         links.append(Link("code", run.code[:16], "the project's source files as they were", _checked(store, run.code)))
     if run.environment:

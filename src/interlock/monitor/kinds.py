@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -25,19 +25,25 @@ COLUMNS: Final = (KIND, TWO, NUMBER, CLASS)
 _TOLD: Final = {"": "of two classes", "number": "numbers", "class": "of more than two classes"}
 
 
+TaskKind = Kind | Literal["unknown"]
+_MOST_OPENED: Final = 256
+
+
 class Task(msgspec.Struct, frozen=True):
-    """What a model's truths are.
+    """What a model's truths are; `UNKNOWN` where nothing says it, and then no truth is one of that model.
 
     Attributes:
         kind: of which kind.
         classes: the classes, in the model's order; () where they are not known.
     """
 
-    kind: Kind = ""
+    kind: TaskKind = ""
     classes: tuple[int | str, ...] = ()
 
     def __str__(self) -> str:
-        return f"a model of {len(self.classes)} classes" if self.kind == "class" else KINDS[self.kind]
+        if self.kind == "class" and self.classes:
+            return f"a model of {len(self.classes)} class{'es' * (len(self.classes) > 1)}"
+        return "a model that cannot be read here" if self.kind == "unknown" else KINDS[self.kind]
 
     def truth(self, value: object) -> Truth:
         """Return the truth that a value of a file says, of a model that has not two classes.
@@ -57,6 +63,9 @@ class Task(msgspec.Struct, frozen=True):
         return any(isinstance(label, str) for label in self.classes)
 
 
+UNKNOWN: Final = Task("unknown")
+
+
 def task_of(bundle: Bundle) -> Task:
     """Return what the truths of a bundle's model are."""
     if bundle.task == "regression":
@@ -70,6 +79,22 @@ def task_on_record(registry: RegistryService, bundle: str) -> Task | None:
         return task_of(registry.read_bundle(bundle))
     except (Invalid, NotFound):
         return None
+
+
+def known_task(registry: RegistryService, objects: ObjectStore, bundle: str) -> Task | None:
+    """Return what the truths of a bundle's model are, or of one that came from elsewhere; None where nothing says it.
+
+    Cost: once for each model that came from elsewhere it is loaded.
+    """
+    found = task_on_record(registry, bundle) or _opened.get(bundle)
+    if found is None and (found := task_by_opening(objects, bundle)) is not None:
+        if len(_opened) >= _MOST_OPENED:
+            _opened.clear()
+        _opened[bundle] = found
+    return found
+
+
+_opened: Final[dict[str, Task]] = {}  # by the digest of a folder, whose files are never others
 
 
 def task_by_opening(objects: ObjectStore, folder: str) -> Task | None:
@@ -89,7 +114,7 @@ def task_by_opening(objects: ObjectStore, folder: str) -> Task | None:
         model.close()
 
 
-def with_truth_of(rows: pl.DataFrame, kind: Kind) -> pl.DataFrame:
+def with_truth_of(rows: pl.DataFrame, kind: TaskKind) -> pl.DataFrame:
     """Return the labelled predictions whose truth is of a kind."""
     import polars as pl
 
@@ -109,7 +134,7 @@ def left_out(rows: pl.DataFrame, task: Task) -> str:
     return f"{many} left out: what they say is {told}, and the model {model}."
 
 
-def truths_as(rows: pl.DataFrame, kind: Kind) -> pl.Series:
+def truths_as(rows: pl.DataFrame, kind: TaskKind) -> pl.Series:
     """Return the truths of one kind, by row: 0 and 1, numbers, or classes (as texts, where any class is one)."""
     import polars as pl
 

@@ -16,7 +16,7 @@ from interlock.data.read import Rows, has_a_line_a_row
 from interlock.monitor.kinds import CLASS, COLUMNS, KIND, NUMBER, TWO, Task
 from interlock.monitor.label_times import cases_of, observed_of
 from interlock.monitor.records import LabelBatch
-from interlock.store.label_truths import columns_of, shown, truth_of
+from interlock.store.label_truths import shown, truth_of
 from interlock.store.labels import ALWAYS, PREDICTION, SUBJECT, Body, Label, Labels
 from interlock.store.prediction_frames import to_frame
 
@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
     from interlock.core.files import StoredFile
     from interlock.core.ports import Row, Transaction
+    from interlock.monitor.kinds import TaskKind
     from interlock.monitor.records import MonitorPlan
     from interlock.store import Store
     from interlock.store.label_truths import Truth
     from interlock.store.labels import Taken
     from interlock.store.predictions import Prediction
+
+    _Told = tuple[TaskKind, list[Truth] | None]
 
 BY_PREDICTION = "prediction_id"
 OBSERVED_AT, OCCURRED_AT = "observed_at", "occurred_at"
@@ -78,7 +81,7 @@ def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile, tas
     frame.write_parquet(sink, compression="zstd")
     digest = store.objects.put(sink.getvalue())
     joined = _joined(store, plan, frame, key)
-    body = _timed(_body(name, plan, frame, digest, truths), *times)
+    body = _timed(_body(name, plan, frame, digest, (task.kind, truths)), *times)
 
     def then(tx: Transaction, _: Taken) -> None:
         data = {"digest": digest, "rows": frame.height, "joined": joined}
@@ -234,17 +237,18 @@ def _further(store: Store, plan: MonitorPlan, labels: pl.DataFrame, taken: list[
     return labels.drop(_PLACE)
 
 
-def _body(name: str, plan: MonitorPlan, frame: pl.DataFrame, digest: str, truths: list[Truth] | None = None) -> Body:
-    """Return the rows of a file that say what they are about, as labels."""
+def _body(name: str, plan: MonitorPlan, frame: pl.DataFrame, digest: str, told: _Told = ("", None)) -> Body:
+    """Return the rows of a file that say what they are about, as labels; `told` is as a model of `kind` reads them."""
     import polars as pl
 
+    kind, truths = told
     key = _key(frame, plan)
     prefix = PREDICTION if key == BY_PREDICTION else SUBJECT
     pairs = zip(frame[key].cast(pl.String), truths or frame[plan.target].cast(pl.Int64), strict=True)
     labels = [Label(prefix + about, truth, position=row) for row, (about, truth) in enumerate(pairs) if about]
     further = bool({*frame.columns} - {key, plan.id, plan.target, OBSERVED_AT, OCCURRED_AT})
     # The same file says other truths where the deployment's model is of another kind by now.
-    once = f"monitor:{name}:{digest}" + (f":{columns_of(truths[0])['kind']}" if truths else "")
+    once = f"monitor:{name}:{digest}" + (f":{kind}" if kind else "")
     return Body(plan.deployment, labels, once, digest, f"monitor:{name}", further)
 
 

@@ -12,7 +12,7 @@ from interlock.core.clock import from_micros, to_micros
 from interlock.core.periods import parse_period
 from interlock.monitor.digests import digest_predictions
 from interlock.monitor.evaluate import Subject, evaluate, quality_of, severity_of, windows_a_year
-from interlock.monitor.kinds import TWO, Task, left_out, with_truth_of
+from interlock.monitor.kinds import TWO, UNKNOWN, Task, left_out, with_truth_of
 from interlock.monitor.measured import digest_of_truths, measure
 from interlock.monitor.records import MonitorPlan, WindowReport
 from interlock.monitor.reference import Reference
@@ -60,7 +60,7 @@ class Watched(msgspec.Struct, frozen=True):
 
     def task(self, model: str) -> Task:
         """What the truths of a version are."""
-        return self.tasks.get(model, Task())
+        return self.tasks.get(model, UNKNOWN)
 
 
 def look(store: Store, watched: Watched, frame: pl.DataFrame, until: datetime) -> list[WindowReport]:
@@ -79,6 +79,8 @@ def look(store: Store, watched: Watched, frame: pl.DataFrame, until: datetime) -
     plan, task = watched.plan, watched.task(watched.model)
     said = msgspec.json.decode(watched.episode, type=Episode)
     reference = msgspec.json.decode(store.objects.get(watched.reference), type=Reference)
+    if task == UNKNOWN and reference.auc is not None:
+        task = Task()  # the model has gone, and its reference knows
     period = parse_period(plan.window)
     mine = frame.filter(pl.col("model") == watched.model)
     held = _held(store, watched.name)

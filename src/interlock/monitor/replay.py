@@ -11,12 +11,13 @@ import msgspec
 
 from interlock.core.errors import Invalid
 from interlock.core.periods import parse_period
+from interlock.data.apart import table_of
 from interlock.monitor.auc import Interval, auc_interval
 from interlock.monitor.kinds import TWO, Task, left_out, task_of, task_on_record, with_truth_of
 from interlock.monitor.measured import measure
 from interlock.monitor.records import Replay
 from interlock.monitor.reference import Reference, build_reference
-from interlock.registry.flavors.scoring import score_frame, score_table
+from interlock.registry.flavors.scoring import THRESHOLD, score_frame, score_table
 from interlock.store.predictions import inputs_of
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from interlock.monitor.records import MonitorPlan
     from interlock.registry.service import ModelVersion, RegistryService
-
-HALF = 0.5
 
 
 class Duel(msgspec.Struct, frozen=True):
@@ -52,7 +51,7 @@ def answer_rows(registry: RegistryService, bundle: str, rows: pl.DataFrame) -> t
     task = task_of(record)
     if not task.kind:
         scores = score_rows(registry, bundle, rows)
-        return scores, (scores >= HALF).astype(int).tolist()
+        return scores, (scores > THRESHOLD).astype(int).tolist()
     table = score_table(record, registry.part(bundle, "serving"), rows)
     if task.kind == "number":
         return table[:, 0], [0] * len(table)
@@ -62,12 +61,10 @@ def answer_rows(registry: RegistryService, bundle: str, rows: pl.DataFrame) -> t
 
 def make_reference(registry: RegistryService, bundle: str) -> Reference:
     """Return the reference of a version: the held-out rows that its gates judged it on, with its scores there."""
-    import io
-
     import polars as pl
 
     record = registry.read_bundle(bundle)
-    rows = pl.read_parquet(io.BytesIO(registry.part(bundle, "evaluation")))
+    rows = table_of(registry.part(bundle, "evaluation"), "parquet", "The evaluation rows")
     scores, _ = answer_rows(registry, bundle, rows)
     columns = [column.name for column in record.inputs]
     if task_of(record).kind:  # the reference keeps what labels say of two classes
@@ -94,7 +91,7 @@ def replay(registry: RegistryService, version: ModelVersion, frame: pl.DataFrame
         return Replay(version.ref, *span, 0, 0, None, None, 0.0, 0, note=note)
     scores, codes = answer_rows(registry, version.bundle, inputs_of(frame))
     logged = frame["score"].to_numpy()
-    before = frame["label"] if task.kind else pl.Series(logged >= HALF).cast(pl.Int64)
+    before = frame["label"] if task.kind else pl.Series(logged > THRESHOLD).cast(pl.Int64)
     again = frame.with_columns(pl.Series("score", scores), pl.Series("label", codes, pl.Int64))
     was, now = with_truth_of(frame, task.kind), with_truth_of(again, task.kind)
     two = bool(was.height and not task.kind)
@@ -134,8 +131,6 @@ def duel(registry: RegistryService, frame: pl.DataFrame, plan: MonitorPlan, vers
     Raises:
         Invalid: the plan has no id column, so nothing says which rows those are; or one of them has not two classes.
     """
-    import io
-
     import polars as pl
 
     if not plan.id:
@@ -145,7 +140,8 @@ def duel(registry: RegistryService, frame: pl.DataFrame, plan: MonitorPlan, vers
             hint="Say `id` in [data.NAME] of interlock.toml, or let a person approve.",
         )
     champion, challenger = (registry.version(ref) for ref in versions)
-    held_out = pl.read_parquet(io.BytesIO(registry.part(challenger.bundle, "evaluation")))[plan.id].cast(pl.String)
+    told = f"The evaluation rows of {challenger.ref}"
+    held_out = table_of(registry.part(challenger.bundle, "evaluation"), "parquet", told)[plan.id].cast(pl.String)
     unseen = (pl.col("subject") != "") & pl.col("subject").is_in(held_out.implode())
     fair = with_truth_of(frame, "").filter(unseen)
     if not fair.height:

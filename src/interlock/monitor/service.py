@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from interlock.core.clock import from_micros, parse_instant, to_micros
-from interlock.core.errors import Invalid, NotFound
+from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.core.files import StoredFile
 from interlock.core.operations import Permission, operation
 from interlock.core.periods import parse_period
 from interlock.core.refs import check_name
-from interlock.monitor.kinds import COLUMNS, Task, task_by_opening, task_on_record, truths_as, with_truth_of
+from interlock.monitor.kinds import COLUMNS, Task, known_task, truths_as, with_truth_of
 from interlock.monitor.labels import BY_PREDICTION, add_labels, truth_about, with_labels
 from interlock.monitor.look import Episode, Watched, encode, look, read_report
 from interlock.monitor.records import (
@@ -30,12 +31,14 @@ from interlock.registry.service import RegistryService
 from interlock.store.labels import PREDICTION, SUBJECT, KeptLabel, Labels
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     import polars as pl
 
     from interlock.core.ports import Row, Transaction
     from interlock.store import Store
+    from interlock.store.predictions import Prediction
 
 Reports = list[WindowReport]
 Monitors = list[Monitor]
@@ -127,10 +130,11 @@ class MonitorService:
 
         Raises:
             Invalid: a column is missing or a label is no truth of such a model; nothing is kept.
+            Conflict: no model that answers there can be read here, so nothing says what a truth is.
         """
         row = self._row(name)
         plan = self._plan(row)
-        return add_labels(self._store, name, plan, file, self._task(row["model"], plan))
+        return add_labels(self._store, name, plan, file, self._expected(row["model"], plan))
 
     @operation(Permission.MONITOR_WRITE, emits=("window.evaluated", "alarm.raised", "alarm.closed"))
     def look(self, name: str, until: str = "") -> Reports:
@@ -151,7 +155,7 @@ class MonitorService:
         at = _instant(until) if until else self._store.clock.now()
         plan = self._plan(row)
         frame = self._labelled_frame(name, until=at.isoformat())
-        tasks = {model: self._task(model, plan) for model in {row["model"], *frame["model"].unique().to_list()}}
+        tasks = self._tasks({row["model"], *frame["model"].unique().to_list()}, frame)
         return look(self._store, Watched(name, row["model"], row["reference"], row["episode"], plan, tasks), frame, at)
 
     @operation(Permission.MONITOR_READ)
@@ -269,7 +273,7 @@ class MonitorService:
         row = self._row(name)
         plan = self._plan(row)
         frame = self._labelled_frame(name, until=until.isoformat() if until else "")
-        kind = self._task(row["model"], plan).kind
+        kind = self._expected(row["model"], plan).kind
         frame = with_truth_of(frame, kind)
         truth = truths_as(frame, kind).alias(plan.target)
         inputs = {column: column.removeprefix("inputs.") for column in frame.columns if column.startswith("inputs.")}
@@ -321,17 +325,52 @@ class MonitorService:
         last = to_micros(_instant(until)) if until else None
         return with_labels(self._store, name, plan, self._store.predictions.frame(plan.deployment, first, last))
 
-    def _task(self, model: str, plan: MonitorPlan) -> Task:
-        """Return what the truths of a version are; of "" those of the model that answered last, of none two classes."""
+    def _tasks(self, models: Collection[str], frame: pl.DataFrame) -> dict[str, Task]:
+        """Return what the truths of versions are, where that is known; of one that has gone, by what it answered."""
+        logged = dict(frame.select("model", "bundle").unique("model", keep="last").iter_rows())
+        found = {model: self._task(model, logged.get(model, "")) for model in models}
+        return {model: task for model, task in found.items() if task is not None}
+
+    def _task(self, model: str, bundle: str = "") -> Task | None:
+        """Return what the truths of a version are, or None where nothing says it.
+
+        Args:
+            model: the version; "" for none.
+            bundle: its files, for a version that has gone; "" where these are not known.
+        """
         if model:
-            try:
-                return task_on_record(self._registry, self._registry.version(model).bundle) or Task()
-            except NotFound:  # what answered is no version here any more
-                return Task()
-        for bundle in self._store.predictions.frame(plan.deployment).tail(1)["bundle"].to_list():
-            found = task_on_record(self._registry, bundle) or task_by_opening(self._store.objects, bundle)
-            return found or Task()
-        return Task()
+            with contextlib.suppress(NotFound):
+                bundle = self._registry.version(model).bundle or bundle
+        return known_task(self._registry, self._store.objects, bundle) if bundle else None
+
+    def _expected(self, model: str, plan: MonitorPlan) -> Task:
+        """Return what the truths of a deployment are: those of the version that is watched, or that answered last.
+
+        Before anything has answered they are those of two classes.
+
+        Raises:
+            Conflict: neither can be read here.
+        """
+        found = self._task(model)
+        if found is not None:
+            return found
+        newest = self._newest(plan.deployment)
+        if newest is None and not model:
+            return Task()
+        found = self._task("", newest.bundle) if newest is not None else None
+        if found is None:
+            raise Conflict(
+                f"Nothing says what a truth of deployment:{plan.deployment} is: its model cannot be read here.",
+                about="labels",
+                hint="Send labels to POST /labels of the server that answers, or watch a version that is here.",
+            )
+        return found
+
+    def _newest(self, deployment: str) -> Prediction | None:
+        """Return the newest prediction of a deployment. Cost: the files and blocks of that instant."""
+        log = self._store.predictions
+        at = log.watermark(deployment)
+        return None if at is None else max(log.rows(deployment, at), key=lambda row: row.id, default=None)
 
     def _row(self, name: str) -> Row:
         row = self._store.database.one("SELECT * FROM monitors WHERE name = :name", {"name": name})

@@ -38,7 +38,7 @@ class RouteStatus(msgspec.Struct, frozen=True):
         call_s: how long it takes for one row.
         rows: rows that it answered since the start.
         engine: what calculates: `linear`, `onnx`, `xgboost`, `lightgbm` or `worker`.
-        checked: rows of training that it was asked on the way that requests take.
+        checked: golden rows that it was asked on the way that requests take.
         skew: what was wrong with its last answers to them.
     """
 
@@ -206,11 +206,11 @@ class Control:
             "interlock_log_broken": ("Whether the prediction log failed last.", float(bool(journal.error))),
             "interlock_model_age_seconds": ("Since the version was made.", revision.ages if revision else {}),
             "interlock_self_checked_rows": (
-                "Rows of training that were asked on the way that requests take.",
+                "Golden rows that were asked on the way that requests take.",
                 {live.route.model: float(self.engine.selfcheck.of(live.model).rows) for live in routes},
             ),
             "interlock_self_check_failing": (
-                "Whether rows of training are answered otherwise than in training.",
+                "Whether golden rows are answered otherwise than they were when their scores became known.",
                 {live.route.model: float(bool(self.engine.selfcheck.of(live.model).findings)) for live in routes},
             ),
             "interlock_constant_output": (

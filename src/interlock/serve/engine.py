@@ -107,7 +107,7 @@ class Engine:
         fleet: the engines of the same server, or None where this is the only one.
         alias: what the fleet calls it, where that is nothing that its revision knows.
         rules: what it goes by where a spec says nothing, and who follows what one says.
-        selfcheck: asks the models rows of training, on the way that requests take.
+        selfcheck: asks the models their golden rows, on the way that requests take.
     """
 
     def __init__(self, name: str, journal: Record, clock: Clock, hands: Hands) -> None:

@@ -41,8 +41,9 @@ def check_golden(model: LoadedModel, golden: Golden, limit: int | None = None) -
     if not bad:
         return []
     worst = max((abs(scores[i] - wanted[i]) for i in bad), key=lambda d: math.inf if math.isnan(d) else d)
+    when = "in training" if model.parts.source == "training" else "when it was opened"
     message = (
-        f"{len(bad)} of {len(rows)} golden rows get another score than in training:"
+        f"{len(bad)} of {len(rows)} golden rows get another score than {when}:"
         f" the largest difference is {worst:.3g}, {tolerance:.3g} is allowed."
     )
     return [Finding("golden_differs", message, rows=tuple(bad[:10]), count=len(bad))]

@@ -15,6 +15,7 @@ import msgspec
 
 from interlock.core.errors import Error, Invalid
 from interlock.serve.openapi_parts import Operation
+from interlock.serve.openapi_scene import Scene
 from interlock.serve.row_ids import row_ids
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ Headers = list[tuple[bytes, bytes]]
 JSON: Final = b"application/json"
 _REMEMBERED: Final = 1000  # paths of which we know what answers
 _NOBODY: Final = ("", 0)
-_LONGEST_ID: Final = 200
+LONGEST_ID: Final = 200
 _DIGITS: Final = 18
 _WINDOW_BITS: Final = {b"gzip": 31, b"deflate": 15}
 
@@ -70,7 +71,7 @@ class Request:
         """The caller's `X-Request-Id`, or one of our own."""
         if not self._id:
             given = self.headers.get(b"x-request-id", b"")
-            self._id = given.decode() if 0 < len(given) <= _LONGEST_ID and given.isascii() else own_id()
+            self._id = given.decode() if 0 < len(given) <= LONGEST_ID and given.isascii() else own_id()
         return self._id
 
     def asked(self, name: str) -> str:
@@ -146,7 +147,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         handler: what answers.
         predicts: whether it is counted, limited and may carry a large body.
         body_bytes: the largest body of one that does not; 0 for a few thousand bytes.
-        describe: says what it takes and gives, over a `Scene` (interlock.serve.openapi_model); None says nothing.
+        describe: says what it takes and gives, over what is served now; None says nothing.
     """
 
     method: str
@@ -154,7 +155,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     handler: Handler
     predicts: bool = False
     body_bytes: int = 0
-    describe: Callable[[Any], Operation] | None = None
+    describe: Callable[[Scene], Operation] | None = None
 
 
 class Found(NamedTuple):

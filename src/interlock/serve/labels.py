@@ -27,6 +27,7 @@ from interlock.core.ids import is_ulid
 from interlock.serve import openapi_pages as pages
 from interlock.serve.engine import deployment_of
 from interlock.serve.http import UNREADABLE, Endpoint, Response, refusal, to_json, unreadable
+from interlock.serve.metadata import LONGEST_SUBJECT
 from interlock.serve.truths import DEFAULT, readings
 from interlock.store.label_times import DAY, parse_case, parse_observed
 from interlock.store.labels import ALWAYS, PREDICTION, REFUSALS, STATUSES, SUBJECT, Body, Label
@@ -46,7 +47,7 @@ MAX_LABELS: Final = 100_000
 MAX_BODY_BYTES: Final = 16_000_000
 MAX_UNDER_WAY: Final = 16
 _FIELDS: Final = frozenset({"prediction_id", "subject", "label", "observed_at", "occurred_at", "label_id"})
-_LONGEST: Final = {"subject": 500, "label_id": 200}
+_LONGEST: Final = {"subject": LONGEST_SUBJECT, "label_id": 200}
 _LONGEST_KEY: Final = 200
 _SHOWN: Final = 10
 _FORM: Final = 'A body is {"labels": [{"prediction_id": "...", "label": 1}, ...]}; see the reference, "Labels".'
@@ -92,7 +93,7 @@ class Labels:
 
     def routes(self) -> list[Endpoint]:
         """Return the endpoint."""
-        say = pages.labels(LabelAnswer, MAX_LABELS)
+        say = pages.labels(LabelAnswer, MAX_LABELS, {**_LONGEST, "Idempotency-Key": _LONGEST_KEY})
         return [Endpoint("POST", "/labels", self._label, body_bytes=MAX_BODY_BYTES, describe=say)]
 
     async def _label(self, request: Request) -> Response:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SUBJECT: Final = b"interlock-subject"
 OCCURRED_AT: Final = b"interlock-occurred-at"
-_LONGEST: Final = 500
+LONGEST_SUBJECT: Final = 500
 _SHOWN: Final = 60
 
 KEYS: Final = {
@@ -86,9 +86,11 @@ def subjects(texts: Sequence[object], rows: int) -> list[str]:
         Invalid: there are more or fewer than rows, or one is no text or too long.
     """
     _check_count("subjects", texts, rows)
-    bad = [i for i, text in enumerate(texts) if text is not None and (type(text) is not str or len(text) > _LONGEST)]
+    bad = [
+        i for i, text in enumerate(texts) if text is not None and (type(text) is not str or len(text) > LONGEST_SUBJECT)
+    ]
     if bad:
-        message = f"The subject of row {bad[0]} is no text of at most {_LONGEST} characters."
+        message = f"The subject of row {bad[0]} is no text of at most {LONGEST_SUBJECT} characters."
         raise Invalid(message, findings=[Finding("subject", message, "", tuple(bad[:10]), len(bad))])
     return [str(text or "") for text in texts]
 

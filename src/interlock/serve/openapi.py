@@ -15,7 +15,7 @@ import msgspec
 
 from interlock.core.errors import Error
 from interlock.serve.http import Endpoint, Request, Response, to_json
-from interlock.serve.openapi_model import Scene, served
+from interlock.serve.openapi_model import scene_of, served
 from interlock.serve.openapi_pages import itself
 from interlock.serve.openapi_parts import Operation, Schema, document, like, reference
 from interlock.serve.release import version
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from interlock.serve.engine import Engine
     from interlock.serve.http import Refuse
+    from interlock.serve.openapi_scene import Scene
 
 PATH: Final = "/openapi.json"
 _COLUMN_BYTES: Final = 2000  # how much work a column is, as that of a body
@@ -116,7 +117,7 @@ def describe(endpoints: Sequence[Endpoint], engine: Engine, words: Callable[[str
 
     Cost: 2 ms for a model of 20 columns.
     """
-    scene = Scene(engine)
+    scene = scene_of(engine)
     responses: Schema = {}
     paths: Schema = {}
     for endpoint in sorted(endpoints, key=lambda one: one.path):

@@ -1,8 +1,8 @@
 """What models take and give, as schemas; and examples of rows that are about nobody.
 
-An example says nothing about a person who is in the data. A number is the mean of the golden rows, rounded to a tenth
-of their span; where there are few of them it is 1. A text is a category, which is what came again and again in
-training (registry/flavors/ranges.py); where none are recorded it is `text`.
+An example is no row of anybody who is in the data. A number is the mean of the golden rows, rounded to a tenth of their
+span, or the value that all of them have; where there are few of them it is 1. A text is a category, which is what came
+again and again in training (registry/flavors/ranges.py); where none are recorded it is `text`.
 """
 
 from __future__ import annotations
@@ -10,19 +10,17 @@ from __future__ import annotations
 import math
 import re
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from interlock.core.bundles import Column
 from interlock.serve.columns import TAKES
 from interlock.serve.oip_common import offered
-from interlock.serve.openapi_parts import Schema, array, closed, reference, schemas_of
-from interlock.serve.tensors import TensorOut
+from interlock.serve.openapi_parts import Schema, array, closed
+from interlock.serve.openapi_scene import Output, Scene, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from interlock.core.bundles import Column
     from interlock.serve.engine import Engine
     from interlock.serve.revision import Revision, View
 
@@ -38,99 +36,40 @@ _TYPES: Final[dict[str, Schema]] = {
 _STRANGE: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
-class Signature(msgspec.Struct, frozen=True):
-    """What one name takes and gives.
-
-    Attributes:
-        key: what its components are called after.
-        columns: its input columns.
-        values: the schema of a value of each.
-        row: an example.
-        target: the column that is predicted.
-        label: the schema of an answer's label, or of a regression's value.
-        chance: the schema of a probability, None of a regression.
-        outputs: the tensors that may be asked for.
-    """
-
-    key: str
-    columns: tuple[Column, ...]
-    values: dict[str, Schema]
-    row: dict[str, object]
-    target: str
-    label: Schema
-    chance: Schema | None
-    outputs: tuple[TensorOut, ...]
-
-    @property
-    def what(self) -> tuple[object, ...]:
-        """All but how it is called."""
-        return (self.columns, self.values, self.row, self.target, self.label, self.chance, self.outputs)
-
-
-class Scene:
-    """What a server answers for now, and the components that its description has so far.
+def scene_of(engine: Engine) -> Scene:
+    """Return what the descriptions of a server are written over.
 
     Args:
         engine: the server's first engine.
-
-    Attributes:
-        first: what those are answered by who name no model; None where none is loaded.
-        signatures: of all names, each once.
-        names: the names that callers may use.
-        versions: the versions of all of them.
-        title: the name of the first.
-        schemas: components.
-        examples: components.
     """
+    revisions = served(engine)
+    default = next((revision for _, revision in revisions), None)
+    scene = Scene(default.deployment if default is not None else engine.name)
+    scene.first = _added(scene, default.whole, default) if default is not None else None
+    names: set[str] = set()
+    versions: set[str] = set()
+    for alias, revision in revisions:
+        names |= {alias} - {""}
+        for (name, version), view in revision.views.items():
+            names |= set() if version else {name}
+            versions |= {version} - {""}
+            _added(scene, view, revision)
+    scene.names, scene.versions = sorted(names), sorted(versions)
+    return scene
 
-    def __init__(self, engine: Engine) -> None:
-        self.signatures: list[Signature] = []
-        self.schemas: Schema = {}
-        self.examples: Schema = {}
-        revisions = served(engine)
-        default = next((revision for _, revision in revisions), None)
-        self.title = default.deployment if default is not None else engine.name
-        self.first = self._add(default.whole, default) if default is not None else None
-        names: set[str] = set()
-        versions: set[str] = set()
-        for alias, revision in revisions:
-            names |= {alias} - {""}
-            for (name, version), view in revision.views.items():
-                names |= set() if version else {name}
-                versions |= {version} - {""}
-                self._add(view, revision)
-        self.names, self.versions = sorted(names), sorted(versions)
 
-    def of(self, kind: Any, *, shut: bool = False) -> Schema:
-        """Return the schema of a type; of a struct a reference.
-
-        Args:
-            kind: the type.
-            shut: whether an object has no members that are not described.
-        """
-        (schema,), found = schemas_of([kind])
-        if shut:
-            found[kind.__name__]["additionalProperties"] = False
-        self.schemas.update(found)
-        return schema
-
-    def put(self, name: str, schema: Schema) -> Schema:
-        """Keep a schema, and return the reference to it."""
-        self.schemas[name] = schema
-        return reference(name)
-
-    def _add(self, view: View, revision: Revision) -> Signature:
-        """Return the signature of a view; one that is known is not made twice."""
-        taken = {signature.key for signature in self.signatures}
-        key = _STRANGE.sub("_", view.routes[0].name) or "model"
-        while key in taken:
-            key += "_"
-        found = _signature(key, view, strict=revision.serving.out_of_range == "block")
-        for known in self.signatures:
-            if known.what == found.what:
-                return known
-        self.signatures.append(found)
-        return found
+def _added(scene: Scene, view: View, revision: Revision) -> Signature:
+    """Return the signature of a view; one that is known is not made twice."""
+    taken = {signature.key for signature in scene.signatures}
+    key = _STRANGE.sub("_", view.routes[0].name) or "model"
+    while key in taken:
+        key += "_"
+    found = _signature(key, view, strict=revision.serving.out_of_range == "block")
+    for known in scene.signatures:
+        if known.what == found.what:
+            return known
+    scene.signatures.append(found)
+    return found
 
 
 def served(engine: Engine) -> list[tuple[str, Revision]]:
@@ -147,7 +86,7 @@ def _signature(key: str, view: View, *, strict: bool) -> Signature:
         values[column.name] = _value(column, categories, strict=strict and len(bundles) == 1)
         golden = (one.get(column.name) for live in view.routes for one in live.model.golden.rows)
         row[column.name] = _example(column, categories, golden)
-    outputs = tuple(offered(view))
+    outputs = tuple(Output(one.name, one.datatype, len(one.shape)) for one in offered(view))
     if all(bundle.task == "regression" for bundle in bundles):
         return Signature(key, view.columns, values, row, view.target, {"type": "number"}, None, outputs)
     classes = list(dict.fromkeys(label for bundle in bundles for label in bundle.classes))
@@ -180,7 +119,10 @@ def _example(column: Column, categories: Sequence[str], golden: Iterable[object]
 
 
 def typical(values: Sequence[float]) -> float:
-    """Return a number that is like some others and tells nothing of any one of them; 1.0 where they are few."""
+    """Return a number that is like some others; 1.0 where they are few.
+
+    It is none of them where they differ, and tells each where they are all the same: then it is that value.
+    """
     if len(values) < _FEW:
         return 1.0
     mean, span = fmean(values), max(values) - min(values)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from interlock.serve.openapi_parts import BYTES, Operation, Schema, array, closed, like, media, reference
-from interlock.serve.openapi_rows import ABOUT, SAYS, any_of
+from interlock.serve.openapi_pages import page
+from interlock.serve.openapi_parts import BYTES, Operation, Schema, any_of, array, closed, like, media, reference
+from interlock.serve.openapi_rows import ABOUT, SAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interlock.core.bundles import Column
-    from interlock.serve.openapi_model import Scene, Signature
+    from interlock.serve.openapi_scene import Scene, Signature
 
 _INTEGERS: Final = [f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)]
 # What a column may be sent as in JSON; the first is what the model's metadata say.
@@ -32,23 +33,6 @@ _STATISTICS: Final = {
     "execution_count": 0,
     "inference_stats": {"success": {"count": 0, "ns": 0}, "fail": {"count": 0, "ns": 0}},
 }
-
-
-def page(summary: str, form: Any, *refuses: int, unready: bool = False) -> Callable[[Scene], Operation]:
-    """Return what describes a page of JSON.
-
-    Args:
-        summary: what it is.
-        form: a value of its form.
-        refuses: statuses of its refusals, beside the usual ones.
-        unready: whether it has the same form with status 503, while no sound answers are given.
-    """
-
-    def describe(_: Scene) -> Operation:
-        further = {503: media(like(form))} if unready else {}
-        return Operation(summary, media(like(form)), refuses=refuses, further=further)
-
-    return describe
 
 
 SERVER: Final = page("What the server speaks.", {"name": "", "version": "", "extensions": [""]})
@@ -152,7 +136,7 @@ def _answer(scene: Scene, signature: Signature) -> Schema:
         value = known.get(output.name) or signature.chance or {}
         value = value if output.datatype == "FP64" or output.name in known else _TEXT
         members = {"name": {"const": output.name}, "datatype": {"const": output.datatype}}
-        members |= {"shape": _sizes(len(output.shape)), "parameters": _PARAMETERS, "data": array(value)}
+        members |= {"shape": _sizes(output.rank), "parameters": _PARAMETERS, "data": array(value)}
         tensors.append(closed(members, optional=["parameters", "data"]))
     outputs = array({"anyOf": tensors})
     members = {"model_name": _TEXT, "id": _TEXT, "model_version": _TEXT, "outputs": outputs}

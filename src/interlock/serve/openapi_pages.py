@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from interlock.serve.openapi_parts import Operation, Schema, array, asked, closed, media
+from interlock.serve.openapi_parts import Operation, Schema, array, asked, closed, like, media
 from interlock.serve.openapi_rows import MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from interlock.serve.openapi_model import Scene
+    from interlock.serve.openapi_scene import Scene
 
+_KEY: Final = "Idempotency-Key"
 _TEXT: Final[Schema] = {"type": "string"}
 _WHEN: Final[Schema] = {"type": ["string", "null"], "description": "ISO 8601"}
 
@@ -22,6 +23,23 @@ def health(body: Schema, kind: str) -> Callable[[Scene], Operation]:
     def describe(_: Scene) -> Operation:
         found = media(body, kind)
         return Operation("Whether sound answers are given: 200, else 503.", found, further={503: found})
+
+    return describe
+
+
+def page(summary: str, form: Any, *refuses: int, unready: bool = False) -> Callable[[Scene], Operation]:
+    """Return what describes a page of JSON.
+
+    Args:
+        summary: what it is.
+        form: a value of its form.
+        refuses: statuses of its refusals, beside the usual ones.
+        unready: whether it has the same form with status 503, while no sound answers are given.
+    """
+
+    def describe(_: Scene) -> Operation:
+        further = {503: media(like(form))} if unready else {}
+        return Operation(summary, media(like(form)), refuses=refuses, further=further)
 
     return describe
 
@@ -84,23 +102,25 @@ def models(page: Any) -> Callable[[Scene], Operation]:
     return describe
 
 
-def labels(answer: Any, most: int) -> Callable[[Scene], Operation]:
+def labels(answer: Any, most: int, longest: Mapping[str, int]) -> Callable[[Scene], Operation]:
     """Return what describes `POST /labels`.
 
     Args:
         answer: the type of its answer.
         most: how many labels a body may have.
+        longest: how many characters a `subject`, a `label_id` and the header `Idempotency-Key` may have.
     """
 
     def describe(scene: Scene) -> Operation:
-        whole: Schema = {"labels": {**array(_label(scene), 1), "maxItems": most}}
+        whole: Schema = {"labels": {**array(_label(scene, longest), 1), "maxItems": most}}
         takes = media(
-            {"anyOf": [closed(whole), _label(scene)]}, examples={"one label": {"value": {"labels": [_EXAMPLE]}}}
+            {"anyOf": [closed(whole), _label(scene, longest)]},
+            examples={"one label": {"value": {"labels": [_EXAMPLE]}}},
         )
         takes |= media({**_TEXT, "description": "One label a line."}, "application/x-ndjson")
         takes |= media({**_TEXT, "description": "The first line names the fields."}, "text/csv")
         key = asked(
-            "Idempotency-Key", "A body with a key that was taken before is answered as then.", "header", maxLength=200
+            _KEY, "A body with a key that was taken before is answered as then.", "header", maxLength=longest[_KEY]
         )
         return Operation(
             "Say the truth about predictions.",
@@ -116,12 +136,16 @@ def labels(answer: Any, most: int) -> Callable[[Scene], Operation]:
 _EXAMPLE: Final = {"subject": "person-1", "label": 1, "occurred_at": "2026-03-01T12:00:00Z", "label_id": "label-1"}
 
 
-def _label(scene: Scene) -> Schema:
+def _label(scene: Scene, longest: Mapping[str, int]) -> Schema:
     """Return the schema of a label: about a prediction, or about a subject."""
     label = {"type": ["integer", "number", "string", "boolean"], "description": "0 or 1, a class, or a number"}
-    also = {"label": label, "observed_at": _WHEN, "label_id": {"type": ["string", "null"], "maxLength": 200}}
+    also = {
+        "label": label,
+        "observed_at": _WHEN,
+        "label_id": {"type": ["string", "null"], "maxLength": longest["label_id"]},
+    }
     free = ["observed_at", "label_id"]
     by_key = closed({"prediction_id": {**_TEXT, "pattern": "^[0-9A-HJKMNP-TV-Z]{26}$"}, **also}, optional=free)
-    subject = {**_TEXT, "minLength": 1, "maxLength": 500}
+    subject = {**_TEXT, "minLength": 1, "maxLength": longest["subject"]}
     by_subject = closed({"subject": subject, **also, "occurred_at": _WHEN}, optional=[*free, "occurred_at"])
     return scene.put("Label", {"anyOf": [by_key, by_subject]})

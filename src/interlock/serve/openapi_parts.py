@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Schema = dict[str, Any]
 
@@ -111,6 +111,15 @@ def closed(properties: Mapping[str, Schema], *, optional: Sequence[str] = (), ex
     if required:
         found["required"] = required
     return found if extra else {**found, "additionalProperties": False}
+
+
+def any_of(schemas: Iterable[Schema]) -> Schema:
+    """Return a schema that fits what any of some does; of none at all, any object."""
+    found: list[Schema] = []
+    for schema in schemas:
+        if schema not in found:
+            found.append(schema)
+    return {"anyOf": found} if len(found) > 1 else found[0] if found else {"type": "object"}
 
 
 def array(items: Schema, least: int = 0) -> Schema:

@@ -5,23 +5,30 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from interlock.serve.deadlines import MOST_MS
+from interlock.serve.http import LONGEST_ID
+from interlock.serve.metadata import LONGEST_SUBJECT
 from interlock.serve.openapi_model import answers_of, row_of
-from interlock.serve.openapi_parts import Operation, Schema, array, asked, closed, media, reference
+from interlock.serve.openapi_parts import Operation, Schema, any_of, array, asked, closed, media, reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from interlock.serve.openapi_model import Scene, Signature
+    from interlock.serve.openapi_scene import Scene, Signature
 
 PARQUET: Final = "application/vnd.apache.parquet"
 ABOUT: Final = (
-    asked("Interlock-Subject", "Whom all rows are about.", "header", maxLength=500, examples=["person-1"]),
+    asked("Interlock-Subject", "Whom all rows are about.", "header", maxLength=LONGEST_SUBJECT, examples=["person-1"]),
     asked("Interlock-Occurred-At", "When their cases happened, ISO 8601.", "header", format="date-time"),
     {
         **asked("Interlock-Timeout-Ms", "How long an answer is worth waiting for.", "header"),
-        "schema": {"type": "integer", "minimum": 1, "maximum": 86_400_000},
+        "schema": {"type": "integer", "minimum": 1, "maximum": MOST_MS},
     },
-    asked("X-Request-Id", "The request's id, which comes back; one of more than 200 characters does not.", "header"),
+    asked(
+        "X-Request-Id",
+        f"The request's id, which comes back; one of more than {LONGEST_ID} characters does not.",
+        "header",
+    ),
 )
 """Headers that requests for predictions may have."""
 SAYS: Final = {
@@ -93,15 +100,6 @@ def explained(told: Any) -> Callable[[Scene], Operation]:
         return Operation(text, media(scene.of(told)), takes, asks=(MODEL, ABOUT[0]), refuses=(403, 501))
 
     return describe
-
-
-def any_of(schemas: Iterable[Schema]) -> Schema:
-    """Return a schema that fits what any of some does; of none at all, any object."""
-    found: list[Schema] = []
-    for schema in schemas:
-        if schema not in found:
-            found.append(schema)
-    return {"anyOf": found} if len(found) > 1 else found[0] if found else {"type": "object"}
 
 
 def _listed(values: list[Schema]) -> Schema:

@@ -19,19 +19,20 @@ from interlock.core.errors import Corrupt, Finding
 from interlock.serve.release import release_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from interlock.core.ports import ObjectStore
     from interlock.serve.model import LoadedModel
 
-# Of the names in a pair, which bring the same modules, an environment has one.
-_ENGINES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+ENGINES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "linear": (),  # sums of NumPy, which have no version
     "onnx": (("onnxruntime", "onnxruntime-gpu"), ("numpy",)),
     "xgboost": (("xgboost", "xgboost-cpu"), ("numpy",)),
     "lightgbm": (("lightgbm",), ("numpy",)),
 }
-UNPROVED: Final = "No golden requests came with it"
+"""The packages by which an engine answers. Of names that bring the same modules an environment has one."""
+UNPROVED: Final = "golden_none"
+"""The rule of the finding that nobody can say whether a model answers as it did in training."""
 _SCHEMA: Final = "schema.json"
 _LONGEST_SCHEMA: Final = 256 << 20
 _MODULE: Final = re.compile(rb'"__module__"\s*:\s*"(\w+)')
@@ -43,6 +44,25 @@ class Recorded(msgspec.Struct, frozen=True):
 
     python: str = ""
     packages: dict[str, str] = {}
+
+
+class Release(msgspec.Struct, frozen=True):
+    """A package where a model was made, and here.
+
+    Attributes:
+        name: the package; of two that bring the same modules the one that was recorded.
+        then: its version where the model was made, "" where nothing records it.
+        now: its version here, "" where it is not installed.
+    """
+
+    name: str
+    then: str
+    now: str
+
+    @property
+    def differs(self) -> bool:
+        """Whether both are known and are two versions; how a package was built, as in `+cpu`, is no version."""
+        return bool(self.then) and _plain(self.then) != _plain(self.now)
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -67,6 +87,20 @@ def read_recorded(objects: ObjectStore, digest: str) -> Recorded | None:
         raise Corrupt(f"Object {digest[:16]} is no record of an environment: {error}.", about="environment") from None
 
 
+def release(need: tuple[str, ...], then: Mapping[str, str], now: Callable[[str], str]) -> Release:
+    """Return a package as it was recorded and as it is: the one rule by which gates and trials compare packages.
+
+    What follows from a difference is theirs to say: the gate `environment` is stricter than a trial.
+
+    Args:
+        need: names of the package, any of which will do.
+        then: versions by name where the model was made.
+        now: returns the version of a name here, "" for none.
+    """
+    name = next((name for name in need if then.get(name)), "")
+    return Release(name or need[0], then.get(name, ""), next((found for one in need if (found := now(one))), ""))
+
+
 def compare(model: LoadedModel, recorded: Recorded | None) -> Compared:
     """Return how the packages here differ from those that a model was made with.
 
@@ -75,7 +109,7 @@ def compare(model: LoadedModel, recorded: Recorded | None) -> Compared:
         recorded: the environment of the run that made it, None where nobody knows that.
     """
     code = model.engine.name == "worker"
-    needs = _needs_of_original(model) if code else _ENGINES.get(model.engine.name, ())
+    needs = _needs_of_original(model) if code else ENGINES.get(model.engine.name, ())
     if recorded is None:
         what = ", ".join(need[0] for need in needs)
         told = f"Nothing records which packages it was made with, so {what} of this environment is compared with none."
@@ -83,14 +117,13 @@ def compare(model: LoadedModel, recorded: Recorded | None) -> Compared:
     findings: list[Finding] = []
     warnings: list[Finding] = []
     for need in needs:
-        name = next((name for name in need if name in recorded.packages), "")
-        now = next((found for one in need if (found := release_of(one))), "")
-        if not name:
-            told = f"Nothing records which {need[0]} it was made with; here it is {now or 'not installed'}."
-            warnings.append(Finding("package", told, need[0]))
-        elif _plain(recorded.packages[name]) != _plain(now):
-            told = f"{name} is {now or 'not installed'} here and was {recorded.packages[name]} where it was made"
-            (findings if code else warnings).append(Finding("package", f"{told}; {_verdict(model)}.", name))
+        one = release(need, recorded.packages, release_of)
+        if not one.then:
+            told = f"Nothing records which {one.name} it was made with; here it is {one.now or 'not installed'}."
+            warnings.append(Finding("package", told, one.name))
+        elif one.differs:
+            told = f"{one.name} is {one.now or 'not installed'} here and was {one.then} where it was made"
+            (findings if code else warnings).append(Finding("package", f"{told}; {_verdict(model)}.", one.name))
     return Compared(tuple(findings), tuple(warnings))
 
 
@@ -105,8 +138,8 @@ def unproved(model: LoadedModel) -> tuple[Finding, ...]:
     }.get(source, "it loads and its columns can be read, and it was asked nothing")
     agreed = model.bundle.agreement.rows
     twin = f"; its files say that this form agreed with the original on {agreed:,} rows" if agreed else ""
-    told = f"{UNPROVED}: {asked}, but nobody can say whether as it did in training{twin}."
-    return (Finding("golden_none", told),)
+    told = f"No golden requests came with it: {asked}, but nobody can say whether as it did in training{twin}."
+    return (Finding(UNPROVED, told),)
 
 
 def _verdict(model: LoadedModel) -> str:

@@ -27,7 +27,6 @@ from interlock.serve import openapi_pages as pages
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, header_text, to_json, unreadable
 from interlock.serve.invocations import Invocations, Params, answer_rows
 from interlock.serve.oip import check_origin, fleet_of
-from interlock.serve.openapi_oip import page
 from interlock.serve.openapi_rows import invocation
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class _Page(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 _decoder: Final = msgspec.json.Decoder(LoadRequest)
-_PARAMETERS: Final = page(
+_PARAMETERS: Final = pages.page(
     "How batch transform shall ask.", {"MaxConcurrentTransforms": 1, "BatchStrategy": "", "MaxPayloadInMB": 1}
 )
 

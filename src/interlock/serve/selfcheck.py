@@ -1,9 +1,9 @@
-"""Asks a server's own models rows of training, again and again, on the way that requests take.
+"""Asks a server's own models golden rows, again and again, on the way that requests take.
 
 A request's way is its reader, the model's input columns, the engine. Each part may come to differ from training without
-anybody's request failing. So rows whose scores training saw go that way, as the bytes of a request, some every few
-seconds; neither the prediction log nor the counters of requests see them. Where a score is another one, the column at
-which it began is named (`interlock.serve.skew`).
+anybody's request failing. So rows whose scores are known, from training or else from when the model was opened, go that
+way, as the bytes of a request, some every few seconds; neither the prediction log nor the counters of requests see
+them. Where a score is another one, the column at which it began is named (`interlock.serve.skew`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from interlock.core.errors import Finding
-from interlock.serve.skew import Way
+from interlock.serve.skew import Way, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ class SelfCheck:
         return self._checked.get(model) or Checked()
 
     def findings(self, revision: Revision) -> list[Finding]:
-        """Return what is wrong with the models of a revision, as they last answered rows of training."""
+        """Return what is wrong with the models of a revision, as they last answered golden rows."""
         models = {live.route.bundle: live.model for live in revision.routes}
         return [found for model in models.values() for found in self.of(model).findings]
 
@@ -82,7 +82,7 @@ class SelfCheck:
 
         Args:
             revision: what is served.
-            soon: runs a function where calls of a model run.
+            soon: runs a function where calls of a model run; what it raises is raised.
 
         Cost: nothing but a look at the clock; the asking takes 0.2 % of a core, and of a model that takes longer than
             60 ms for a row a call every 30 s.
@@ -94,7 +94,11 @@ class SelfCheck:
                 checked = self._checked[live.model] = Checked()
             if now >= checked.due and not checked.busy and live.model.golden.rows:
                 checked.busy = True
-                soon(live.model, lambda live=live, checked=checked: self._ask(revision, live, checked))  # type: ignore[misc]
+                try:
+                    soon(live.model, lambda live=live, checked=checked: self._ask(revision, live, checked))  # type: ignore[misc]
+                except BaseException:
+                    checked.busy = False  # nobody asks it, so it is due still
+                    raise
 
     def _ask(self, revision: Revision, live: LiveRoute, checked: Checked) -> None:
         """Ask a model some rows, and keep what is wrong."""
@@ -111,7 +115,7 @@ class SelfCheck:
             elif not found and checked.effects is None:
                 checked.effects = {} if slow else way.effects()
         except Exception as error:  # noqa: BLE001 - the border of a thread: it is told, and asked again
-            found = [Finding("self_check_failed", f"Rows of training are not answered: {type(error).__name__}.")]
+            found = [Finding("self_check_failed", f"{words_of(model).rows} are not answered: {type(error).__name__}.")]
         checked.rows += size
         checked.failed += size if found else 0
         wrong = {at: why for at, why in checked.wrong.items() if at != first}

@@ -1,9 +1,9 @@
-"""Rows of training on the way that requests take, and the column at which an answer becomes another one."""
+"""Golden rows on the way that requests take, and the column at which an answer becomes another one."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -14,10 +14,12 @@ from interlock.serve.turns import Ask, Turn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from interlock.serve.model import LoadedModel
     from interlock.serve.prepared import Prepared
     from interlock.serve.revision import LiveRoute, Revision
 
 _MOST_PROBES: Final = 1000
+_WIDEST: Final = _MOST_PROBES // 2  # columns: the value of another row takes two rows
 _SURE: Final = 1e-5  # nearer to 0 or 1, a probability of 32 bits says little
 Row = dict[str, Any]
 
@@ -35,11 +37,12 @@ class Way:
         single = len(revision.routes) == 1
         self._view = revision.whole if single else revision.view(live.name, live.version)
         self._live = live
+        self._words = words_of(live.model)
         names = [column.name for column in live.model.bundle.inputs]
         self._rows: list[Row] = [{name: row.get(name) for name in names} for row in live.model.golden.rows]
 
     def wrong(self, first: int, last: int) -> list[Finding]:
-        """Return what is wrong with the answers to some golden rows; nothing when they are those of training.
+        """Return what is wrong with the answers to some golden rows; nothing when they are those known.
 
         Args:
             first: the number of the first row.
@@ -57,14 +60,15 @@ class Way:
                 scores = self._live.model.run(prepared).scores
             except Error as error:
                 heard = [
-                    Finding("self_check_failed", f"Rows of training are not answered: {error}", count=len(rows)),
+                    Finding("self_check_failed", f"{self._words.rows} are not answered: {error}", count=len(rows)),
                     *error.findings,
                 ]
             else:
                 gaps = [abs(a - b) for a, b in zip(scores, wanted, strict=True)]
                 bad = [row for row, gap in enumerate(gaps) if not gap <= golden.tolerance]  # so that NaN is bad
                 if bad:
-                    heard.insert(0, _other_scores(bad, gaps, golden.tolerance))
+                    lost = not heard and len(self._rows[0]) > _WIDEST
+                    heard.insert(0, self._other_scores(bad, gaps, lost=lost))
             for one in heard:
                 found.setdefault((one.rule, one.column), one)
         return list(found.values())
@@ -72,11 +76,12 @@ class Way:
     def effects(self) -> dict[str, list[float]]:
         """Return what each column does to the scores of golden rows when it has the next one's value, in log odds.
 
-        NaN where the score is too near to 0 or 1 to tell. Of a regression, it is the change of the value.
+        NaN where the score is too near to 0 or 1 to tell. Of a regression, it is the change of the value. Of a model
+        with one golden row nothing, nor of one with more than 500 columns, whose findings say so.
 
-        Cost: one call of the model with some hundred rows.
+        Cost: one call of the model with a thousand rows at most.
         """
-        rows = self._rows[: max(_MOST_PROBES // len(self._rows[0]), 0)]
+        rows = self._rows[: _MOST_PROBES // len(self._rows[0])]
         asked, names = [*rows], list(rows[0]) if len(rows) > 1 else []
         for name in names:
             asked += [{**row, name: after[name]} for row, after in zip(rows, [*rows[1:], rows[0]], strict=True)]
@@ -97,8 +102,12 @@ class Way:
         A column whose values are all shifted by the same has the same effect in a linear model, and is not found.
 
         Args:
-            before: what `effects` gave when the answers were those of training.
+            before: what `effects` gave while the answers were right; nothing where nobody asked then.
+
+        Cost: as `effects`; nothing where there is no `before`.
         """
+        if not before:
+            return []
         now, gaps = self.effects(), {}
         for name in before.keys() & now.keys():
             pairs = zip(now[name], before[name], strict=True)
@@ -137,7 +146,7 @@ class Way:
             sent = [row[name] for row in rows]
             for what, place in (
                 (prepared.values[at], "arrives with other values than were sent"),
-                (_fed(prepared, at, name), "reaches the engine with other values than were sent"),
+                (self._fed(prepared, at, name), "reaches the engine with other values than were sent"),
             ):
                 bad = (
                     []
@@ -145,21 +154,44 @@ class Way:
                     else [row for row, pair in enumerate(zip(sent, what, strict=True)) if not _same(*pair)]
                 )
                 if bad:
-                    message = f"Column {name!r} {place}, in {len(bad)} of {len(rows)} rows of training."
+                    message = f"Column {name!r} {place}, in {len(bad)} of {len(rows)} golden rows."
                     found.append(Finding("self_check_column", message, name, tuple(bad[:10]), len(bad)))
                     break
         return found
 
+    def _fed(self, prepared: Prepared, at: int, name: str) -> Sequence[object] | None:
+        """Return a column as the engine takes it; None where that cannot be told."""
+        if self._live.model.bundle.layout == "matrix":  # whose one input may be called as a column is
+            (matrix,) = prepared.feeds.values()
+            return matrix[:, at].tolist()  # type: ignore[no-any-return]
+        feed = prepared.feeds.get(name)
+        return None if feed is None else feed.ravel().tolist()
 
-def _fed(prepared: Prepared, at: int, name: str) -> Sequence[object] | None:
-    """Return a column as the engine takes it; None where that cannot be told."""
-    feed = prepared.feeds.get(name)
-    if feed is not None:
-        return feed.ravel().tolist()
-    matrix = next(iter(prepared.feeds.values()))
-    if len(prepared.feeds) == 1 and matrix.ndim == 2 and matrix.shape[1] == len(prepared.values):
-        return matrix[:, at].tolist()  # type: ignore[no-any-return]
-    return None
+    def _other_scores(self, bad: Sequence[int], gaps: Sequence[float], *, lost: bool) -> Finding:
+        """Return that scores differ; `lost`: that nobody can find the column at which they do."""
+        worst = max((gaps[row] for row in bad), key=lambda gap: math.inf if math.isnan(gap) else gap)
+        message = (
+            f"{len(bad)} of {len(gaps)} golden rows, asked as requests are, get another score than"
+            f" {self._words.when}: the largest difference is {worst:.3g},"
+            f" {self._live.model.golden.tolerance:.3g} is allowed."
+        )
+        if lost:
+            message += f" Which column does it is not looked for: it has more than {_WIDEST}."
+        return Finding("self_check_differs", message, rows=tuple(bad[:10]), count=len(bad))
+
+
+class Words(NamedTuple):
+    """What a model's golden rows are called, and since when their scores are known."""
+
+    rows: str
+    when: str
+
+
+def words_of(model: LoadedModel) -> Words:
+    """Return how to speak of a model's golden rows: of one that came without, nobody knows what training saw."""
+    if model.parts.source == "training":
+        return Words("Rows of training", "in training")
+    return Words("Its example rows" if model.parts.source == "example" else "Rows of zeros", "when it was opened")
 
 
 def _same(sent: object, found: object) -> bool:
@@ -174,12 +206,3 @@ def _same(sent: object, found: object) -> bool:
 
 def _odds(score: float) -> float:
     return math.log(score / (1 - score)) if _SURE < score < 1 - _SURE else math.nan
-
-
-def _other_scores(bad: Sequence[int], gaps: Sequence[float], tolerance: float) -> Finding:
-    worst = max((gaps[row] for row in bad), key=lambda gap: math.inf if math.isnan(gap) else gap)
-    message = (
-        f"{len(bad)} of {len(gaps)} rows of training, asked as requests are, get another score than in training:"
-        f" the largest difference is {worst:.3g}, {tolerance:.3g} is allowed."
-    )
-    return Finding("self_check_differs", message, rows=tuple(bad[:10]), count=len(bad))

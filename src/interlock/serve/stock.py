@@ -80,7 +80,8 @@ class Files:
     def _hold(self) -> None:
         """Keep the files from being collected for another day. Cost: a look at the clock, and a touch a file an hour.
 
-        Where they are gone (the machine slept for days) they are copied again, if the folder is as it was.
+        Where they are gone (the machine slept for days) the folder is copied again, as it is now: that brings them back
+        where it has not changed since.
         """
         now = self._clock.now()
         if abs(now - self._held_at) < _LEASE:

@@ -11,6 +11,7 @@ from interlock.core.errors import Invalid, NotFound
 from interlock.serve.casts import cast_text
 from interlock.serve.columns import Value
 from interlock.serve.guard import Warned, header_of
+from interlock.serve.http import LONGEST_ID
 from interlock.serve.model import Scores
 from interlock.serve.prepared import Prepared
 from interlock.serve.revision import LiveRoute, Revision, View
@@ -18,7 +19,6 @@ from interlock.serve.row_ids import row_ids
 from interlock.store.predictions import Answered
 
 MAX_ROWS: Final = 100_000
-_LONGEST_ID: Final = 200
 
 
 class Ask(msgspec.Struct):
@@ -115,8 +115,8 @@ class Turn(msgspec.Struct):
             Invalid: the models do not take them.
         """
         view = self.view
-        if len(self.request_id) > _LONGEST_ID:
-            raise Invalid(f"The request's id has more than {_LONGEST_ID} characters.")
+        if len(self.request_id) > LONGEST_ID:
+            raise Invalid(f"The request's id has more than {LONGEST_ID} characters.")
         self._check_names()
         shared = self._shared()
         groups = self._split()

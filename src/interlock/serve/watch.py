@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -12,10 +12,12 @@ from interlock.serve.sources import Wanted
 
 if TYPE_CHECKING:
     from interlock.serve.engine import Engine
+    from interlock.serve.revision import Revision
     from interlock.serve.sources import Source
 
 _LOOK_S: Final = 60.0
 _RETRY_S: Final = 5.0
+_log: Final = logging.getLogger("interlock.serve")
 
 
 class Watcher:
@@ -38,6 +40,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._retry_after = 0.0
         self._looked_at = 0.0
+        self._unasked = ""
 
     def read(self) -> Wanted:
         """Return what is wanted now.
@@ -71,7 +74,7 @@ class Watcher:
     def tick(self) -> None:
         """Look once more; a revision that failed because something was away for a moment is tried again by itself.
 
-        Once a minute, look how old the versions that answer are; and let them be asked rows of training that are due.
+        Once a minute, look how old the versions that answer are; and let them be asked golden rows that are due.
         """
         engine = self._engine
         now = engine.clock.monotonic()
@@ -81,8 +84,18 @@ class Watcher:
             engine.revision.grow(engine.clock.now())
         self.check(force=self.error is not None and self.error.transient and later)
         if engine.revision is not None:
-            with contextlib.suppress(RuntimeError):  # the server ends, and its threads take nothing more
-                engine.selfcheck.tick(engine.revision, engine.soon)
+            self._self_check(engine.revision)
+
+    def _self_check(self, revision: Revision) -> None:
+        try:
+            self._engine.selfcheck.tick(revision, self._engine.soon)
+        except RuntimeError as error:  # no thread takes it: none can be started, or the server ends
+            ending = self._engine.revision is not revision or not threading.main_thread().is_alive()
+            if not ending and str(error) != self._unasked:
+                _log.warning("%s is not asked its golden rows: %s", self._engine.name, error)
+            self._unasked = str(error)
+        else:
+            self._unasked = ""
 
     def _served(self) -> Wanted | None:
         revision = self._engine.revision

@@ -120,8 +120,8 @@ class Classes:
 
     @property
     def told(self) -> str:
-        """The classes in words: `'a', 'b' and 'c'`; of many the first."""
+        """The classes in words: `'a', 'b' and 'c'`; of many the first, of none that they are not known."""
         names = [repr(label) for label in self._labels]
         if len(names) > _SHOWN:
             return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN} more"
-        return f"{', '.join(names[:-1])} and {names[-1]}"
+        return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:]))) or "which nobody knows"

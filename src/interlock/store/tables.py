@@ -146,7 +146,7 @@ _AUDIT: Final = {
 }
 _DEPLOY: Final = {
     "deployments": _table("name", "name state url", spec=_records("deployments")),
-    "deployment_revisions": _table("name revision", "name reason", spec=_records("deployments")),
+    "deployment_revisions": _table("name revision", "name reason warnings", spec=_records("deployments")),
 }
 _MONITOR: Final = {
     "monitors": _table("name", "name model episode", plan=_records("monitors"), reference=_records("monitors")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from interlock.core.bundles import Serving
+from interlock.core.errors import Finding
 from interlock.deploy.process import ProcessTarget
 from interlock.loop.arcs.deploy import deploy
 
@@ -26,6 +27,22 @@ def test_the_first_version_takes_all_the_traffic(serving) -> None:
     )
     assert serving.version(1).aliases == ("champion",)
     assert serving.context.monitor.show("happy").model == "model:happy@1"
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [("golden_none", ", tried in a fresh process"), ("package", GOLDEN)],
+)
+def test_what_was_not_proved_is_known_by_its_rule(
+    applied, monkeypatch: pytest.MonkeyPatch, rule: str, told: str
+) -> None:
+    found = (Finding(rule, "No golden requests came with it, says somebody."),)
+    monkeypatch.setattr("interlock.deploy.service.try_version", lambda *_: found)
+    applied.candidate()
+    applied.sign(1)
+    applied.turn()
+    assert applied.job("deploy").reason == "model:happy@1 takes 100% of deployment:happy" + told
+    assert applied.context.deploy.show("happy").warnings == found
 
 
 def test_the_next_one_is_a_canary_of_the_share_that_the_file_says(trial) -> None:

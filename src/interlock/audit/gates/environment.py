@@ -1,4 +1,9 @@
-"""The gate `environment`: what serves the model is what it was checked with, and a fresh process agrees."""
+"""The gate `environment`: what serves the model is what it was checked with, and a fresh process agrees.
+
+Packages are compared by the rule of a server's trial (`serve/recorded.py`), and more follows from a difference here. A
+trial tells that its engine is another than in training, and lets golden requests settle what it answers; this gate
+fails, because what it judges shall be approved, and can still be prepared or trained again.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +13,26 @@ import msgspec
 
 from interlock.audit.evidence import GateResult
 from interlock.core.errors import Finding
+from interlock.serve.recorded import ENGINES, release
 
 if TYPE_CHECKING:
     from interlock.audit.evidence import Evidence
     from interlock.audit.policy import Policy
-    from interlock.track.environment import Environment
+    from interlock.serve.recorded import Release
 
 # What computes an answer must be the same to the last digit; the rest matters when somebody trains again.
-SERVING: Final = ("onnxruntime", "numpy")
-TRAINING: Final = ("scikit-learn", "skl2onnx", "skops", "polars")
+SERVING: Final = ENGINES["onnx"]
+TRAINING: Final = (("scikit-learn",), ("skl2onnx",), ("skops",), ("polars",))
 
 
 class EnvironmentGate:
     """Compares the recorded environment with the present one, and reads the preflight of a fresh process."""
 
     name = "environment"
+
+    def applies(self, policy: Policy) -> bool:  # noqa: ARG002 - every gate is asked alike
+        """Return that it always does."""
+        return True
 
     def run(self, evidence: Evidence, policy: Policy) -> GateResult:  # noqa: ARG002 - every gate is asked alike
         """Return whether the model will be served by what it was validated with.
@@ -40,9 +50,11 @@ class EnvironmentGate:
             findings.append(Finding("not_recorded", f"The {which} environment was not recorded."))
         else:
             fresh = (evidence.preflight or {}).get("versions") or {}
-            packages = [_compare(name, trained, present, fresh) for name in (*SERVING, *TRAINING)]
-            for fact in packages:
-                (findings if fact["package"] in SERVING else warnings).extend(_differing(fact))
+            for need in (*SERVING, *TRAINING):
+                # What the fresh process says counts before what this one has.
+                one = release(need, trained.packages, lambda name: fresh.get(name) or present.packages.get(name, ""))
+                packages.append({"package": one.name, "trained": one.then, "present": one.now})
+                (findings if need in SERVING else warnings).extend(_differing(one, serving=need in SERVING))
             if _minor(trained.python) != _minor(present.python):
                 told = f"Python is {present.python} here and was {trained.python} in training."
                 warnings.append(Finding("python", told))
@@ -60,26 +72,20 @@ class EnvironmentGate:
                 "agreement": msgspec.to_builtins(agreement),
                 "preflight": msgspec.to_builtins(evidence.preflight),
             },
-            summary=f"{', '.join(SERVING)} compared with training; both forms of the model differ by at most "
-            f"{agreement.max_difference:.2g} on {agreement.rows:,} rows (tolerance {agreement.tolerance:g}).",
+            summary=f"{', '.join(need[0] for need in SERVING)} compared with training; both forms of the model "
+            f"differ by at most {agreement.max_difference:.2g} on {agreement.rows:,} rows (tolerance"
+            f" {agreement.tolerance:g}).",
         )
 
 
-def _compare(name: str, trained: Environment, present: Environment, fresh: dict[str, str]) -> dict[str, Any]:
-    """Return both versions of a package; what the fresh process says counts before what this one has."""
-    now = fresh.get(name) or present.packages.get(name, "")
-    return {"package": name, "trained": trained.packages.get(name, ""), "present": now}
-
-
-def _differing(fact: dict[str, Any]) -> list[Finding]:
-    name, then, now = fact["package"], fact["trained"], fact["present"]
-    if name in SERVING and not now:
-        told = f"{name} is not installed here; training had {then or 'none either'}."
-        return [Finding("missing_package", told, name)]
-    if name in SERVING and not then:
-        return [Finding("not_recorded", f"The training environment does not say which {name} it had.", name)]
-    if then and now and then != now:
-        return [Finding("version", f"{name} is {now} here and was {then} in training.", name)]
+def _differing(one: Release, *, serving: bool) -> list[Finding]:
+    if serving and not one.now:
+        told = f"{one.name} is not installed here; training had {one.then or 'none either'}."
+        return [Finding("missing_package", told, one.name)]
+    if serving and not one.then:
+        return [Finding("not_recorded", f"The training environment does not say which {one.name} it had.", one.name)]
+    if one.now and one.differs:
+        return [Finding("version", f"{one.name} is {one.now} here and was {one.then} in training.", one.name)]
     return []
 
 

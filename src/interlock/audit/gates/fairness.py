@@ -16,7 +16,9 @@ import msgspec
 from interlock.audit.evidence import GateResult, rows_text
 from interlock.audit.gates.figures import kind_of
 from interlock.audit.gates.groups import LEAST_ROWS, groups_of
-from interlock.audit.gates.intervals import (
+from interlock.core.errors import Finding
+from interlock.registry.flavors.scoring import THRESHOLD
+from interlock.registry.measures.intervals import (
     ALPHA,
     CONFIDENCE,
     difference_interval,
@@ -26,8 +28,6 @@ from interlock.audit.gates.intervals import (
     ratio_tail,
     wilson,
 )
-from interlock.core.errors import Finding
-from interlock.registry.flavors.scoring import THRESHOLD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,6 +83,10 @@ class FairnessGate:
 
     name = "fairness"
 
+    def applies(self, policy: Policy) -> bool:
+        """Return whether a policy asks for it: by `fairness`."""
+        return bool(policy.fairness)
+
     def run(self, evidence: Evidence, policy: Policy) -> GateResult:
         """Return whether no pair of groups is proven to be beyond a bound.
 
@@ -90,7 +94,7 @@ class FairnessGate:
             evidence: scores, labels and the evaluation rows' group columns are read.
             policy: `fairness` is read.
         """
-        if not policy.fairness:
+        if not self.applies(policy):
             return GateResult(self.name, "not applicable", summary="The policy bounds no fairness measure.")
         if kind_of(evidence) != "two classes":
             told = "Fairness bounds compare how often the positive of two classes is chosen; this model has not two."

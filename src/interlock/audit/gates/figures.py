@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from interlock.audit.gates.classes import measure_classes
-from interlock.audit.gates.confusion import confusion_matrix
-from interlock.audit.gates.intervals import wilson
-from interlock.audit.gates.measures import measure
-from interlock.audit.gates.values import measure_values
 from interlock.registry.flavors.scoring import THRESHOLD
+from interlock.registry.measures import classes, two_classes
+from interlock.registry.measures.confusion import confusion_matrix
+from interlock.registry.measures.intervals import wilson
+from interlock.registry.measures.values import measure_values
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
 
     from interlock.audit.evidence import Evidence
-    from interlock.audit.gates.figure import Figure
+    from interlock.registry.measures.figure import Figure
 
 Kind = Literal["two classes", "more classes", "values"]
 
@@ -55,12 +56,17 @@ def figure_of(name: str, evidence: Evidence) -> Figure | None:
         name: one of `METRICS_OF` this kind of model.
         evidence: what is judged.
     """
+    return figures_of((name,), evidence)[name]
+
+
+def figures_of(names: Iterable[str], evidence: Evidence) -> dict[str, Figure | None]:
+    """Return metrics as `figure_of` does, all at once: what they share is calculated once."""
     kind = kind_of(evidence)
     if kind == "two classes":
-        return measure(name, evidence.labels, evidence.scores)
+        return two_classes.all_measures(names, evidence.labels, evidence.scores)
     if kind == "values":
-        return measure_values(name, evidence.truth, evidence.table[:, 0])
-    return measure_classes(name, evidence.truth.astype("int64"), evidence.table)
+        return {name: measure_values(name, evidence.truth, evidence.table[:, 0]) for name in names}
+    return classes.all_measures(names, evidence.truth.astype("int64"), evidence.table)
 
 
 def unfit(name: str, evidence: Evidence) -> str:
@@ -104,8 +110,8 @@ def confusion_of(evidence: Evidence) -> dict[str, Any] | None:
     """
     if kind_of(evidence) == "values":
         return None
-    classes = evidence.bundle.classes
-    counts = confusion_matrix(evidence.truth.astype("int64"), _chosen(evidence), len(classes))
+    names = evidence.bundle.classes
+    counts = confusion_matrix(evidence.truth.astype("int64"), _chosen(evidence), len(names))
     right, true, taken = counts.diagonal().tolist(), counts.sum(axis=1).tolist(), counts.sum(axis=0).tolist()
     by_class = [
         {
@@ -120,9 +126,9 @@ def confusion_of(evidence: Evidence) -> dict[str, Any] | None:
             "recall_high": wilson(hits, rows)[1],
             "f1": 2 * hits / (rows + picked) if rows + picked else None,
         }
-        for label, hits, rows, picked in zip(classes, right, true, taken, strict=True)
+        for label, hits, rows, picked in zip(names, right, true, taken, strict=True)
     ]
-    return {"classes": list(classes), "counts": counts.tolist(), "by_class": by_class}
+    return {"classes": list(names), "counts": counts.tolist(), "by_class": by_class}
 
 
 def _chosen(evidence: Evidence) -> NDArray[np.int64]:

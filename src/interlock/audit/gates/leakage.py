@@ -20,10 +20,10 @@ import msgspec
 from interlock.audit.evidence import GateResult, labels_of, rows_text, truth_of
 from interlock.audit.gates.figures import figure_of, kind_of
 from interlock.audit.gates.groups import groups_of
-from interlock.audit.gates.intervals import CONFIDENCE
-from interlock.audit.gates.measures import measure
 from interlock.audit.gates.strength import is_valued, sample, strengths
 from interlock.core.errors import Finding
+from interlock.registry.measures.intervals import CONFIDENCE
+from interlock.registry.measures.two_classes import measure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +56,10 @@ class LeakageGate:
 
     name = "leakage"
 
+    def applies(self, policy: Policy) -> bool:
+        """Return whether a policy asks for it: by `leakage`."""
+        return policy.leakage
+
     def run(self, evidence: Evidence, policy: Policy) -> GateResult:
         """Return whether no rule is broken.
 
@@ -64,7 +68,7 @@ class LeakageGate:
                 training rows' ids and scores.
             policy: `leakage` and `id` are read.
         """
-        if not policy.leakage:
+        if not self.applies(policy):
             return GateResult(self.name, "not applicable", summary="The policy does not ask for it.")
         report = _Report()
         _single_inputs(evidence, report)

@@ -10,20 +10,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from interlock.audit.evidence import GateResult, rows_text
-from interlock.audit.gates.figures import METRICS_OF, confusion_of, figure_of, kind_of, undefined, unfit
-from interlock.audit.gates.intervals import CONFIDENCE
+from interlock.audit.gates.figures import METRICS_OF, confusion_of, figures_of, kind_of, undefined, unfit
 from interlock.core.errors import Finding
+from interlock.registry.measures.intervals import CONFIDENCE
 
 if TYPE_CHECKING:
     from interlock.audit.evidence import Evidence
-    from interlock.audit.gates.figure import Figure
     from interlock.audit.policy import Bound, Policy
+    from interlock.registry.measures.figure import Figure
 
 
 class MetricGate:
     """Holds the bounds of metrics against the evaluation rows."""
 
     name = "metric"
+
+    def applies(self, policy: Policy) -> bool:
+        """Return whether a policy asks for it: by `metrics`."""
+        return bool(policy.metrics)
 
     def run(self, evidence: Evidence, policy: Policy) -> GateResult:
         """Return whether every metric satisfies its bound.
@@ -32,9 +36,9 @@ class MetricGate:
             evidence: what the model answers and what came true is read.
             policy: `metrics` is read.
         """
-        figures = {name: figure_of(name, evidence) for name in METRICS_OF[kind_of(evidence)]}
+        figures = figures_of(METRICS_OF[kind_of(evidence)], evidence)
         kept = _evaluation(evidence, figures)
-        if not policy.metrics:
+        if not self.applies(policy):
             return GateResult(self.name, "not applicable", facts=kept, summary="The policy bounds no metric.")
         rows = len(evidence.truth)
         findings, warnings, facts = [], [], []

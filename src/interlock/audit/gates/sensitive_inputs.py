@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from interlock.audit.evidence import GateResult, rows_text
 from interlock.audit.gates.groups import groups_of
-from interlock.audit.gates.intervals import CONFIDENCE
 from interlock.audit.gates.strength import sample, strengths
 from interlock.core.errors import Finding
+from interlock.registry.measures.intervals import CONFIDENCE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,6 +30,10 @@ class SensitiveInputsGate:
 
     name = "sensitive_inputs"
 
+    def applies(self, policy: Policy) -> bool:
+        """Return whether a policy asks for it: by `sensitive`."""
+        return bool(policy.sensitive)
+
     def run(self, evidence: Evidence, policy: Policy) -> GateResult:
         """Return whether the model decides without sensitive columns.
 
@@ -37,7 +41,7 @@ class SensitiveInputsGate:
             evidence: the bundle's inputs and up to 10,000 evaluation rows are read.
             policy: `sensitive` is read.
         """
-        if not policy.sensitive:
+        if not self.applies(policy):
             return GateResult(self.name, "not applicable", summary="The policy declares no sensitive column.")
         inputs = [column.name for column in evidence.bundle.inputs]
         findings: list[Finding] = []

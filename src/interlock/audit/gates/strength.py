@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from interlock.audit.gates.groups import LEAST_ROWS
-from interlock.audit.gates.measures import auc_interval, auc_variance
+from interlock.registry.measures.two_classes import auc_interval, auc_variance
 
 if TYPE_CHECKING:
     import numpy as np

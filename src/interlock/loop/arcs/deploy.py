@@ -29,7 +29,7 @@ def deploy(context: Context, target: str, cause: Event, job: str) -> Outcome:
     made = context.deploy.deploy(target, version.ref, canary=share, serving=table.serving.record)
     taken = f"{version.ref} takes {share or 1:.0%} of deployment:{target}"
     passed = "its golden requests having passed in a fresh process"
-    tried = "tried in a fresh process" if UNPROVED in made.reason else passed
+    tried = "tried in a fresh process" if any(found.rule == UNPROVED for found in made.warnings) else passed
     return Outcome("done", f"{taken}, {tried}")
 
 

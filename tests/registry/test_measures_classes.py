@@ -8,8 +8,8 @@ import sklearn.metrics as reference
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from interlock.audit.gates.classes import measure_classes
 from interlock.audit.gates.figures import METRICS_OF
+from interlock.registry.measures.classes import measure_classes
 
 NAMES = sorted(METRICS_OF["more classes"])
 
@@ -87,7 +87,7 @@ def test_intervals_hold_the_truth_nine_times_in_ten(name: str) -> None:
 
 
 def test_the_auc_of_two_columns_is_that_of_two_classes() -> None:
-    from interlock.audit.gates.measures import measure
+    from interlock.registry.measures.two_classes import measure
 
     rng = np.random.default_rng(3)
     labels = (rng.random(500) < 0.3).astype(np.int8)

@@ -8,10 +8,12 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.audit.gates.intervals import (
+from interlock.registry.measures.figure import of_mean
+from interlock.registry.measures.intervals import (
     ALPHA,
     CONFIDENCE,
     difference_interval,
+    difference_of,
     difference_tail,
     holm,
     ratio_interval,
@@ -103,3 +105,14 @@ def test_at_the_bound_the_ratio_alarms_as_rarely_as_it_says(rows: int, low: floa
     one, other = rng.binomial(rows, low, 2000), rng.binomial(rows, high, 2000)
     alarms = sum(ratio_tail((int(x), rows), (int(y), rows), 0.8) < ALPHA for x, y in zip(one, other, strict=True))
     assert alarms <= scipy.stats.binom.ppf(0.999, 2000, ALPHA * 1.15)
+
+
+def test_the_difference_of_two_means_is_welchs_and_holds_the_truth() -> None:
+    rng, held = np.random.default_rng(8), 0
+    for _ in range(400):
+        first, second = of_mean(rng.gamma(2, 3, 150)), of_mean(rng.gamma(2, 2, 250))
+        ends = difference_of((first.value, first.low, first.high), (second.value, second.low, second.high))
+        held += ends[0] <= 2 <= ends[1]
+    half = ((first.high - first.value) ** 2 + (second.high - second.value) ** 2) ** 0.5
+    assert ends == pytest.approx((first.value - second.value - half, first.value - second.value + half))
+    assert 0.86 * 400 <= held <= 0.94 * 400

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from interlock.audit.gates.confusion import COUNTED, confusion_matrix, counted
-from interlock.audit.gates.figure import Figure, of_mean
-from interlock.audit.gates.measures import auc_interval, won
+from interlock.registry.measures.confusion import COUNTED, all_counted, confusion_matrix
+from interlock.registry.measures.figure import Figure
+from interlock.registry.measures.losses import ALWAYS, brier, log_loss
+from interlock.registry.measures.two_classes import auc_interval, won
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -25,14 +28,22 @@ def measure_classes(name: str, truth: NDArray[np.int64], table: NDArray[np.float
     Source: each equals scikit-learn 1.9's function within 1e-12 (tested); `roc_auc` is that of each class against the
         rest, averaged (`multi_class="ovr"`), and needs rows of every class.
     """
+    return all_measures((name,), truth, table)[name]
+
+
+def all_measures(
+    names: Iterable[str], truth: NDArray[np.int64], table: NDArray[np.float64]
+) -> dict[str, Figure | None]:
+    """Return metrics as `measure_classes` does; what rests on the confusion matrix is drawn anew once for all."""
     import numpy as np
 
-    seen = len(np.unique(truth))
-    if seen < (table.shape[1] if name == "roc_auc" else 1 if name in _DEFINED else 2):
-        return None
-    if name in COUNTED:
-        return counted(name, confusion_matrix(truth, table.argmax(axis=1), table.shape[1]))
-    return _MEASURES[name](truth, table)
+    seen, classes, names = len(np.unique(truth)), table.shape[1], list(names)
+    least = {"roc_auc": classes, **dict.fromkeys(ALWAYS, 1)}
+    defined = [name for name in names if seen >= least.get(name, 2)]
+    counts = confusion_matrix(truth, table.argmax(axis=1), classes)
+    found: dict[str, Figure | None] = dict.fromkeys(names)
+    found.update(all_counted([name for name in defined if name in COUNTED], counts))
+    return found | {name: _MEASURES[name](truth, table) for name in defined if name not in COUNTED}
 
 
 def _roc_auc(truth: NDArray[np.int64], table: NDArray[np.float64]) -> Figure:
@@ -56,20 +67,4 @@ def _roc_auc(truth: NDArray[np.int64], table: NDArray[np.float64]) -> Figure:
     return Figure(float(np.clip(auc, 0, 1)), low, high, "DeLong, each class against the rest")
 
 
-def _log_loss(truth: NDArray[np.int64], table: NDArray[np.float64]) -> Figure:
-    import numpy as np
-
-    tiny = np.finfo(np.float64).eps
-    return of_mean(-np.log(np.clip(table[np.arange(len(truth)), truth], tiny, 1 - tiny)))
-
-
-def _brier(truth: NDArray[np.int64], table: NDArray[np.float64]) -> Figure:
-    import numpy as np
-
-    wanted = np.zeros_like(table)
-    wanted[np.arange(len(truth)), truth] = 1
-    return of_mean(((table - wanted) ** 2).sum(axis=1))
-
-
-_MEASURES: Final = {"roc_auc": _roc_auc, "log_loss": _log_loss, "brier": _brier}
-_DEFINED: Final = frozenset({"accuracy", "recall_weighted", "log_loss", "brier"})  # with one class alone too
+_MEASURES: Final = {"roc_auc": _roc_auc, "log_loss": log_loss, "brier": brier}

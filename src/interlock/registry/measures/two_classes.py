@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from interlock.audit.gates.confusion import COUNTED, confusion_matrix, counted
-from interlock.audit.gates.figure import SEED, Figure, of_mean
-from interlock.audit.gates.intervals import ALPHA, Z
 from interlock.registry.flavors.scoring import THRESHOLD
+from interlock.registry.measures.confusion import COUNTED, all_counted, confusion_matrix
+from interlock.registry.measures.figure import SEED, Figure
+from interlock.registry.measures.intervals import ALPHA, Z
+from interlock.registry.measures.losses import ALWAYS, brier, log_loss
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -28,12 +31,27 @@ def measure(name: str, labels: NDArray[np.int8], scores: NDArray[np.float64]) ->
     Cost: O(rows log rows); average_precision 200 times that.
     Source: each equals scikit-learn 1.9's function of the same name within 1e-12 (tested).
     """
-    positives = int(labels.sum())
-    if name not in _DEFINED and positives in {0, len(labels)}:
-        return None
-    if name in COUNTED:
-        return counted(name, confusion_matrix(labels, (scores > THRESHOLD).astype("int64"), 2))
-    return _MEASURES[name](labels, scores)
+    return all_measures((name,), labels, scores)[name]
+
+
+def all_measures(
+    names: Iterable[str], labels: NDArray[np.int8], scores: NDArray[np.float64]
+) -> dict[str, Figure | None]:
+    """Return metrics as `measure` does; what rests on the confusion matrix is drawn anew once for all of them."""
+    import numpy as np
+
+    one, names = int(labels.sum()) in {0, len(labels)}, list(names)
+    defined = [name for name in names if name in ALWAYS or not one]
+    counts = confusion_matrix(labels, (scores > THRESHOLD).astype("int64"), 2)
+    found: dict[str, Figure | None] = dict.fromkeys(names)
+    found.update(all_counted([name for name in defined if name in COUNTED], counts))
+    table = np.column_stack([1 - scores, scores])
+    for name in defined:
+        if name in _LOSSES:
+            found[name] = _LOSSES[name](labels, table)
+        elif name in _RANKED:
+            found[name] = _RANKED[name](labels, scores)
+    return found
 
 
 def auc_variance(auc: float, positives: int, negatives: int) -> float:
@@ -114,17 +132,6 @@ def _average_precision(labels: NDArray[np.int8], scores: NDArray[np.float64]) ->
     return Figure(precision(np.ones(len(hits))), float(low), float(high), f"stratified bootstrap, {_RESAMPLES} times")
 
 
-def _log_loss(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Figure:
-    import numpy as np
-
-    tiny = np.finfo(np.float64).eps
-    return of_mean(-np.log(np.clip(np.where(labels == 1, scores, 1 - scores), tiny, 1 - tiny)))
-
-
-def _brier(labels: NDArray[np.int8], scores: NDArray[np.float64]) -> Figure:
-    return of_mean((scores - labels) ** 2)
-
-
 def _midranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     import numpy as np
 
@@ -132,10 +139,5 @@ def _midranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[place], dtype=np.float64)
 
 
-_MEASURES: Final = {
-    "roc_auc": _roc_auc,
-    "average_precision": _average_precision,
-    "log_loss": _log_loss,
-    "brier": _brier,
-}
-_DEFINED: Final = frozenset({"accuracy", "recall_weighted", "log_loss", "brier"})  # with one label alone too
+_RANKED: Final = {"roc_auc": _roc_auc, "average_precision": _average_precision}
+_LOSSES: Final = {"log_loss": log_loss, "brier": brier}

@@ -67,7 +67,21 @@ def difference_interval(first: tuple[int, int], second: tuple[int, int], z: floa
 
     Source: Newcombe 1998, Statistics in Medicine 17, method 10 (Wilson intervals combined).
     """
-    (p, q), (low_p, high_p), (low_q, high_q) = (_share(first), _share(second)), wilson(*first, z), wilson(*second, z)
+    return difference_of((_share(first), *wilson(*first, z)), (_share(second), *wilson(*second, z)))
+
+
+def difference_of(first: tuple[float, float, float], second: tuple[float, float, float]) -> tuple[float, float]:
+    """Return the interval of a difference, first minus second, that follows from the intervals of both.
+
+    Args:
+        first: what was measured, and the ends of its interval.
+        second: the same of the other, at the same confidence.
+
+    Source: Zou and Donner 2008, Statistics in Medicine 27: of two means it is Welch's with normal quantiles, of two
+        Wilson intervals Newcombe's method 10. It takes both for independent; where they are of the same rows, errors
+        mostly go together, and the interval is wider than it had to be.
+    """
+    (p, low_p, high_p), (q, low_q, high_q) = first, second
     difference = p - q
     return (
         difference - ((p - low_p) ** 2 + (high_q - q) ** 2) ** 0.5,

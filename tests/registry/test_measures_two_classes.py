@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.audit.gates.figures import METRICS_OF
-from interlock.audit.gates.measures import auc_interval, auc_variance, measure
+from interlock.registry.measures.two_classes import auc_interval, auc_variance, measure
 
 
 def averaged(function, average: str):

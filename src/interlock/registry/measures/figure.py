@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from interlock.audit.gates.intervals import Z
+from interlock.registry.measures.intervals import Z
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from interlock.audit.gates.figure import Figure, half_width, of_mean
-from interlock.audit.gates.intervals import ALPHA
+from interlock.registry.measures.figure import Figure, half_width, of_mean
+from interlock.registry.measures.intervals import ALPHA
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,12 +29,29 @@ def measure_values(name: str, truth: NDArray[np.float64], given: NDArray[np.floa
 
 
 def _mae(truth: NDArray[np.float64], given: NDArray[np.float64]) -> Figure:
-    return of_mean(abs(truth - given))
+    errors, largest = _errors(truth, given)
+    return _times(of_mean(errors), largest)
 
 
 def _rmse(truth: NDArray[np.float64], given: NDArray[np.float64]) -> Figure:
-    found = of_mean((truth - given) ** 2)
-    return Figure(found.value**0.5, found.low**0.5, found.high**0.5, "normal, of the mean of squares")
+    errors, largest = _errors(truth, given)
+    found = of_mean(errors**2)
+    root = Figure(found.value**0.5, found.low**0.5, found.high**0.5, "normal, of the mean of squares")
+    return _times(root, largest)
+
+
+def _errors(truth: NDArray[np.float64], given: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Return the sizes of errors as shares of the largest, so that their sums and squares are numbers, and that."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        errors = np.minimum(abs(truth - given), np.finfo(np.float64).max)
+    largest = float(errors.max()) or 1.0
+    return errors / largest, largest
+
+
+def _times(figure: Figure, factor: float) -> Figure:
+    return Figure(figure.value * factor, figure.low * factor, figure.high * factor, figure.method)
 
 
 def _mape(truth: NDArray[np.float64], given: NDArray[np.float64]) -> Figure:

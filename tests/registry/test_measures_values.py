@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from interlock.audit.gates.figures import METRICS_OF
-from interlock.audit.gates.values import _rank, measure_values
+from interlock.registry.measures.values import _rank, measure_values
 
 NAMES = sorted(METRICS_OF["values"])
 WANTED = {
@@ -86,3 +86,10 @@ def test_one_row_is_not_certain() -> None:
     for name in NAMES:
         figure = measure_values(name, np.array([1.0]), np.array([2.0]))
         assert figure is None if name == "r2" else (figure.low, figure.high) == (0.0, math.inf)
+
+
+def test_errors_whose_squares_no_float_holds() -> None:
+    truth, given_ = np.array([1e308, 1.0, 0.0]), np.array([-1e308, 1.0, 0.0])
+    largest = np.finfo(np.float64).max
+    assert measure_values("mae", truth, given_).value == pytest.approx(largest / 3)
+    assert measure_values("rmse", truth, given_).value == pytest.approx(largest / 3**0.5)
