@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 
 from interlock.core.errors import Conflict, Corrupt, Invalid, NotFound
-from interlock.data import apart
 from interlock.deploy.batch import Batch
 from interlock.deploy.batch_inputs import count_rows, sources
 from interlock.deploy.batch_records import Options, Watch
 from interlock.serve.model import LoadedModel
+from interlock.store import apart
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -78,3 +79,48 @@ def test_a_body_that_trickles_is_told_so_although_it_never_rests(port):
             break
     assert found.startswith(b"HTTP/1.1 408")
     assert b"not there after 0.6 seconds" in found
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_body_is_not_read_as_the_next_request_where_another_protocol_is_asked_for(port, together):
+    inner = b"POST /inner HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\ninner"
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n" % len(
+        inner
+    )
+    found = answer(port, [head + inner] if together else [head, inner], 0.05)
+    assert found.startswith(b"HTTP/1.1 400")
+    assert b"Upgrade" in found
+    assert b"inner" not in found
+    assert found.count(b"HTTP/1.1 4") == 1
+
+
+def test_a_page_is_given_to_who_would_like_another_protocol(port):
+    asked = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    assert answer(port, [asked], 0.05).startswith(b"HTTP/1.1 200")
+
+
+def test_who_takes_no_answers_is_let_go(port):
+    """Answers of ten megabytes, one after the other, of which nothing is taken."""
+    body = b"x" * 10_000_000
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
+        link.sendall(request)
+        time.sleep(1.2)
+        taken = 0
+        with contextlib.suppress(ConnectionError):
+            while got := len(link.recv(1 << 20)):
+                taken += got
+        assert taken < len(body)
+
+
+def test_who_takes_them_slowly_gets_them(port):
+    body = b"x" * 3_000_000
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    taken = 0
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
+        link.sendall(request)
+        while taken < len(body):
+            time.sleep(0.05)
+            got = len(link.recv(100_000))
+            assert got
+            taken += got

@@ -47,7 +47,8 @@ def test_bodies_are_read_here_up_to_a_size_and_larger_ones_while_nobody_small_as
 
 def test_rows_are_scored_here_if_few_or_quick(hands):
     many = sizes.MANY_VALUES // 4 + 1
-    assert hands.score_here(turn(many - 1, 4, 1.0))
+    assert hands.score_here(turn(many - 1, 4, sizes.QUIET_S / many))
+    assert not hands.score_here(turn(many - 1, 4, sizes.QUIET_S))  # few, and each takes its time
     assert hands.score_here(turn(many, 4, sizes.QUIET_S / many / 2))
     assert not hands.score_here(turn(many, 4, sizes.QUIET_S / many * 2))
     come(hands)

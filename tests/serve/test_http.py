@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from interlock.core.errors import Invalid
-from interlock.serve.http import Endpoint, Gone, Request, Table, count_of, header_text, read_body
+from interlock.serve.http import Endpoint, Gone, Request, Table, count_of, header_text, read_body, unpack
 
 
 async def _nothing(request):
@@ -68,6 +68,7 @@ def read(*chunks, limit=100, gone=False, **headers):
 
     request = Request(scope, "id")
     asyncio.run(read_body(request, receive, limit))
+    unpack(request, limit)
     return request.body
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -110,7 +111,15 @@ def test_a_column_that_is_named_twice_is_refused():
         read_parquet(parquet(pa.table([pa.array([1]), pa.array([2])], names=["age", "age"])), NAMES)
 
 
-def test_without_pyarrow_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtra, match=r"interlock\[sql\]"):
+def test_without_polars_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(MissingExtra, match=r"interlock\[data\]"):
         read_parquet(b"", NAMES)
+
+
+def test_a_file_that_ends_its_reader_does_not_end_the_server(live):
+    """Its size statistics have a histogram of another length: pyarrow's reader of footers ends the process."""
+    body = Path(__file__).with_name("histogram.parquet").read_bytes()
+    for _ in range(2):
+        assert live.client.post("/invocations", content=body, headers=KIND).status_code == 400
+    assert live.client.post("/invocations", content=parquet({n: [v] for n, v in ROW.items()}), headers=KIND).is_success

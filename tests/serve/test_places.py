@@ -15,7 +15,7 @@ def test_who_waits_longest_gets_the_next_place():
         all_, order = Places(), []
 
         async def use(name):
-            assert await all_.take(2)
+            assert await all_.take(4)
             order.append(name)
             await asyncio.sleep(0.001)
             all_.give_back()
@@ -33,12 +33,12 @@ def test_who_finds_none_for_long_is_refused(monkeypatch):
 
     async def scene():
         all_ = Places()
-        assert await all_.take(1)
-        assert not await all_.take(1)
+        assert await all_.take(2)
+        assert not await all_.take(2)
         assert all_.taken == 1
         assert not all_._waiting  # who gave up stands in nobody's way
         all_.give_back()
-        assert await all_.take(1)
+        assert await all_.take(2)
 
     asyncio.run(scene())
 
@@ -48,8 +48,8 @@ def test_too_many_are_refused_at_once(monkeypatch):
 
     async def scene():
         all_ = Places()
-        assert await all_.take(1)
-        assert not await asyncio.wait_for(all_.take(1), 0.5)
+        assert await all_.take(2)
+        assert not await asyncio.wait_for(all_.take(2), 0.5)
 
     asyncio.run(scene())
 
@@ -58,8 +58,8 @@ def test_too_many_are_refused_at_once(monkeypatch):
 def test_who_goes_away_takes_no_place_with_them(handed):
     async def scene():
         all_ = Places()
-        assert await all_.take(1)
-        waiting = asyncio.ensure_future(all_.take(1))
+        assert await all_.take(2)
+        waiting = asyncio.ensure_future(all_.take(2))
         await asyncio.sleep(0)
         if handed:
             all_.give_back()
@@ -71,3 +71,29 @@ def test_who_goes_away_takes_no_place_with_them(handed):
         return all_.taken
 
     assert asyncio.run(scene()) == 0
+
+
+def test_an_address_has_half_of_the_places_and_the_others_go_before_it():
+    async def scene():
+        all_ = Places()
+        assert await all_.take(4, "a")
+        assert await all_.take(4, "a")
+        third = asyncio.ensure_future(all_.take(4, "a"))
+        await asyncio.sleep(0)
+        assert await all_.take(4, "b")
+        fourth = asyncio.ensure_future(all_.take(4, "b"))
+        fifth = asyncio.ensure_future(all_.take(4, "b"))
+        await asyncio.sleep(0)
+        assert (third.done(), fourth.done(), fifth.done()) == (False, True, False)
+        all_.give_back("b")
+        await asyncio.sleep(0)
+        assert (third.done(), fifth.done()) == (False, True)
+        all_.give_back("a")
+        await asyncio.sleep(0)
+        assert third.done()
+        for peer in "aabb":
+            all_.give_back(peer)
+        return all_
+
+    all_ = asyncio.run(scene())
+    assert (all_.taken, all_._by) == (0, {})

@@ -28,7 +28,7 @@ class Parquet:
 
     def read(self, path: Path) -> pl.DataFrame:
         """Return the table of a Parquet file, which is read in a process apart: a damaged one may end the reader."""
-        from interlock.data.apart import table
+        from interlock.store.apart import table
 
         return table(path, "parquet")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from interlock.core.errors import Conflict, Invalid, MissingExtra, NotFound
-from interlock.data import apart
 from interlock.deploy.batch_records import Input
+from interlock.store import apart
 
 if TYPE_CHECKING:
     import os
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from interlock.data.reader import Kind as KindApart
+    from interlock.store.apart_reader import Kind as KindApart
 
 Kind = Literal["parquet", "csv", "arrow", "stream"]
 _SUFFIXES: Final[Mapping[str, Kind]] = {

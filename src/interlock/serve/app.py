@@ -11,7 +11,7 @@ import msgspec
 from interlock.core.errors import Conflict, Denied, Error, Invalid, MissingExtra, NotFound, Unavailable
 from interlock.serve.control import refuse
 from interlock.serve.deadlines import DEADLINE, in_time, left_s
-from interlock.serve.http import Endpoint, Gone, Refuse, Request, Response, Table, count_of, read_body, refusal
+from interlock.serve.http import Endpoint, Gone, Refuse, Request, Response, Table, count_of, read_body, refusal, unpack
 from interlock.serve.openapi import described
 from interlock.serve.places import Places
 from interlock.serve.sizes import LARGE
@@ -33,6 +33,7 @@ _STATUS: Final[tuple[tuple[type[Error], int], ...]] = (
     (Unavailable, 503),
     (MissingExtra, 501),
 )
+_OTHERS: Final = 16
 _OTHER_BODY: Final = 4096  # of requests for something else than predictions
 _REMEMBERED: Final = 100
 
@@ -97,6 +98,7 @@ class Application:
         self._table = Table(described([*routes, *further], engine, self.words))
         self._welcome: set[bytes] = set()
         self._large = Places()
+        self._others = Places()  # for what is large and asks for no predictions
         self._hosts = _LOOPBACK | {host.lower() for host in limits.hosts}
         self._tracing = tracing is not None
         self._answering = self._answer if tracing is None else tracing.around(self._answer, status_of)
@@ -177,8 +179,12 @@ class Application:
 
     async def _answer(self, endpoint: Endpoint, request: Request, receive: Receive) -> Response:
         if not endpoint.predicts:
-            if request.method == "POST":
-                await read_body(request, receive, endpoint.body_bytes or _OTHER_BODY)
+            if request.method != "POST":
+                return await endpoint.handler(request)
+            if endpoint.body_bytes > LARGE:
+                return await self._in_place(endpoint, request, receive, endpoint.body_bytes)
+            await read_body(request, receive, endpoint.body_bytes or _OTHER_BODY)
+            unpack(request, endpoint.body_bytes or _OTHER_BODY)
             return await endpoint.handler(request)
         if DEADLINE in request.headers:
             if request.whole:  # it is no task yet; who makes one of it sees to the time that is left
@@ -194,28 +200,35 @@ class Application:
         Large bodies fill memory, so they are read in a place, and have half of them at most: however many come, and
         however slowly, the other half is free.
         """
-        engine, most = self.engine, self.limits.concurrent
+        limit, engine, most = self.limits.body_bytes, self.engine, self.limits.concurrent
         packed = b"content-encoding" in request.headers  # what it unpacks to, nobody knows yet
         size = len(request.body) if request.whole else count_of(request.headers.get(b"content-length", b""))
         small = 0 <= size <= LARGE and not packed
-        if small:
-            if not request.whole or size > self.limits.body_bytes:
-                await read_body(request, receive, self.limits.body_bytes)
-        elif not await self._large.take(large := max(1, most // 2)):
-            raise _full(f"{large} large bodies")
+        if small and (not request.whole or size > limit):
+            await read_body(request, receive, limit)
+        if engine.under_way >= most:
+            raise _full(f"{most} requests")
+        engine.under_way += 1
         try:
-            if engine.under_way >= most:
-                raise _full(f"{most} requests")
-            engine.under_way += 1
-            try:
-                if not small:
-                    await read_body(request, receive, self.limits.body_bytes)
+            if small:
                 return await endpoint.handler(request)
-            finally:
-                engine.under_way -= 1
+            return await self._in_place(endpoint, request, receive, limit)
         finally:
-            if not small:
-                self._large.give_back()
+            engine.under_way -= 1
+
+    async def _in_place(self, endpoint: Endpoint, request: Request, receive: Receive, limit: int) -> Response:
+        """Answer a request with a large body, or with one that unpacks to nobody knows how much."""
+        places = self._large if endpoint.predicts else self._others
+        most = max(1, self.limits.concurrent // 2) if endpoint.predicts else _OTHERS
+        if not await places.take(most, request.peer):
+            raise _full(f"{most} large bodies")
+        try:
+            await read_body(request, receive, limit)
+            if b"content-encoding" in request.headers:
+                await self.engine.hands.aside(lambda: unpack(request, limit))
+            return await endpoint.handler(request)
+        finally:
+            places.give_back(request.peer)
 
     def words(self, path: str) -> tuple[str, Refuse]:
         """Return which protocol a path is of, and what makes its refusals."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _HEAD: Final = 64 << 10  # bytes, beside those of the read in which it begins
 _HEADERS: Final = 200
 _AHEAD: Final = 100  # requests that a client sends before it has the answers to those before
+_BODILESS: Final = frozenset({b"GET", b"HEAD"})
 _REASONS: Final = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
@@ -33,7 +34,7 @@ class BoundedProtocol(CorkedProtocol):
     """uvicorn's protocol with limits for what comes beside bodies, which are limited where they are read.
 
     Attributes:
-        patience_s: with a client that has begun a request and sends no more of it.
+        patience_s: with a client that has begun a request and sends no more of it, or takes nothing of its answers.
         whole_s: how long a request may come altogether.
     """
 
@@ -46,6 +47,8 @@ class BoundedProtocol(CorkedProtocol):
     _timer: TimerHandle | None = None
     _began = 0.0  # when the request began
     _refused: tuple[int, str] | None = None
+    _deaf: TimerHandle | None = None  # runs while the client takes no answers
+    _unsent = 0  # bytes, when somebody looked
 
     def refusal(self, status: int, error: Error) -> tuple[bytes, bytes]:
         """Return the content type and the body of an answer that says so."""
@@ -60,6 +63,8 @@ class BoundedProtocol(CorkedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._stop_waiting()
+        if self._deaf is not None:
+            self._deaf.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -92,7 +97,31 @@ class BoundedProtocol(CorkedProtocol):
         if len(self.pipeline) >= _AHEAD:
             self._refused = 400, f"More than {_AHEAD} requests wait for their answers."
             raise _Stop
+        if self.parser.should_upgrade() and self.parser.get_method() not in _BODILESS:
+            # The parser would pass over the body, and read it as the next request.
+            self._refused = 400, "Another protocol is asked for by Upgrade; send HTTP/1.1 without it."
+            raise _Stop
         super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """Note that the client does not take its answers, which gather here."""
+        super().pause_writing()
+        self._unsent = self.transport.get_write_buffer_size()
+        self._deaf = self.loop.call_later(self.patience_s, self._end_if_deaf)
+
+    def resume_writing(self) -> None:
+        """Note that it does."""
+        if self._deaf is not None:
+            self._deaf.cancel()
+        super().resume_writing()
+
+    def _end_if_deaf(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent >= self._unsent:
+            self.transport.abort()
+        else:
+            self._unsent = unsent
+            self._deaf = self.loop.call_later(self.patience_s, self._end_if_deaf)
 
     def on_body(self, body: bytes) -> None:
         """Hand on some of a body."""

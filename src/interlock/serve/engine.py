@@ -14,7 +14,7 @@ from interlock.serve.golden import check_golden
 from interlock.serve.metrics import Metrics
 from interlock.serve.policy import Rules
 from interlock.serve.selfcheck import SelfCheck
-from interlock.serve.sizes import LONG_S, SMALL
+from interlock.serve.sizes import BATCHED_S, LONG_S, SMALL
 from interlock.serve.turns import Answer, Ask, Part, Turn
 
 if TYPE_CHECKING:
@@ -260,9 +260,9 @@ class Engine:
                 answer, answered = await self._beside(view, lambda: self._score(self._turn(*read(), revision, view)))
             else:
                 turn = self._turn(*read(), revision, view)
-                if view.call_s > LONG_S:
+                if view.call_s > LONG_S and turn.ask.rows * view.row_s <= BATCHED_S:
                     answer, answered = await self._gathered(turn)
-                elif self.hands.score_here(turn):
+                elif view.call_s <= LONG_S and self.hands.score_here(turn):
                     answer, answered = self._score(turn)
                 else:
                     answer, answered = await self._beside(view, lambda: self._score(turn))

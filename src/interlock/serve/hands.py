@@ -48,9 +48,9 @@ class Hands:
     def score_here(self, turn: Turn) -> bool:
         """Return whether the rows of a request are scored in the event loop; its models' calls do not take long."""
         rows, view = turn.ask.rows, turn.view
-        if rows * len(view.columns) <= MANY_VALUES:
-            return True
-        return rows * view.row_s <= QUIET_S and not self.pace.small_ones_come
+        if rows * view.row_s > QUIET_S:
+            return False
+        return rows * len(view.columns) <= MANY_VALUES or not self.pace.small_ones_come
 
     def recorder(self, values: int) -> Executor | None:
         """Return where so many values are recorded; None for here and now."""
@@ -63,6 +63,10 @@ class Hands:
         if self.read_here(size_bytes):
             return function(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._lane.further, function, *arguments)
+
+    async def aside(self, function: Callable[[], T]) -> T:
+        """Return what a function returns that takes the interpreter for some milliseconds, beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._lane.new, function)
 
     async def beside(self, models: Iterable[LoadedModel], function: Callable[[], T]) -> T:
         """Return what a function that asks some models returns, run where large bodies are worked on."""

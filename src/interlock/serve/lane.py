@@ -1,7 +1,7 @@
 """Where large bodies are read, scored, recorded and written: beside the event loop, which hands the work over.
 
-All of it needs the one interpreter that small requests need too. Where it queues up while those come, it is done piece
-by piece, with rests between the pieces: who comes at any instant finds the interpreter free more often than not, so
+All of it needs the one interpreter that small requests need too. While those come, it is done piece by piece, with
+rests between the pieces: who comes at any instant finds the interpreter free more often than not, so
 that the median of small requests stays what it was.
 """
 
@@ -57,16 +57,16 @@ class Lane:
         """Begin what may begin now."""
         first, rest = self._waiting
         loop = asyncio.get_running_loop()
-        while (first or rest) and self._running < self._room(len(first) + len(rest)):
+        while (first or rest) and self._running < self._room():
             piece = (first or rest).popleft()
             self._running += 1
             self._pool.submit(piece.run).add_done_callback(
                 lambda done: loop.call_soon_threadsafe(self._ended, done.result())
             )
 
-    def _room(self, waiting: int) -> int:
-        """Return how many may run now: as many as there are places, unless more wait and small requests come."""
-        if waiting + self._running <= self._places or not self._pace.small_ones_come:
+    def _room(self) -> int:
+        """Return how many may run now: as there are places; while small requests come, one, once it has rested."""
+        if not self._pace.small_ones_come:
             return self._places
         left = self._rest_until - time.perf_counter()
         if left <= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -53,6 +53,9 @@ class LiveRoute:
         return Source(deployment, route.model, route.bundle, revision, route.role, self.model.inputs.names)
 
 
+_RESERVED: Final = frozenset({"probability", "prediction_id"})  # what answers call other things
+
+
 class View:
     """Some routes of a revision, under one name that callers may use, and the columns they take together.
 
@@ -60,7 +63,7 @@ class View:
         routes: the routes.
         columns: the input columns of all of them.
         names: their names.
-        target: the column that is predicted.
+        target: the column that is predicted, as answers call it.
         call_s: how long the slowest of them takes for one row.
         row_s: how long the slowest takes for each further row of a call.
         one: a model for all where they take the very same inputs, so that rows are prepared once; else None.
@@ -76,7 +79,8 @@ class View:
             columns.update({column.name: column for column in live.model.bundle.inputs if column.name not in columns})
         self.columns = tuple(columns.values())
         self.names = frozenset(columns)
-        self.target = routes[0].model.bundle.target
+        target = routes[0].model.bundle.target
+        self.target = target if target not in _RESERVED else f"predicted_{target}"
         self.call_s = max(live.model.call_s for live in routes)
         self.row_s = max(live.model.row_s for live in routes)
         self.one = routes[0].model if all(live.model.inputs == routes[0].model.inputs for live in routes) else None

@@ -138,8 +138,11 @@ _float_tensors: Final = msgspec.json.Decoder(FloatTensors).decode
 
 
 def row_reader(columns: Sequence[Column]) -> RowReader | None:
-    """Return the reader of rows for some columns, or None where they are too many."""
-    return RowReader(columns) if len(columns) <= _MOST else None
+    """Return the reader of rows for some columns, or None where they are too many, or have names it cannot read."""
+    try:
+        return RowReader(columns) if len(columns) <= _MOST else None
+    except ValueError:  # msgspec takes no names with quotes, backslashes or control characters
+        return None
 
 
 def tensor_reader(columns: Sequence[Column]) -> TensorReader | None:

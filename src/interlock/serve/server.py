@@ -8,6 +8,7 @@ import fcntl
 import gc
 import hashlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -58,7 +59,7 @@ _LOCAL: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _KEEP_ALIVE_S: Final = 75
 _DRAIN_S: Final = 20
 _TICK_S: Final = 0.1
-_THREADS: Final = 2
+_THREADS: Final = 4  # two for large bodies, and two for models whose calls take long
 _ACCEPTED: Final = 8  # connections in a turn of the loop, which takes one of each listening descriptor
 _SWITCH_S: Final = 0.0005  # not 5 ms, for which each answer would wait while a thread reads a large body
 
@@ -141,6 +142,8 @@ def run(store: Store, options: Options) -> None:
     """
     source = _source(store, options)
     sys.setswitchinterval(_SWITCH_S)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a descriptor a connection
     with (
         _claim(store.root, source.name) if options.deployment else contextlib.nullcontext(),
         _listen(options) as listener,
@@ -319,6 +322,8 @@ async def _accompany(
                 write_announcement(options.announce, announcement)
             if options.ready is not None:
                 options.ready(announcement)
+        if said < 0 and options.model and not options.explicit and (error := models.hopeless()) is not None:
+            raise error
         if options.refused is not None:
             models.tell(told, options.refused)
         if options.parent and (os.getppid() != options.parent if child else not _is_alive(options.parent)):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     Answering = Callable[[], asyncio.Task[None] | None]
 
+_LARGE: Final = "large "
 _log: Final = logging.getLogger("interlock.serve")
 RECENT_S: Final = 0.05  # so long after one came, small requests are expected
 
@@ -71,7 +72,7 @@ class Shares:
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
         self._queues: dict[str, deque[Answering]] = {}  # by address; they take turns in its order
-        self._under_way = 0  # of those who waited
+        self._under_way = 0  # small ones of those who waited
         self._set = False  # a slice will come
         self._last: str | None = None
         self._mixed_at = float("-inf")  # when another address asked than before
@@ -107,7 +108,7 @@ class Shares:
             size: bytes of its body.
             answer: answers it, or returns the task that will.
         """
-        key = peer if size <= SMALL else f"large {peer}"  # an address's large ones do not hold up its small ones
+        key = peer if size <= SMALL else f"{_LARGE}{peer}"  # an address's large ones do not hold up its small ones
         self._queues.setdefault(key, deque()).append(answer)
         self._look()
 
@@ -130,18 +131,18 @@ class Shares:
             answer = queue.popleft()
             if queue:
                 self._queues[peer] = queue
-            self._begin(answer)
+            self._begin(answer, counts=not peer.startswith(_LARGE))
             if time.perf_counter() > now + rule.slice_s:
                 break
         self._look()
 
-    def _begin(self, answer: Answering) -> None:
+    def _begin(self, answer: Answering, *, counts: bool) -> None:
         try:
             task = answer()
         except Exception:  # noqa: BLE001 - the border of an answer: those who wait behind it get theirs
             _log.exception("a request was not answered")
             return
-        if task is not None:
+        if task is not None and counts:  # a large one may wait for a place, which is nobody else's matter
             self._under_way += 1
             task.add_done_callback(self._ended)
 

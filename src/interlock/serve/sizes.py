@@ -25,5 +25,8 @@ QUIET_S: Final = 0.002
 """The same three while no small requests come: nobody waits for the loop then, and to hand work over costs as much as
 a part of the work. Each is some two milliseconds."""
 
+BATCHED_S: Final = 0.05
+"""Rows that take a slow model longer than this go beside the line in which others wait to share a call."""
+
 LONG_S: Final = 0.001
 """A call of a model that takes longer for one row is made beside the event loop, rows of several requests together."""

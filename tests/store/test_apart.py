@@ -13,10 +13,11 @@ import polars as pl
 import pytest
 
 from interlock.core.errors import Invalid
-from interlock.data import apart, reader
 from interlock.data.formats import read_table
+from interlock.store import apart
+from interlock.store import apart_reader as reader
 
-_spec = spec_from_file_location("damaged", Path(__file__).with_name("damaged.py"))
+_spec = spec_from_file_location("damaged", Path(__file__).parents[1] / "data" / "damaged.py")
 damaged = module_from_spec(_spec)
 _spec.loader.exec_module(damaged)
 

@@ -1,11 +1,11 @@
 """The child process that reads files which nobody vouches for: Parquet, Arrow files and Arrow streams.
 
-    python -P -m interlock.data.reader
+    python -P -m interlock.store.apart_reader
 
 A damaged file can end the process that reads it: a Rust allocation that fails aborts, and Arrow streams are read past
 their end. So it is this one that reads. Each line of its input is a request in JSON; its answers are a mark, a length
 of eight bytes, and so many bytes. It ends when its input does, and by itself when nothing is asked for a while.
-`interlock.data.apart` asks it.
+`interlock.store.apart` asks it.
 """
 
 from __future__ import annotations

@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from interlock.core.errors import Invalid
-from interlock.data.reader import COUNT, END, FAILED, Failure, Request, memory_free
+from interlock.store.apart_reader import COUNT, END, FAILED, Failure, Request, memory_free
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import polars as pl
 
-    from interlock.data.reader import Kind
+    from interlock.store.apart_reader import Kind
 
-_COMMAND: Final = ("-P", "-m", "interlock.data.reader")
+_COMMAND: Final = ("-P", "-m", "interlock.store.apart_reader")
 _HEAD: Final = 9  # bytes: a mark, and how many follow
 _PIPE: Final = 1 << 20
 _SILENCE_S: Final = 600.0
@@ -90,14 +90,21 @@ def table_of(content: bytes, kind: Kind, name: str) -> pl.DataFrame:
 
     Cost: as `table`, and its bytes written to a temporary file.
     """
+    try:
+        with resting(content) as path:
+            return table(path, kind)
+    except Unreadable as error:
+        why = str(error).split("\n", 1)[0].rstrip(".")
+        raise Invalid(f"{name} cannot be read as {kind}: {why}.", about="file") from None
+
+
+@contextlib.contextmanager
+def resting(content: bytes) -> Iterator[Path]:
+    """Give the path of a temporary file with these bytes."""
     with tempfile.NamedTemporaryFile(prefix="interlock-") as file:
         file.write(content)
         file.flush()
-        try:
-            return table(Path(file.name), kind)
-        except Unreadable as error:
-            why = str(error).split("\n", 1)[0].rstrip(".")
-            raise Invalid(f"{name} cannot be read as {kind}: {why}.", about="file") from None
+        yield Path(file.name)
 
 
 def rows(
