@@ -204,29 +204,38 @@ class Application:
         packed = b"content-encoding" in request.headers  # what it unpacks to, nobody knows yet
         size = len(request.body) if request.whole else count_of(request.headers.get(b"content-length", b""))
         small = 0 <= size <= LARGE and not packed
-        if small and (not request.whole or size > limit):
+        if not small:
+            return await self._in_place(endpoint, request, receive, limit)
+        if not request.whole or size > limit:
             await read_body(request, receive, limit)
         if engine.under_way >= most:
             raise _full(f"{most} requests")
         engine.under_way += 1
         try:
-            if small:
-                return await endpoint.handler(request)
-            return await self._in_place(endpoint, request, receive, limit)
+            return await endpoint.handler(request)
         finally:
             engine.under_way -= 1
 
     async def _in_place(self, endpoint: Endpoint, request: Request, receive: Receive, limit: int) -> Response:
-        """Answer a request with a large body, or with one that unpacks to nobody knows how much."""
-        places = self._large if endpoint.predicts else self._others
-        most = max(1, self.limits.concurrent // 2) if endpoint.predicts else _OTHERS
-        if not await places.take(most, request.peer):
-            raise _full(f"{most} large bodies")
+        """Answer a request with a large body, or with one that unpacks to nobody knows how much.
+
+        Who waits for a place is not under way: those with small bodies are not refused for their sake.
+        """
+        most = self.limits.concurrent
+        places, room = (self._large, max(1, most // 2)) if endpoint.predicts else (self._others, _OTHERS)
+        if not await places.take(room, request.peer):
+            raise _full(f"{room} large bodies")
         try:
-            await read_body(request, receive, limit)
-            if b"content-encoding" in request.headers:
-                await self.engine.hands.aside(lambda: unpack(request, limit))
-            return await endpoint.handler(request)
+            if endpoint.predicts and self.engine.under_way >= most:
+                raise _full(f"{most} requests")
+            self.engine.under_way += endpoint.predicts
+            try:
+                await read_body(request, receive, limit)
+                if b"content-encoding" in request.headers:
+                    await self.engine.hands.aside(lambda: unpack(request, limit))
+                return await endpoint.handler(request)
+            finally:
+                self.engine.under_way -= endpoint.predicts
         finally:
             places.give_back(request.peer)
 
