@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -127,3 +128,11 @@ def test_warnings_ages_and_one_score_for_all_are_told(shop, serve, register, too
     assert answer.headers["interlock-warning"].endswith("constant-output")
     assert "same score" in server.status()["warnings"][0]
     assert samples(server)['interlock_constant_output{model="model:buyer@3"}'] == 1
+
+
+def test_every_figure_of_metrics_is_in_the_reference(live):
+    text = live.client.get("/metrics").text
+    names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
+    told = (Path(__file__).parents[2] / "docs/reference/predictions.md").read_text("utf-8")
+    assert sorted(name for name in names if f"`{name}" not in told) == []
+    assert len(names) > 15
