@@ -131,7 +131,7 @@ def test_people_in_both_sets_that_cannot_be_looked_for_are_no_pass(evidence, tra
     result = judge(evidence, people(), ["pay"], training=training)
     assert result.status == "failed"
     assert rules(result.findings) == [("not_tested", "person")]
-    assert "Model(training=...)" in result.findings[0].message
+    assert "training=... to run.model" in result.findings[0].message
 
 
 @pytest.mark.parametrize("name", ["person", "y"])

@@ -96,6 +96,7 @@ def test_a_waiver_lets_one_gate_pass_until_it_ends(
     report = audit.check(version.ref)
     assert (report.passed, report.waived) == (True, ("metric",))
     assert registry.version(version.ref).stage == "validated"
+    assert registry.version(version.ref).stage_reason == (f"gates: 1 passed, 1 waived until {later}, 3 not applicable")
     waived = store.ledger.events(kinds=("gate.waived",))
     assert waived[0].data == {"gate": "metric", "reason": "pilot with ten users", "until": later}
 

@@ -145,7 +145,7 @@ def test_a_ledger_that_does_not_verify_makes_the_exit_code(command: Command, tmp
     from interlock.store import create_store
 
     store = create_store(tmp_path / ".interlock")
-    data = {"digest": "0" * 64, "gates": []}
+    data = {"digest": "0" * 64, "gates": [], "weaker": []}
     store.database.write(lambda tx: store.ledger.append(tx, "policy.set", "model:happy", data))
     words = ("ledger", "verify", "--workspace", str(tmp_path))
     assert command(*words, services=ALL).code == 0

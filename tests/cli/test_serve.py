@@ -280,12 +280,16 @@ def test_a_packed_version_that_was_approved_is_shown(serve, project, store, tmp_
     assert run(["export", "container", "happy@2", "packed"]) == 0
     packed = project / "packed"
     assert {path.name for path in packed.iterdir()} == {"Dockerfile", "model", "trusted.vkey"}
+    assert not (packed / "model" / "evaluation.parquet").exists()  # people, in clear text
+    assert (packed / "model" / "bundle.json").exists()
+    assert "Left out" in capfd.readouterr().err
     base = {"SAGEMAKER_BASE_DIR": str(packed), "SAGEMAKER_BIND_TO_PORT": "PORT"}
     key = {"INTERLOCK_TRUSTED_KEY": str(packed / "trusted.vkey")}
     assert serve(**base, **key).ready().invoke()
     (packed / "model" / "more.txt").write_text("not what was approved")
     assert "other files" in fails(serve(**base, **key))
     assert run(["export", "container", "happy@1", "free", "--unapproved"]) == 0
+    assert not list((project / "free").rglob("evaluation.parquet"))
 
 
 def test_azure_mls_score_py_answers(project, store, tmp_path, capfd, monkeypatch):
@@ -349,3 +353,49 @@ def test_the_project_says_whether_originals_answer_and_the_flag_says_it_over_it(
     assert run(["serve", *words]) == 0
     assert seen == [allowed]
     assert ("interlock.toml says so" in capfd.readouterr().err) == (allowed and "--code-models" not in words)
+
+
+def test_a_model_that_is_refused_for_good_ends_the_start(serve, folder, tmp_path):
+    (folder / "golden.json").write_text('{"rows": [], "scores": [0.5], "tolerance": -1}')
+    said = fails(serve("./ml/model"))
+    assert said.count("Error: Revision 1") == 1, said
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "notes.txt").write_text("no model")
+    said = fails(serve("./empty"))
+    assert "No file of this version can answer" in said
+    server = serve("./empty", "--model-control", "explicit")  # another may be loaded there
+    until = time.monotonic() + DEADLINE_S
+    while "is refused:" not in server.errors.read_text():
+        assert server.process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert server.process.poll() is None
+
+
+def test_a_lone_file_is_served(serve, folder, tmp_path):
+    lone = tmp_path / "lone"
+    lone.mkdir()
+    shutil.copy(folder / "model.onnx", lone / "iris.onnx")
+    (lone / "notes.txt").write_text("about it")
+    for place in ("lone/iris.onnx", "./lone/iris.onnx"):
+        server = serve(place).ready()
+        assert "iris" in server.client.get("/v2/models").json()["models"]
+        assert server.stop() == 0
+    assert "'notes.txt' is a file; name its folder" in fails(serve("./lone/notes.txt"))
+    assert "There is no such folder" in fails(serve("./lone/none.onnx"))
+
+
+def test_the_front_page_has_an_example_for_each_model(serve, project):
+    server = serve("happy@1", "happy@2", cwd=project).ready()
+    page = server.client.get("/").json()
+    for told in page["served"]:
+        for protocol in ("mlflow", "oip"):
+            asked = told["ask"][protocol]
+            found = server.client.post(asked["path"], json=asked["body"])
+            assert (found.status_code, found.headers["interlock-model"]) == (200, f"model:{told['name']}"), found.text
+    assert [told["ask"]["mlflow"]["path"] for told in page["served"]] == [
+        "/invocations?model=happy%401",
+        "/invocations?model=happy%402",
+    ]
+    assert "subject" not in json.dumps([page["ask"], page["served"]])

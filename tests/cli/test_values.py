@@ -31,6 +31,7 @@ class Place(msgspec.Struct):
         (list[StoredFile], Shape("list", StoredFile), "FILE"),
         (dict[str, float], Shape("map", float), "KEY=NUMBER"),
         (dict[str, Any], Shape("map", Any), "KEY=VALUE"),
+        (dict[str, object], Shape("one", dict[str, object]), "JSON"),
         (dict[str, Place], Shape("map", Place), "KEY=JSON"),
         (Place | None, Shape("one", Place), "JSON"),
         (Annotated[int, "x"], Shape("one", int), "NUMBER"),

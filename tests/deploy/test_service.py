@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from interlock.audit.policy import parse_policy
@@ -307,4 +308,21 @@ def test_what_cannot_be_is_refused_before_anything_changes(
     with pytest.raises(NotFound):
         deploy.configure("sad", Serving())
     assert store.ledger.size() == size
+    assert len(deploy.revisions("happy")) == 1
+
+
+def test_a_canary_of_another_column_is_refused_before_anything_is_written(
+    deploy: DeployService, approved: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = approved(), approved()
+    deploy.deploy("happy", first.ref)
+    known = RegistryService.bundle
+
+    def another(self: RegistryService, version: str) -> Any:
+        found = known(self, version)
+        return msgspec.structs.replace(found, target="rich") if version == second.ref else found
+
+    monkeypatch.setattr(RegistryService, "bundle", another)
+    with pytest.raises(Invalid, match=r"predicts 'happy' and model:happy@2 predicts 'rich'"):
+        deploy.deploy("happy", second.ref, canary=0.2)
     assert len(deploy.revisions("happy")) == 1

@@ -246,3 +246,12 @@ def test_what_the_loop_joined_is_no_reason_to_bring_the_source_again(small: Stor
     data.add("people", data.frame("people@1").head(1), parents=("data:people@1", "monitor:happy"))
     assert {(c.what, c.action) for c in loop.plan()} >= {("data:people@2", "none")}
     assert "create" not in {c.action for c in loop.plan()}
+
+
+def test_the_plan_says_what_new_gates_take_away(project: Store) -> None:
+    loop = LoopService(project)
+    loop.apply()
+    edit(project, 'roc_auc = ">= 0.75"', 'roc_auc = ">= 0.6"')
+    change = next(change for change in loop.plan() if change.what == "model:employment")
+    assert change.detail.endswith(". Takes away: roc_auc was bounded by >= 0.75, now by 0.6.")
+    assert change in loop.apply()

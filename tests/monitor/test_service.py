@@ -455,3 +455,40 @@ def test_files_that_an_older_interlock_kept_whole_still_count(
     assert found["group"].null_count() == 0
     assert store.database.all("SELECT * FROM label_batches") == []
     assert monitor.labelled("happy").height == 40
+
+
+def test_what_lies_before_the_watch_is_told(
+    monitor: MonitorService, world: World, people: pl.DataFrame, register: Register
+) -> None:
+    second = register()
+    world.month(1, people.head(75), second)
+    told = f"{second.ref} is watched from the next window on, from 2026-02-01T00:00Z"
+    assert monitor.watch("happy", second.ref).reason == (
+        f"{told}; 75 predictions lie before that, and belong to no window of it"
+    )
+    assert monitor.look("happy", "2026-03-01") == []
+    assert [found.reason for found in monitor.monitors()] == [told]
+
+
+def test_a_file_of_labels_is_counted_row_by_row(
+    store: Store, monitor: MonitorService, world: World, people: pl.DataFrame
+) -> None:
+    world.month(1, people.head(4))
+    ids = store.predictions.frame("happy")["id"].to_list()
+    elsewhere = msgspec.structs.replace(next(iter(store.predictions.rows("happy"))), id=new_id(), deployment="other")
+    world.write([elsewhere])
+    rows = [f"{ids[0]},1", f"{ids[1]},0", "nonsense,1", f"{elsewhere.id},1", f"{new_id()},1", ",1"]
+    text = "prediction_id,happy\n" + "\n".join(rows) + "\n"
+    batch = monitor.label("happy", csv_labels(store, text))
+    assert (batch.rows, batch.joined) == (6, 2)
+    assert batch.counts == {"accepted": 2, "unknown_prediction": 1, "refused": 2}
+    assert [(found.row, found.reason.split(" ")[1]) for found in batch.refused] == [
+        (3, "prediction_id"),
+        (4, "prediction"),
+        (5, "prediction"),
+    ]
+    again = monitor.label("happy", csv_labels(store, text))
+    assert "came before" in again.note
+    assert again.counts == batch.counts
+    other = f"prediction_id,happy\n{ids[0]},0\n{ids[1]},0\n{ids[2]},1\n"
+    assert monitor.label("happy", csv_labels(store, other)).counts == {"accepted": 1, "duplicate": 1, "correction": 1}

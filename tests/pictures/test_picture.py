@@ -22,6 +22,7 @@ from interlock.pictures import (
     share_bar,
     sparkline,
 )
+from interlock.pictures.styles import PLAIN
 
 BAD = '<b>"&\x00\ud800'
 LABELS = ("2016-01", "2016-02", BAD)
@@ -86,7 +87,8 @@ def test_inside_a_page_a_picture_brings_no_style(make) -> None:
 
 def test_alone_a_picture_brings_its_style_and_ground(make) -> None:
     picture = make()
-    assert f"<style>{STYLE}</style>" in picture.standalone()
+    assert f"<style>{PLAIN}</style>" in picture.standalone()
+    assert "var(" not in picture.standalone()  # what programs other than browsers draw in black
     assert 'xmlns="http://www.w3.org/2000/svg"' in picture.standalone()
     assert picture._repr_svg_() == picture.standalone()
 
@@ -94,6 +96,16 @@ def test_alone_a_picture_brings_its_style_and_ground(make) -> None:
 def test_every_class_that_pictures_use_has_a_rule(make) -> None:
     used = {name for names in re.findall(r'class="([^"]*)"', str(make().svg)) for name in names.split()}
     assert {name for name in used if not re.search(rf"\.{name}\b", STYLE)} == set()
+
+
+def test_files_have_every_colour_of_both_themes() -> None:
+    light, _, dark = PLAIN.partition("@media (prefers-color-scheme:dark)")
+    said = tokens()
+    for theme, rules in (("light", light), ("dark", dark)):
+        assert {name for name, colour in said[theme].items() if colour not in rules} <= {"wash"}  # of the page
+    assert ".il-s3 .il-l,.il-l.il-s3{stroke:#87590a" in light
+    assert re.findall(r"--[a-z]|@media", light) == []
+    assert PLAIN.count("{") == PLAIN.count("}")
 
 
 def test_the_table_holds_a_row_for_each_name(make) -> None:

@@ -175,7 +175,7 @@ def test_a_column_of_which_nobody_says_what_it_holds_stops_it(
 def test_what_only_an_event_names_stays(store: Store, registry: RegistryService) -> None:
     policy = store.objects.put(b"policy")
     make_old(store)
-    data = {"digest": policy, "gates": []}
+    data = {"digest": policy, "gates": [], "weaker": []}
     store.database.write(lambda tx: store.ledger.append(tx, "policy.set", "model:m", data))
     assert registry.gc(apply=True).removed == 0
 
@@ -225,7 +225,7 @@ def test_what_is_named_while_it_walks_stays(
         def change(tx: Transaction) -> None:
             books.versions.create(tx, draft, make=True)
             tx.run("UPDATE model_versions SET pins = :pins WHERE model = 'other'", {"pins": rowed})  # holds nothing
-            store.ledger.append(tx, "policy.set", "model:m", {"digest": told, "gates": []})
+            store.ledger.append(tx, "policy.set", "model:m", {"digest": told, "gates": [], "weaker": []})
 
         store.database.write(change)
         return found
@@ -334,7 +334,7 @@ def test_what_was_touched_meanwhile_is_not_told_as_removed(
     def writing(change):
         monkeypatch.setattr(store.database, "write", write)
         assert store.objects.hold(late)
-        data = {"digest": told, "gates": []}
+        data = {"digest": told, "gates": [], "weaker": []}
         write(lambda tx: store.ledger.append(tx, "policy.set", "model:m", data))
         return write(change)
 

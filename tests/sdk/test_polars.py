@@ -81,3 +81,9 @@ def test_a_version_without_a_record_gives_its_servers_numbers(store, keep, peopl
     served = model.run(model.prepare(rows.to_dict(as_series=False)))
     made = rows.select(score=predict("model:kept", workspace=Workspace.over(store)))
     assert made["score"].to_list() == served.scores
+
+
+@pytest.mark.parametrize("words", [{"output": "probabilities"}, {"output": ""}, {"bad_rows": "skip"}])
+def test_words_that_mean_nothing_are_refused(workspace, words):
+    with pytest.raises(Invalid, match=r"There is no '.*' here\. Say one of"):
+        predict("model:happy", workspace=workspace, **words)

@@ -16,8 +16,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from interlock.core.bundles import Route
-from interlock.core.errors import Denied, Invalid, NotFound
+from interlock.core.errors import Denied, Invalid, MissingExtra, NotFound
 from interlock.registry.flavors import build_bundle
+from interlock.serve.app import status_of
+from interlock.serve.engines.worker import RowsRefused, WorkerRunner
 from interlock.serve.explain import explain, explanations, read_columns
 from interlock.serve.http import Request
 from interlock.serve.model import LoadedModel
@@ -75,7 +77,7 @@ def test_a_linear_models_shares_are_exact(kept) -> None:
     [
         (Ridge(), SUM, "value", lambda m: m.predict(ROWS)),
         (PoissonRegressor(), SUM - SUM.min(), "log of the value", lambda m: np.log(m.predict(ROWS))),
-        (LogisticRegression(), NAMED, "log-odds", lambda m: m.decision_function(ROWS).max(axis=1)),
+        (LogisticRegression(), NAMED, "logit", lambda m: m.decision_function(ROWS).max(axis=1)),
     ],
     ids=["values", "logarithm", "three"],
 )
@@ -146,9 +148,15 @@ def test_what_has_no_shares_says_so(kept, shop) -> None:
         explain(
             LoadedModel.load(shop.store.objects, shop.bundle("people")), {"age": [1], "hours": [1.0], "income": [1.0]}
         )
-    near = kept(GaussianNB().fit(FRAME, TWO), TWO, code_models=True)
-    with pytest.raises(Invalid, match="no ensemble of trees"):
+    near = kept(GaussianNB().fit(FRAME, TWO), TWO)  # also where originals may not answer: nobody allows them in vain
+    with pytest.raises(Invalid, match="nor an ensemble of trees"):
         explain(near, COLUMNS)
+
+
+def test_means_of_example_rows_are_not_called_those_of_training(kept) -> None:
+    model = kept(Ridge().fit(FRAME, SUM), SUM)
+    model.parts = model.parts._replace(source="example")
+    assert explain(model, COLUMNS).relative_to == "the mean of the example rows that were logged with the model"
 
 
 def test_rows_are_checked_as_for_predictions(kept) -> None:
@@ -196,6 +204,7 @@ class Asked:
         live = [LiveRoute(route, one) for route, one in zip(routes, (model, *further), strict=True)]
         self.revision = Revision("shop", 1, "", live)
         self.answering = 0
+        self.hands = self
         self.seen = []
 
     def current(self) -> Revision:
@@ -271,9 +280,23 @@ def test_the_refusal_of_an_original_names_both_ways_to_allow_it(kept) -> None:
 
 def test_what_may_not_be_explained_is_4xx(kept) -> None:
     model = kept(RandomForestClassifier(5, random_state=0).fit(FRAME, TWO), TWO)
-    with pytest.raises(Invalid, match="Only the original could tell why") as caught:
+    with pytest.raises(Denied, match="Only the original could tell why") as caught:
         ask(model, b'{"inputs": {"a": [1.0], "b": [2.0], "c": [3.0]}}')
-    assert caught.value.facts["status"] == 403
+    assert (status_of(caught.value), caught.value.code) == (403, "model.denied")
+    assert status_of(MissingExtra.named("explain", "shap")) == 501
+
+
+def test_a_missing_library_is_501_and_not_the_models_fault(kept, monkeypatch) -> None:
+    model = kept(RandomForestClassifier(5, random_state=0).fit(FRAME, TWO), TWO, code_models=True)
+    missing = MissingExtra.named("explain", "shap")
+
+    def refuse(self, feeds):
+        raise RowsRefused(str(missing))
+
+    monkeypatch.setattr(WorkerRunner, "contributions", refuse)
+    with pytest.raises(MissingExtra) as caught:
+        explain(model, COLUMNS)
+    assert caught.value.message == missing.message
 
 
 CITIES = FRAME.with_columns(city=pl.Series(DRAW.choice(["Oslo", "Lima", "Cairo"], 200)))

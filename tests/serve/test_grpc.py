@@ -24,11 +24,12 @@ from interlock.core.errors import Error, Invalid, MissingExtra, Unavailable
 from interlock.serve.app import Limits
 from interlock.serve.engine import Engine
 from interlock.serve.grpc_calls import Call
+from interlock.serve.grpc_infer import ask_of
 from interlock.serve.grpc_messages import SERVICE, Messages, messages
 from interlock.serve.grpc_server import code_of, details_of, start_grpc
 from interlock.serve.hands import Hands
 from interlock.serve.journal import open_journal
-from interlock.serve.revision import Revision, load_revision
+from interlock.serve.revision import LiveRoute, Revision, load_revision
 from interlock.serve.sources import Wanted
 
 GOOD = {"city": ["Oslo", "Lima"], "age": [21, 44], "spend": [10.0, 150.5]}
@@ -235,6 +236,23 @@ def test_numbers_may_come_in_any_datatype_that_holds_them(house, datatype, field
     getattr(age.contents, field).extend([21, 44])
     age.shape[:] = [2, 1]
     assert values(house.infer(made)[0])["probability"] == values(house.infer(request())[0])["probability"]
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_table_of_all_columns_is_one_tensor(shop, tools, raw):
+    view = Revision("shop", 1, "", [LiveRoute(r := tools.route(shop.bundle("people")), shop.source().load(r.bundle))])
+    made = kind("ModelInferRequest")(model_name="shop")
+    tensor = made.inputs.add(name="dense", datatype="FP32", shape=[2, 3])
+    rows = [40.0, 38.0, 30.0, 20.0, 30.5, 12.25]
+    if raw:
+        made.raw_input_contents.append(struct.pack("<6f", *rows))
+    else:
+        tensor.contents.fp32_contents.extend(rows)
+    found = ask_of(made, view.whole)
+    assert (found.rows, dict(found.columns)) == (2, {"age": rows[::3], "hours": rows[1::3], "income": rows[2::3]})
+    tensor.shape[:] = [3, 2]
+    with pytest.raises(Invalid, match="2 columns, the model takes 3"):
+        ask_of(made, view.whole)
 
 
 @pytest.mark.parametrize("make", [request, raw_request])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from interlock.core.bundles import Column
+from interlock.serve.literals import without_nan
 
 ROW = {"city": "Oslo", "age": 21, "spend": 150.5}
 SPLIT = {"columns": ["spend", "city", "age"], "data": [[150.5, "Oslo", 21]]}
@@ -247,3 +248,81 @@ def _json(row):
 def test_half_a_document_is_called_that(live, path, body):
     response = live.client.post(path, content=body, headers={"content-type": "application/json"})
     assert (response.status_code, "no complete JSON" in response.text) == (400, True), response.text
+
+
+def test_rows_may_be_lists_where_all_columns_are_numbers(shop, serve, tools):
+    shop.deploy(tools.route(shop.bundle("people")))
+    server = serve()
+    rows = [[40, 38.0, 30.0], [20.0, 30.5, 12]]
+    named = [dict(zip(("age", "hours", "income"), row, strict=True)) for row in rows]
+    wanted = [row["probability"] for row in predictions(server.invoke(*named))]
+    for key in ("inputs", "instances"):
+        found = predictions(server.client.post("/invocations", json={key: rows, "params": {"subjects": ["a", "b"]}}))
+        assert [row["probability"] for row in found] == wanted
+        for wrong, says in (
+            ([[40, 38.0]], f"Row 0 of '{key}' has 2 values for 3 columns. A list has them in this order: age, hours"),
+            ([[40, 38.0, 30.0], [40, "x", 30.0]], "'hours', row 1"),
+            ([rows[0], named[1]], "do not name their columns"),
+        ):
+            refused = server.client.post("/invocations", json={key: wrong})
+            assert (refused.status_code, says in refused.text) == (400, True), refused.text
+
+
+def test_nan_is_a_missing_value_and_infinity_is_none(shop, serve, tools):
+    inputs = (Column("city", "string", True), Column("age", "integer", False), Column("spend", "float", True))
+    shop.deploy(tools.route(shop.bundle("customers", inputs=inputs)))
+    server = serve()
+
+    def post(body, path="/invocations"):
+        return server.client.post(path, content=body, headers={"content-type": "application/json"})
+
+    missing = server.invoke({**ROW, "spend": None})  # read as null: this model needs a value there, others do not
+    assert (missing.status_code, "'spend', row 0: the value is missing" in missing.text) == (400, True)
+    for body in (
+        b'{"dataframe_records": [{"city": "Oslo", "age": 21, "spend": NaN}]}',
+        b'{"inputs": {"spend": [NaN], "city": ["Oslo"], "age": [21]}}',
+        b'{"dataframe_split": {"columns": ["city", "age", "spend"], "data": [["Oslo", 21, NaN]]}}',
+    ):
+        assert post(body).text == missing.text
+    body = b'{"instances": [{"city": "NaN \\"NaN", "age": 21, "spend": 2.5, "more": NaN}]}'
+    (found,) = predictions(post(body))
+    assert shop.store.predictions.get(found["prediction_id"]).inputs == {"city": 'NaN "NaN', "age": 21, "spend": 2.5}
+    for word, says in (
+        (b"Infinity", "infinite number, at byte 59"),
+        (b"-Infinity", "infinite number"),
+        (b"NaNN", "malformed"),
+    ):
+        for path in ("/invocations", "/explain"):
+            refused = post(b'{"dataframe_records": [{"city": "Oslo", "age": 21, "spend":' + word + b"}]}", path)
+            assert (refused.status_code, says in refused.text) == (400, True), refused.text
+
+
+@pytest.mark.parametrize("body", [b'"' + b'\\"' * 200_000 + b"NaN", b'"\\', b'"NaN', b"NaN\\", b'{"NaN": "\\\\"}'])
+def test_words_within_texts_stay_and_no_body_takes_long(body):
+    made = without_nan(body)
+    assert made == (b"null\\" if body.startswith(b"N") else body)
+
+
+def test_the_query_names_a_model_and_says_nothing_else(shop, serve, tools):
+    shop.deploy(
+        tools.route(shop.bundle("people"), "model:one@1", 0.999999),
+        tools.route(shop.bundle("reversed"), "model:two@1", 0.000001, "challenger"),
+    )
+    server = serve()
+    body = {"dataframe_records": [{"age": 40, "hours": 38.0, "income": 30.0}]}
+    found = {
+        query: predictions(server.client.post(f"/invocations{query}", json=body))[0]["probability"]
+        for query in ("", "?", "?model=one", "?model=two", "?model=shop")
+    }
+    assert found["?model=one"] != found["?model=two"]
+    assert {found[query] for query in ("", "?", "?model=shop")} <= {found["?model=one"], found["?model=two"]}
+    assert "two" in server.client.post("/invocations?model=two", json=body).headers["interlock-model"]
+    for query, status, says in (
+        ("?model=three", 404, "three"),
+        ("?models=one", 400, "more than 'model'"),
+        ("?model=one&model=two", 400, "more than 'model'"),
+        ("?model=one&deployment=shop", 400, "more than 'model'"),
+        ("?%ff", 400, "cannot be read"),
+    ):
+        refused = server.client.post(f"/invocations{query}", json=body)
+        assert (refused.status_code, says in refused.text) == (status, True), refused.text

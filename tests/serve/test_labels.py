@@ -198,7 +198,7 @@ def test_all_forms_say_the_same(desk, kind, body):
         ({"subject": "secret", "label": 2}, "neither 0 nor 1"),
         ({"subject": 7, "label": 1}, "subject is no text"),
         ({"subject": "s" * 501, "label": 1}, "longer than 500"),
-        ({"subject": "secret", "label": 1, "secret": 1}, "a field beside"),
+        ({"subject": "secret", "label": 1, "secret": 1}, "there is no field"),
         ({"subject": "secret", "label": 1, "observed_at": "secret"}, "observed_at is no instant"),
         ({"subject": "secret", "label": 1, "observed_at": "2999-01-01"}, "lies ahead"),
         ({"subject": "secret", "label": 1, "occurred_at": "2026-03-01/secret"}, "occurred_at is no instant"),

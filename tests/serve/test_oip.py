@@ -355,3 +355,52 @@ def test_statistics_count_rows_and_requests(live, body):
     assert after["execution_count"] - before["execution_count"] == 1
     assert after["inference_stats"]["success"]["ns"] > before["inference_stats"]["success"]["ns"]
     assert stats("/v2/models/stats") == after
+
+
+def _table(data, *, name="dense", shape=None, datatype="FP32"):
+    return {"inputs": [{"name": name, "shape": shape or [len(data), 3], "datatype": datatype, "data": data}]}
+
+
+def test_a_table_of_all_columns_is_one_tensor(shop, serve, tools):
+    shop.deploy(tools.route(shop.bundle("people")))
+    server = serve()
+    rows = [[40, 38.0, 30.0], [20, 30.5, 12.25]]
+    names = ["age", "hours", "income"]
+    expected = server.invoke(*[dict(zip(names, row, strict=True)) for row in rows]).json()["predictions"]
+    wanted = [row["probability"] for row in expected]
+
+    def scores(body, **more):
+        found = server.client.post("/v2/models/shop/infer", **({"json": body} if body else {}), **more)
+        assert found.status_code == 200, found.text
+        return next(t["data"] for t in found.json()["outputs"] if t["name"] == "probability")
+
+    for datatype in ("FP32", "FP64"):
+        assert scores(_table(rows, datatype=datatype)) == wanted
+        assert scores(_table([*rows[0], *rows[1]], shape=[2, 3], datatype=datatype)) == wanted
+    raw = struct.pack("<6d", *rows[0], *rows[1])
+    body = _table(rows, datatype="FP64")
+    del body["inputs"][0]["data"]
+    body["inputs"][0]["parameters"] = {"binary_data_size": len(raw)}
+    head = json.dumps(body).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    assert scores(None, content=head + raw, headers=headers) == wanted
+    about = _table(rows)
+    about["inputs"].append({"name": "subject", "shape": [2], "datatype": "BYTES", "data": ["a", "b"]})
+    assert scores(about) == wanted
+    beside = _table(rows)
+    beside["inputs"].append({"name": "age", "shape": [2], "datatype": "INT64", "data": [40, 20]})
+    for wrong, says in (
+        (_table([[40, 38.0]], shape=[1, 2]), "2 columns, the model takes 3"),
+        (_table(rows, name="age"), "shape"),
+        (_table(rows, name="subject"), "shape"),
+        (_table([[40.5, 38.0, 30.0]]), "'age', row 0"),
+        ({"inputs": beside["inputs"][::-1]}, "beside it"),
+        (beside, "is there twice"),
+    ):
+        refused = server.client.post("/v2/models/shop/infer", json=wrong)
+        assert (refused.status_code, says in refused.text) == (400, True), refused.text
+
+
+def test_no_table_where_a_column_is_text(live):
+    refused = live.client.post("/v2/models/shop/infer", json=_table([[1, 2, 3]]))
+    assert (refused.status_code, "Each column is one input" in refused.text) == (400, True)

@@ -113,7 +113,7 @@ class Policy(msgspec.Struct, frozen=True):
     @property
     def digest(self) -> str:
         """The SHA-256 of the policy's canonical bytes; two policies that ask for the same have the same."""
-        plain = msgspec.to_builtins(self)
+        plain = {name: msgspec.to_builtins(getattr(self, name)) for name in Policy.__struct_fields__}
         for bound in [*plain["metrics"], *plain["fairness"]]:
             bound["threshold"] = repr(bound["threshold"])
         return hashlib.sha256(canonical(plain)).hexdigest()
@@ -124,6 +124,8 @@ def parse_policy(
     sensitive: tuple[str, ...] | list[str] = (),
     target: str = "",
     id: str = "",
+    *,
+    beside: tuple[str, ...] = (),
 ) -> Policy:
     """Return the policy that a gates table and its data table spell.
 
@@ -132,24 +134,18 @@ def parse_policy(
         sensitive: the data table's sensitive columns.
         target: the data table's target.
         id: the data table's id column.
+        beside: names that may stand beside the gates, which one that is misspelt may have meant.
 
     Raises:
         Invalid: `policy.invalid`: a key or value is wrong; one finding each, the message names the first.
     """
-    findings: list[Finding] = []
-    bounds: list[Bound] = []
-    for key, value in table.items():
-        problem = ""
-        if key in _OTHERS:
-            problem = _problem(key, value)
-        else:
-            found = _bound(key, value)
-            if isinstance(found, Bound):
-                bounds.append(found)
-            else:
-                problem = found
-        if problem:
-            findings.append(Finding("gate", f"{key} = {value!r}: {problem}"))
+    read = {key: _problem(key, value) if key in _OTHERS else _bound(key, value, beside) for key, value in table.items()}
+    bounds = [found for found in read.values() if isinstance(found, Bound)]
+    findings = [
+        Finding("gate", f"{key} = {table[key]!r}: {found}")
+        for key, found in read.items()
+        if found and found not in bounds
+    ]
     if findings:
         more = f" ({len(findings) - 1} more)" if len(findings) > 1 else ""
         raise Invalid(
@@ -179,7 +175,7 @@ def _problem(key: str, value: str | float) -> str:
     return f"a whole number from 0 to {_MOST_APPROVALS} is wanted."
 
 
-def _bound(key: str, value: str | float) -> Bound | str:
+def _bound(key: str, value: str | float, beside: tuple[str, ...]) -> Bound | str:
     """Return the bound that a key and a value spell, or what is wrong with them."""
     match = _KEY.match(key)
     measure, column = (match[1], (match[2] or "").strip()) if match else (key, "")
@@ -188,7 +184,7 @@ def _bound(key: str, value: str | float) -> Bound | str:
     elif measure in FAIRNESS and column:
         better = FAIRNESS[measure]
     else:
-        return _misnamed(measure, column)
+        return _misnamed(measure, column, beside)
     operator = ">=" if better == "larger" else "<="
     asked = _BOUND.match(value) if isinstance(value, str) else None
     if asked is None:
@@ -202,12 +198,12 @@ def _bound(key: str, value: str | float) -> Bound | str:
     return Bound(measure, ">=" if better == "larger" else "<=", threshold, column)
 
 
-def _misnamed(measure: str, column: str) -> str:
+def _misnamed(measure: str, column: str, beside: tuple[str, ...]) -> str:
     if measure in FAIRNESS:
         return f'it compares groups; name their column: "{measure}[COLUMN]".'
     if measure in METRICS:
         return f"{measure} is one figure of all rows; leave [{column}] out."
-    names = [*METRICS, *(f"{name}[COLUMN]" for name in FAIRNESS), *_OTHERS]
+    names = [*METRICS, *(f"{name}[COLUMN]" for name in FAIRNESS), *_OTHERS, *beside]
     plain = {name.partition("[")[0]: name for name in names}
     near = difflib.get_close_matches(measure, plain, n=1, cutoff=0.4)
     meant = f"did you mean {plain[near[0]]!r}?" if near else f"there are {', '.join(names)}."

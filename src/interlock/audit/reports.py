@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from interlock.audit.evidence import GateResult
-from interlock.core.clock import to_micros
+from interlock.core.clock import from_micros, to_micros
 from interlock.core.errors import NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from interlock.core.ports import Reader
     from interlock.registry.service import ModelVersion
     from interlock.store import Store
@@ -72,10 +74,41 @@ def last_report(store: Store, version: ModelVersion, reader: Reader | None = Non
     return row["report"], msgspec.json.decode(store.objects.get(row["report"]), type=GateReport)
 
 
-def waived(store: Store, version: ModelVersion, reader: Reader | None = None) -> set[str]:
-    """Return the gates that a version may fail now; a reader may be a transaction."""
+def waived(store: Store, version: ModelVersion, reader: Reader | None = None) -> dict[str, datetime]:
+    """Return the gates that a version may fail now, and until when; a reader may be a transaction."""
     rows = (reader or store.database).all(
-        "SELECT gate FROM waivers WHERE model = :model AND version = :version AND until > :now",
+        "SELECT gate, until FROM waivers WHERE model = :model AND version = :version AND until > :now",
         {"model": version.model, "version": version.version, "now": to_micros(store.clock.now())},
     )
-    return {row["gate"] for row in rows}
+    return {row["gate"]: from_micros(row["until"]) for row in rows}
+
+
+def told(report: GateReport, until: Mapping[str, datetime]) -> str:
+    """Return how many gates passed, were waived and until when, and judged nothing, as in `3 passed, 1 waived ...`.
+
+    Args:
+        report: what the gates said.
+        until: when the waivers end, by gate.
+    """
+    counts = [f"{sum(result.status == 'passed' for result in report.results)} passed"]
+    ends: dict[str, int] = {}
+    for gate in report.waived:
+        end = until[gate].isoformat().removesuffix("T00:00:00+00:00")
+        ends[end] = ends.get(end, 0) + 1
+    counts += [f"{count} waived until {end}" for end, count in sorted(ends.items())]
+    if other := sum(result.status == "not applicable" for result in report.results):
+        counts.append(f"{other} not applicable")
+    return f"gates: {', '.join(counts)}"
+
+
+def why_failed(failed: Sequence[GateResult]) -> str:
+    """Return why gates failed, each reason once: gates that could judge nothing all say the same."""
+    gates: dict[str, list[str]] = {}
+    for result in failed:
+        for finding in result.findings:
+            names = gates.setdefault(f"{finding.message.rstrip('.')}.", [])
+            if result.gate not in names:
+                names.append(result.gate)
+    alone = len(failed) > 1 and all(len(names) == len(failed) for names in gates.values())
+    first = ", ".join(result.gate for result in failed) + " gates" if alone else f"{failed[0].gate} gate"
+    return f"{first}: {' '.join(gates)}"

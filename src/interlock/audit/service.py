@@ -11,17 +11,20 @@ from interlock.audit.evaluation import Evaluation, Part, evaluation_of, picture_
 from interlock.audit.evidence import Evidence, gather, sentences
 from interlock.audit.judge import GROUP, judge
 from interlock.audit.policy import Policy, parse_policy
-from interlock.audit.reports import GateReport, Waiver, last_report, waived
+from interlock.audit.reports import GateReport, Waiver, last_report, told, waived, why_failed
+from interlock.audit.setting import PolicySet, set_policy, spelt, weaker
 from interlock.audit.unjudged import unjudged
 from interlock.core.actor import current_actor
+from interlock.core.bundles import training_rows
 from interlock.core.clock import parse_instant, to_micros
 from interlock.core.errors import Conflict, Invalid, NotFound
 from interlock.core.operations import Permission, operation
 from interlock.core.plugins import names
 from interlock.core.refs import parse
-from interlock.data.apart import table_of
 from interlock.registry.service import ModelVersion, RegistryService
 from interlock.serve.fresh import fresh_preflight
+from interlock.store.apart import table_of
+from interlock.store.manifests import read_manifest
 from interlock.track.environment import Environment, environment
 from interlock.track.service import TrackService
 
@@ -46,38 +49,18 @@ class AuditService:
         self._registry = RegistryService(store)
 
     @operation(Permission.AUDIT_RUN, emits=("policy.set", "alias.moved"))
-    def set_policy(self, model: str, policy: Policy) -> Policy:
-        """Set what versions of a model must show.
+    def set_policy(self, model: str, policy: dict[str, object]) -> PolicySet:
+        """Set what versions of a model must show; the answer says what is weaker than before, and who lost an alias.
 
         Args:
             model: the model.
-            policy: bounds, leakage, approvals, sensitive columns.
+            policy: as in interlock.toml, such as {"roc_auc": ">= 0.9", "leakage": "none", "approvals": 1}, with
+                `sensitive`, `target` and `id`; or as `policy` shows it.
 
         Raises:
-            Invalid: it names no model, or something of one.
+            Invalid: it names no model, or something of one; or a key, measure or direction is wrong.
         """
-        ref = parse(model, "model")
-        if ref != ref.whole:
-            raise Invalid(f"{model!r} names more than a model.", about="policy", hint="Policies hold for all versions.")
-        model = ref.name
-        stored = self._store.objects.put(msgspec.json.encode(policy))
-
-        def change(tx: Transaction) -> None:
-            self._registry.guard(tx, model)
-            row = tx.one("SELECT digest FROM applied WHERE name = :name", {"name": f"policy:{model}"})
-            if row is not None and row["digest"] == stored:
-                return
-            tx.run(
-                "INSERT INTO applied (name, digest, applied_at) VALUES (:name, :digest, :at)"
-                " ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, applied_at = excluded.applied_at",
-                {"name": f"policy:{model}", "digest": stored, "at": to_micros(self._store.clock.now())},
-            )
-            gates = [str(bound) for bound in (*policy.metrics, *policy.fairness)]
-            gates += ["leakage none"] * policy.leakage + [f"approvals {policy.approvals}"]
-            self._store.ledger.append(tx, "policy.set", f"model:{model}", {"digest": policy.digest, "gates": gates})
-
-        self._store.database.write(change)
-        return policy
+        return self.put_policy(model, spelt(policy))
 
     @operation(Permission.AUDIT_READ)
     def policy(self, model: str) -> Policy:
@@ -172,7 +155,7 @@ class AuditService:
         def change(tx: Transaction) -> None:
             if found.stage == "development":
                 self._registry.advance(tx, found.ref, "registered", "checked again")
-            self._record(tx, found, report, digest)
+            self._record(tx, found, report, digest, told(report, passed_by))
 
         self._store.database.write(change)
         return report
@@ -287,6 +270,14 @@ class AuditService:
         self._store.database.write(change)
         return Waiver(found.ref, gate, current_actor(), reason, last)
 
+    def put_policy(self, model: str, policy: Policy) -> PolicySet:
+        """Set a policy that was parsed; see `set_policy`."""
+        return set_policy(self._store, self._registry, model, policy, self.policy_of(parse(model, "model").name))
+
+    def takes_away(self, model: str, policy: Policy) -> tuple[str, ...]:
+        """Return what setting a policy would take away, a sentence each: rules of the one before, and aliases."""
+        return *weaker(self.policy_of(model), policy), *self._registry.unearned(self._store.database, model)
+
     def make_policy(self, gates: dict[str, str | float], sensitive: tuple[str, ...], target: str, ident: str) -> Policy:
         """Return the policy that a gates table spells for data with these columns."""
         return parse_policy(gates, sensitive, target, ident)
@@ -311,15 +302,16 @@ class AuditService:
             "preflight": msgspec.to_builtins(result),
         }
         training: pl.DataFrame | None = None
-        for artifact in run.artifacts:
-            if artifact.name == TRAINING:
-                training = table_of(self._store.objects.get(artifact.digest), "parquet", f"{TRAINING} of {run.ref}")
+        kept = {artifact.name: artifact.digest for artifact in run.artifacts}
+        own = training_rows(read_manifest(self._store.objects, version.bundle).find(bundle.files["original"]).digest)
+        if name := next((name for name in (own, TRAINING) if name in kept), ""):
+            training = table_of(self._store.objects.get(kept[name]), "parquet", f"{name} of {run.ref}")
         told = f"The evaluation rows of {version.ref}"
         evaluation = table_of(self._registry.part(version.bundle, "evaluation"), "parquet", told)
         serving = self._registry.part(version.bundle, "serving")
         return gather(bundle, serving, evaluation, training=training, **known)
 
-    def _record(self, tx: Transaction, version: ModelVersion, report: GateReport, digest: str) -> None:
+    def _record(self, tx: Transaction, version: ModelVersion, report: GateReport, digest: str, told: str) -> None:
         """Write a report, one event a gate, and the moves that follow."""
         tx.run(
             "INSERT INTO gate_reports (model, version, report, policy, passed, made_at)"
@@ -344,10 +336,9 @@ class AuditService:
                 self._store.ledger.append(tx, "gate.passed", version.ref, data)
         failed = [r for r in report.results if r.status == "failed" and r.gate not in report.waived]
         if failed:
-            told = sentences(f for r in failed for f in r.findings)
-            self._registry.advance(tx, version.ref, "development", f"{failed[0].gate} gate: {told}")
+            self._registry.advance(tx, version.ref, "development", why_failed(failed))
             return
-        self._registry.advance(tx, version.ref, "validated", f"{len(report.results)} gates passed")
+        self._registry.advance(tx, version.ref, "validated", told)
 
     def _approve(self, tx: Transaction, ref: str, actor: str, note: str) -> None:
         """Sign for what stands at this moment: stage, report, policy and waivers are read in the same transaction."""
@@ -360,7 +351,7 @@ class AuditService:
                 about="approval",
                 hint=f"See `interlock audit report {ref}`.",
             )
-        ended = sorted(set(report.waived) - waived(self._store, version, tx))
+        ended = sorted(set(report.waived).difference(waived(self._store, version, tx)))
         if policy is None or report.policy != policy.digest or ended:
             why = f"The waiver of gate {ended[0]!r} has ended" if ended else "The policy has changed"
             raise Conflict(

@@ -10,7 +10,8 @@ import msgspec
 
 from interlock.cli.commands import Near, common
 from interlock.cli.faults import EXIT_CODES
-from interlock.cli.gates import judges, show_judged, tell_edits
+from interlock.cli.gates import judges, show_judged, tell_edits, tell_why_none
+from interlock.cli.naming import by_place, named
 from interlock.cli.session import open_workspace, show
 from interlock.cli.values import Shape, read, shape
 from interlock.core.errors import Corrupt, Finding, Invalid
@@ -77,6 +78,7 @@ def values_of(operation: Operation, words: Mapping[str, Any]) -> dict[str, Any]:
         Invalid: words spell no value of their type.
     """
     values = {}
+    words = by_place(operation, words)
     for parameter in operation.parameters:
         given = words.get(parameter.name)
         if given is None or given == ():
@@ -94,7 +96,7 @@ def parameters_of(operation: Operation) -> list[click.Parameter]:
         as_argument = parameter.required and (form.form == "one" or (form.form == "list" and not variadic))
         if as_argument:
             variadic = variadic or form.form == "list"
-            made.append(_argument(parameter, form))
+            made += named(operation, parameter, form) or [_argument(parameter, form)]
         else:
             made.append(_option(parameter, form))
     names = {parameter.name for parameter in operation.parameters}
@@ -111,6 +113,7 @@ def _command(operation: Operation, services: Mapping[str, Service], called: str 
             if judges(operation):
                 show_judged(workspace, result)
                 return
+            tell_why_none(workspace, operation, arguments, result)
         show(result)
         if operation.returns == list[Finding] and result:  # what was looked for is wrong: scripts shall notice
             click.get_current_context().exit(EXIT_CODES[Invalid])

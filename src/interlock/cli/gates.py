@@ -11,6 +11,8 @@ from interlock.cli.session import note, said, show
 from interlock.core.errors import Error, GateClosed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from interlock.core.operations import Operation
     from interlock.sdk.workspace import Workspace
 
@@ -33,6 +35,13 @@ def tell_edits(workspace: Workspace) -> None:
             note("Warning: interlock.toml was edited since `interlock apply`; this goes by what was applied.")
     except Error:
         return  # no file here, or nothing applied: the operation itself says so where it matters
+
+
+def tell_why_none(workspace: Workspace, operation: Operation, arguments: Mapping[str, Any], result: Any) -> None:
+    """Say why a look of a monitor found no window that is new, where it found none."""
+    if (operation.service, operation.name) == ("monitor", "look") and not result:
+        found = workspace.call("monitor", "show", {"name": arguments["name"]})
+        note(f"No window is over that was not evaluated before: {found.reason or found.verdict}.")
 
 
 def show_judged(workspace: Workspace, result: Any) -> None:

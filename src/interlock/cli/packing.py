@@ -1,7 +1,8 @@
 """`interlock export container` and `interlock export azureml`: a version as folders that container platforms take.
 
 The files of the version go with the workspace's signed note that it is approved, so that a container shows it to others
-(`interlock.cli.containers`); a version that is not approved is packed only with `--unapproved`, and without a note.
+(`interlock.cli.containers`); a version that is not approved is packed only with `--unapproved`, and without a note. The
+held-out rows that it was judged on are people's, and stay at home.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from interlock.core.errors import Conflict, Invalid
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from interlock.registry.vouching import Vouched
     from interlock.sdk.services import Service
     from interlock.sdk.workspace import Workspace
 
@@ -137,6 +139,7 @@ def pack(
             staged = Path(name) / "packed"
             staged.mkdir()
             download(workspace, found.ref, staged / MODEL)
+            behind = _keep_back(staged / MODEL, vouched)
             if vouched is not None:
                 (staged / MODEL / APPROVAL_FILE).write_text(vouched.note, encoding="utf-8")
             (staged / KEY_FILE).write_text(f"{vouched.key}\n" if vouched is not None else "", encoding="utf-8")
@@ -144,9 +147,23 @@ def pack(
             shutil.move(staged, folder)
     except OSError as error:
         raise Conflict(f"{str(folder)!r} cannot be written: {error.strerror}.", about="folder") from None
+    if behind:
+        note(f"Left out, for nothing that answers needs it: {', '.join(behind)}.")
     if vouched is None:
         note("Nobody approved it: set INTERLOCK_UNAPPROVED to the reason why it may answer.")
     return {"version": found.ref, "folder": str(folder), "approved": "no" if vouched is None else "yes"}
+
+
+def _keep_back(folder: Path, vouched: Vouched | None) -> tuple[str, ...]:
+    """Return the files that were taken out of a version's folder; where it is vouched for, those the note says."""
+    from interlock.registry.vouching import kept_back
+
+    bundle = folder / "bundle.json"
+    paths = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+    behind = kept_back(paths, bundle.read_bytes() if bundle.is_file() else b"") if vouched is None else vouched.without
+    for path in behind:
+        (folder / path).unlink()
+    return behind
 
 
 def open_scorer(model: str, beside: str) -> Any:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from interlock.cli.containers import Container
     from interlock.sdk.services import Service
-    from interlock.serve.server import Announcement, Options
+    from interlock.serve.holding import Announcement
+    from interlock.serve.server import Options
     from interlock.store import Store
 
 _PORT = 8231
@@ -50,7 +51,10 @@ def serve(services: Mapping[str, Service]) -> click.Command:
 
 
 def _models() -> list[click.Parameter]:
-    what = "A version, credit@champion, credit@7, or credit for the newest; or a folder of files, ./credit."
+    what = (
+        "A version, credit@champion, credit@7, or credit for the newest; or a folder of files, ./credit; or one file,"
+        " ./credit.onnx."
+    )
     return [
         click.Argument(["models"], nargs=-1, metavar="MODEL...", help=f"{what} In a container: none, for its own."),
         click.Option(

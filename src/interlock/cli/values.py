@@ -36,6 +36,8 @@ def shape(kind: Any) -> Shape:
     if kind is bool:
         return Shape("flag", bool)
     if isinstance(origin, type) and issubclass(origin, Mapping):
+        if args and args[1] is object:  # what is said to hold anything is a document, not a list of pairs
+            return Shape("one", kind)
         return Shape("map", args[1] if args else Any)
     if isinstance(origin, type) and issubclass(origin, Sequence | set | frozenset) and origin not in {str, bytes}:
         return Shape("list", args[0] if args else Any)

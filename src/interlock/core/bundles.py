@@ -91,6 +91,11 @@ class Range(msgspec.Struct, frozen=True, omit_defaults=True):
     categories: tuple[str, ...] = ()
 
 
+def training_rows(original: str) -> str:
+    """Return the name in a run under which the rows are kept that its model with this digest was fitted on."""
+    return f"training/{original[:16]}.parquet"
+
+
 class Bundle(msgspec.Struct, frozen=True):
     """What a model is, for those who serve it.
 

@@ -106,7 +106,7 @@ KINDS: Final = _table(
     EventKind("model_version.restored", "model", (), "An archived version came back."),
     EventKind("objects.removed", "workspace", ("count", "size_bytes", "list"), "Objects that nothing names went."),
     EventKind("alias.moved", "model", ("alias", "version", "previous"), "An alias points to another version."),
-    EventKind("policy.set", "model", ("digest", "gates"), "What versions of a model must pass was set."),
+    EventKind("policy.set", "model", ("digest", "gates", "weaker"), "What versions of a model must pass was set."),
     EventKind("gate.passed", "model", ("gate", "policy", "report"), "A gate passed."),
     EventKind("gate.failed", "model", ("gate", "policy", "report", "reason"), "A gate failed."),
     EventKind("gate.waived", "model", ("gate", "reason", "until"), "A failed gate was waived."),

@@ -29,7 +29,7 @@ from interlock.deploy.records import (
     checked,
 )
 from interlock.deploy.stated import stated
-from interlock.deploy.trial import try_version
+from interlock.deploy.trial import check_beside, try_version
 from interlock.deploy.writing import Writer
 from interlock.registry.service import RegistryService
 from interlock.serve.sources import read_spec
@@ -70,6 +70,7 @@ class DeployService:
             serving: how the deployment answers from now on; without it, as it did, or as the applied project says.
 
         Raises:
+            Invalid: a canary predicts another column than the champion, or answers in another kind.
             GateClosed: the version is not approved, or the trial fails: another score, a package of another version,
                 an original that may not answer; traffic stays as it is.
             Conflict: somebody else changed the deployment meanwhile.
@@ -85,11 +86,13 @@ class DeployService:
         if serving is None:
             serving = held.serving if held else stated(self._store.database, self._store.objects, name)
         serving = checked(serving)
-        unproved = try_version(self._store, self._registry, name, version, serving)
         champion = next((r for r in held.routes if r.role == "champion"), None) if held else None
         if canary and (champion is None or champion.model == version.ref):
             why = f"{version.ref} is the champion itself" if champion else "There is no champion"
             raise Conflict(f"{why}; a canary runs beside one.", about="deployment")
+        if canary and champion:
+            check_beside(self._registry, champion.model, version.ref)
+        unproved = try_version(self._store, self._registry, name, version, serving)
         if canary and champion:
             routes: tuple[Route, ...] = (
                 msgspec.structs.replace(champion, weight=1 - canary),

@@ -54,5 +54,39 @@ def try_version(
     )
 
 
+def check_beside(registry: RegistryService, champion: str, challenger: str) -> None:
+    """Accept a version that can answer beside another one: both predict the same column, in the same kind.
+
+    What has no record of that before it is opened, such as a booster's own file, is judged when its server opens it.
+
+    Args:
+        registry: where both are kept.
+        champion: the reference of the one.
+        challenger: that of the other.
+
+    Raises:
+        Invalid: they predict different columns, or one answers values and the other classes.
+    """
+    try:
+        held, wanted = registry.bundle(champion), registry.bundle(challenger)
+    except Invalid:
+        return
+    hint = "Deploy it as a deployment of its own, or with all of the traffic."
+    if held.target != wanted.target:
+        raise Invalid(
+            f"{champion} predicts {held.target!r} and {challenger} predicts {wanted.target!r}: "
+            "they cannot answer in one deployment.",
+            about="deployment",
+            hint=hint,
+        )
+    kinds = [(bundle.task, tuple(map(type, bundle.classes[:1]))) for bundle in (held, wanted)]
+    if kinds[0] != kinds[1]:
+        raise Invalid(
+            f"{champion} and {challenger} answer in different kinds: values, numbers or names.",
+            about="deployment",
+            hint=hint,
+        )
+
+
 def _sentence(finding: Finding) -> str:
     return f"{finding.message.rstrip('.')}."

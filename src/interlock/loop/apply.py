@@ -209,8 +209,11 @@ def _policy_step(audit: AuditService, file: ProjectFile, name: str, columns: dic
     held = audit.policy_of(name)
     action: Action = "create" if held is None else "update"
     rules = ", ".join(f"{key} {value}" for key, value in gates.items())
-    change = Change(f"model:{name}", "none" if held == wanted else action, f"gates: {rules}")
-    return change, lambda: audit.set_policy(name, wanted)
+    if held == wanted:
+        return Change(f"model:{name}", "none", f"gates: {rules}"), lambda: None
+    told = " ".join(audit.takes_away(name, wanted))
+    change = Change(f"model:{name}", action, f"gates: {rules}" + (f". Takes away: {told}" if told else ""))
+    return change, lambda: audit.put_policy(name, wanted)
 
 
 def _monitor_step(monitor: MonitorService, project: Project, name: str) -> Step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,14 @@ import msgspec
 
 from interlock.core.clock import from_micros, to_micros
 from interlock.core.errors import Invalid
+from interlock.core.ids import is_ulid
 from interlock.data.formats import read_table
 from interlock.data.read import Rows, has_a_line_a_row
 from interlock.monitor.kinds import CLASS, COLUMNS, KIND, NUMBER, TWO, Task
 from interlock.monitor.label_times import cases_of, observed_of
-from interlock.monitor.records import LabelBatch
+from interlock.monitor.records import LabelBatch, LabelRefused
 from interlock.store.label_truths import shown, truth_of
-from interlock.store.labels import ALWAYS, PREDICTION, SUBJECT, Body, Label, Labels
+from interlock.store.labels import ALWAYS, PREDICTION, REFUSALS, SUBJECT, Body, Label, Labels
 from interlock.store.prediction_frames import to_frame
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 BY_PREDICTION = "prediction_id"
 OBSERVED_AT, OCCURRED_AT = "observed_at", "occurred_at"
 _PLACE = ["label of which file?", "and which row?"]  # no file of labels has such columns
+_SHOWN = 20
 _SECOND = " of the subject?"
 
 
@@ -61,35 +64,63 @@ def add_labels(store: Store, name: str, plan: MonitorPlan, file: StoredFile, tas
     import polars as pl
 
     settle_batches(store, name, plan)
-    with tempfile.TemporaryDirectory(prefix="interlock-") as folder:
-        path = Path(folder) / "labels"
-        store.uploads.fetch(file.digest, path)
-        frame, typed = read_table(path, file.name)
-        rows = Rows(frame, None, ((file.name, frame.height, not typed and has_a_line_a_row(path, frame.height)),))
+    frame = (rows := _rows(store, file)).frame
     key = _key(frame, plan)
     for column in (key or plan.id or BY_PREDICTION, plan.target):
         if column not in frame.columns:
             raise Invalid(f"{file.name} has no column {column!r}.", about="labels", hint=_needed(frame, plan))
     truths = _other_truths(rows, plan, file.name, task) if task.kind else None
     truth = rows.frame[plan.target] if truths else _truth(rows, plan, file.name).cast(pl.Int64)
-    times = (
-        observed_of(rows, OBSERVED_AT, to_micros(store.clock.now())),
-        cases_of(rows, OCCURRED_AT) if key != BY_PREDICTION else [],
-    )
+    cases = cases_of(rows, OCCURRED_AT) if key != BY_PREDICTION else []
+    times = observed_of(rows, OBSERVED_AT, to_micros(store.clock.now())), cases
     frame = _plain(frame.with_columns(truth), file.name)
     sink = io.BytesIO()
     frame.write_parquet(sink, compression="zstd")
     digest = store.objects.put(sink.getvalue())
     joined = _joined(store, plan, frame, key)
     body = _timed(_body(name, plan, frame, digest, (task.kind, truths)), *times)
+    body, strange = _owned(store, body)
 
     def then(tx: Transaction, _: Taken) -> None:
         data = {"digest": digest, "rows": frame.height, "joined": joined}
         store.ledger.append(tx, "labels.joined", f"monitor:{name}", data)
 
     taken = Labels(store).take(body, then)
-    note = f"none of them belongs to a prediction of deployment:{plan.deployment} yet" if not joined else ""
-    return LabelBatch(digest, frame.height, joined, frame.height - joined, from_micros(taken.received_at), note)
+    at = from_micros(taken.received_at)
+    note = "" if joined else f"none of them belongs to a prediction of deployment:{plan.deployment} yet"
+    if taken.replayed:
+        note = f"these rows came before, at {at:%Y-%m-%dT%H:%MZ}, and count once; this is the answer from then"
+    told = sorted([*strange, *_told(body, taken)], key=lambda refused: refused.row)
+    counts = Counter(taken.counts) + Counter(refused=len(strange))  # those above zero
+    return LabelBatch(digest, frame.height, joined, frame.height - joined, at, note, dict(counts), tuple(told[:_SHOWN]))
+
+
+def _rows(store: Store, file: StoredFile) -> Rows:
+    with tempfile.TemporaryDirectory(prefix="interlock-") as folder:
+        path = Path(folder) / "labels"
+        store.uploads.fetch(file.digest, path)
+        frame, typed = read_table(path, file.name)
+        return Rows(frame, None, ((file.name, frame.height, not typed and has_a_line_a_row(path, frame.height)),))
+
+
+def _owned(store: Store, body: Body) -> tuple[Body, list[LabelRefused]]:
+    """Return a body with who answered the predictions that it names, and the rows left out: they name none."""
+    strange, labels, ids = [], [], set()
+    for label in body.labels:
+        ident = label.about.removeprefix(PREDICTION)
+        if ident == label.about or is_ulid(ident):
+            labels.append(label)
+            ids |= {ident} - {label.about}
+        else:
+            strange.append(LabelRefused(label.position + 1, "its prediction_id is no id of a prediction"))
+    return msgspec.structs.replace(body, labels=labels, owners=store.predictions.owners(ids)), strange
+
+
+def _told(body: Body, taken: Taken) -> list[LabelRefused]:
+    """Return what is to be said of rows that were refused, or whose prediction is not on record."""
+    why = {**REFUSALS, "u": "no prediction on record has this id; it counts once there is one"}
+    letters = zip(body.labels, taken.answer, strict=True)
+    return [LabelRefused(label.position + 1, why[letter]) for label, letter in letters if letter in why]
 
 
 def settle_batches(store: Store, name: str, plan: MonitorPlan) -> None:

@@ -14,7 +14,7 @@ from interlock.monitor.digests import digest_predictions
 from interlock.monitor.evaluate import Subject, evaluate, quality_of, severity_of, windows_a_year
 from interlock.monitor.kinds import TWO, UNKNOWN, Task, left_out, with_truth_of
 from interlock.monitor.measured import digest_of_truths, measure
-from interlock.monitor.records import MonitorPlan, WindowReport
+from interlock.monitor.records import NO_VERDICT, Monitor, MonitorPlan, WindowReport
 from interlock.monitor.reference import Reference
 from interlock.monitor.verdict import Standard, Verdict, WindowFacts, decide
 
@@ -111,6 +111,18 @@ def look(store: Store, watched: Watched, frame: pl.DataFrame, until: datetime) -
         lambda tx: _record(store, tx, watched, list(zip(late + fresh, digests, strict=True)), verdict)
     )
     return late + fresh if kept else []
+
+
+def shown_of(row: Row, plan: MonitorPlan) -> Monitor:
+    """Return a monitor as its row of the database says it."""
+    said = msgspec.json.decode(row["episode"], type=Episode)
+    action, reason = said.action, said.reason
+    if not row["model"]:
+        action, reason = NO_VERDICT, "no version is watched yet"
+    elif not said.window:
+        action, reason = NO_VERDICT, f"{row['model']} is watched from the next window on"
+        reason += f", from {from_micros(said.watched_from):%Y-%m-%dT%H:%MZ}" if said.watched_from else ""
+    return Monitor(row["name"], plan, row["model"], row["reference"], action, said.since, reason)
 
 
 def read_report(store: Store, stored: str) -> WindowReport:

@@ -111,13 +111,22 @@ class WindowReport(msgspec.Struct, frozen=True, kw_only=True):
     truths: str = ""
 
 
+class LabelRefused(msgspec.Struct, frozen=True):
+    """A row of labels that says nothing of this deployment: its number, from 1 behind the header, and why."""
+
+    row: int
+    reason: str
+
+
 class LabelBatch(msgspec.Struct, frozen=True):
     """Labels that came in one file.
 
     Attributes:
         joined: how many belong to a prediction.
         unjoined: how many do not, or not yet.
-        note: what to look at, when none belongs to any.
+        note: what to look at, when none belongs to any, or the file is not new.
+        counts: how many rows have each status, as in the answer of `/labels`.
+        refused: the first 20 rows that count for nothing, or name no prediction on record.
     """
 
     digest: str
@@ -126,6 +135,8 @@ class LabelBatch(msgspec.Struct, frozen=True):
     unjoined: int
     arrived_at: datetime
     note: str = ""
+    counts: dict[str, int] = {}
+    refused: tuple[LabelRefused, ...] = ()
 
 
 class LoggedPrediction(msgspec.Struct, frozen=True, kw_only=True):

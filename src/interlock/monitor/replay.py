@@ -11,13 +11,13 @@ import msgspec
 
 from interlock.core.errors import Invalid
 from interlock.core.periods import parse_period
-from interlock.data.apart import table_of
 from interlock.monitor.auc import Interval, auc_interval
 from interlock.monitor.kinds import TWO, Task, left_out, task_of, task_on_record, with_truth_of
 from interlock.monitor.measured import measure
 from interlock.monitor.records import Replay
 from interlock.monitor.reference import Reference, build_reference
 from interlock.registry.flavors.scoring import THRESHOLD, score_frame, score_table
+from interlock.store.apart import table_of
 from interlock.store.predictions import inputs_of
 
 if TYPE_CHECKING:

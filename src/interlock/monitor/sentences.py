@@ -89,3 +89,9 @@ def _values(column: Categorical, counts: Counts, *, novel: bool) -> str:
     name = f"value {column.values[most]}" if most < len(column.values) else "rare values"
     now, then = share(cells[most], rows), share(column.counts[most], before)
     return f"{name} in {now} of rows, {then} in the reference"
+
+
+def before_watch(count: int) -> str:
+    """Return what follows the instant from which a version is watched, where predictions lie before it, or ""."""
+    many = "1 prediction lies" if count == 1 else f"{count:,} predictions lie"
+    return f"; {many} before that, and belong to no window of it" if count else ""

@@ -15,7 +15,7 @@ from interlock.core.periods import parse_period
 from interlock.core.refs import check_name
 from interlock.monitor.kinds import COLUMNS, Task, known_task, truths_as, with_truth_of
 from interlock.monitor.labels import BY_PREDICTION, add_labels, truth_about, with_labels
-from interlock.monitor.look import Episode, Watched, encode, look, read_report
+from interlock.monitor.look import Episode, Watched, encode, look, read_report, shown_of
 from interlock.monitor.records import (
     NO_VERDICT,
     LabelBatch,
@@ -26,6 +26,7 @@ from interlock.monitor.records import (
     WindowReport,
 )
 from interlock.monitor.replay import Duel, duel, make_reference, replay
+from interlock.monitor.sentences import before_watch
 from interlock.monitor.verdict import Standard
 from interlock.registry.service import RegistryService
 from interlock.store.labels import PREDICTION, SUBJECT, KeptLabel, Labels
@@ -167,20 +168,23 @@ class MonitorService:
 
         Raises:
             NotFound: there is none.
+
+        Cost: where no window was evaluated yet, a look at the predictions of before it was watched.
         """
+        shown, start = self._shown(name), msgspec.json.decode(self._row(name)["episode"], type=Episode).watched_from
+        if not shown.model or shown.verdict != NO_VERDICT or not start:
+            return shown
+        before = self._store.predictions.frame(shown.plan.deployment, until=start).height
+        return msgspec.structs.replace(shown, reason=shown.reason + before_watch(before))
+
+    def _shown(self, name: str) -> Monitor:
         row = self._row(name)
-        said = msgspec.json.decode(row["episode"], type=Episode)
-        action, reason = said.action, said.reason
-        if not row["model"]:
-            action, reason = NO_VERDICT, "no version is watched yet"
-        elif not said.window:
-            action, reason = NO_VERDICT, f"{row['model']} is watched from the next window on"
-        return Monitor(name, self._plan(row), row["model"], row["reference"], action, said.since, reason)
+        return shown_of(row, self._plan(row))
 
     @operation(Permission.MONITOR_READ)
     def monitors(self) -> Monitors:
         """List all monitors."""
-        return [self.show(row["name"]) for row in self._store.database.all("SELECT name FROM monitors ORDER BY name")]
+        return [self._shown(row["name"]) for row in self._store.database.all("SELECT name FROM monitors ORDER BY name")]
 
     @operation(Permission.MONITOR_READ)
     def windows(self, name: str) -> Reports:
@@ -300,7 +304,7 @@ class MonitorService:
         for row in self._store.database.all("SELECT name FROM monitors"):
             plan = self._plan(self._row(row["name"]))
             if plan.deployment == deployment:
-                watched = self.show(row["name"]).model
+                watched = self._shown(row["name"]).model
                 frame = self._labelled_frame(row["name"], until=until.isoformat() if until else "")
                 return duel(self._registry, frame, plan, (watched, challenger))
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from interlock.pictures.markup import Attributes, Markup, element, fragment
-from interlock.pictures.styles import STYLE
+from interlock.pictures.styles import PLAIN
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -50,9 +50,9 @@ class Picture(msgspec.Struct, frozen=True):
         return self._svg({})
 
     def standalone(self) -> str:
-        """Return the SVG as a file of its own: with its style, on a ground, for both themes."""
+        """Return the SVG as a file of its own: with its style, on a ground, for both themes; also without a browser."""
         ground: Attributes = {"class": "il-paper", "width": self.width, "height": self.height, "rx": 8}
-        parts = (element("style", {}, Markup(STYLE)), element("rect", ground))
+        parts = (element("style", {}, Markup(PLAIN)), element("rect", ground))
         return str(self._svg({"xmlns": "http://www.w3.org/2000/svg"}, *parts)) + "\n"
 
     def _repr_svg_(self) -> str:

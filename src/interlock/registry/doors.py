@@ -12,7 +12,7 @@ from interlock.store.manifests import read_manifest
 
 if TYPE_CHECKING:
     from interlock.core.bundles import Bundle
-    from interlock.core.ports import Transaction
+    from interlock.core.ports import Reader, Transaction
     from interlock.registry.lifecycle import Stage
     from interlock.registry.records import ModelVersion
 
@@ -52,3 +52,7 @@ class Doors(Part):
     def guard(self, tx: Transaction, model: str) -> None:
         """Remember in the caller's transaction that a model has gates; see `ModelBook.guard`."""
         self._books.models.guard(tx, model)
+
+    def unearned(self, reader: Reader, model: str) -> list[str]:
+        """Return which aliases `guard` takes away, a sentence each; see `ModelBook.unearned`."""
+        return list(self._books.models.unearned(reader, model).values())

@@ -236,10 +236,21 @@ class ModelBook:
         """
         tx.run("INSERT INTO model_guards (model) VALUES (:name) ON CONFLICT (model) DO NOTHING", {"name": name})
         for model in models_named(tx, [name]):
+            for alias in self.unearned(tx, name):
+                self._aliases.drop(tx, name, alias, model.aliases)
+
+    def unearned(self, reader: Reader, name: str) -> dict[str, str]:
+        """Return the aliases that gates take away from versions that are not approved, with a sentence about each."""
+        found = {}
+        for model in models_named(reader, [name]):
             for alias in EARNED:
-                rows = rows_at(tx, [(name, model.aliases[alias])]) if alias in model.aliases else []
+                rows = rows_at(reader, [(name, model.aliases[alias])]) if alias in model.aliases else []
                 if rows and rows[0]["stage"] not in TRUSTED:
-                    self._aliases.drop(tx, name, alias, model.aliases)
+                    found[alias] = (
+                        f"model:{name}@{model.aliases[alias]} is {rows[0]['stage']!r}, not approved: it is the {alias} "
+                        "no more."
+                    )
+        return found
 
     def _rename_policy(self, tx: Transaction, name: str, to: str) -> None:
         """Let a policy hold under the new name too, unless one waits there already.

@@ -49,12 +49,14 @@ def register(
 
     Raises:
         NotFound: there is no such workspace or version.
-        Invalid: that is no name of a function.
+        Invalid: that is no name of a function, or nothing that may become of rows.
         Conflict: the connection has a function of that name.
         MissingExtra: pyarrow is not installed, which carries values between DuckDB and Python.
     """
     import pyarrow as pa  # type: ignore[import-untyped] # noqa: F401 - DuckDB needs it
 
+    if bad_rows not in {"fail", "null"}:
+        raise Invalid(f"There is no {bad_rows!r} here.", about="table", hint="Say fail or null.")
     opened = open_model(model, workspace)
     table, bundle = opened.table, opened.table.model.bundle
     called = name or opened.ref.partition(":")[2].partition("@")[0]

@@ -40,11 +40,13 @@ def predict(
 
     Raises:
         NotFound: there is no such workspace or version.
-        Invalid: the model has no such column, or no labels. In a running query: columns or values do not fit; rows are
-            then counted from the beginning of the piece that Polars worked on.
+        Invalid: the model has no such column, or no labels; or there is no such output. In a running query: columns or
+            values do not fit; rows are then counted from the beginning of the piece that Polars worked on.
     """
     import polars as pl
 
+    _check(output, ("score", "label"))
+    _check(bad_rows, ("fail", "null"))
     table = open_model(model, workspace).table
     bundle = table.model.bundle
     given = dict(columns or {})
@@ -69,6 +71,11 @@ def predict(
     return (
         pl.struct(_parts(table.names, given)).map_batches(answer, return_dtype=dtype, is_elementwise=True).alias(called)
     )
+
+
+def _check(word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        raise Invalid(f"There is no {word!r} here.", about="table", hint=f"Say one of {', '.join(known)}.")
 
 
 def _parts(names: Sequence[str], given: Mapping[str, str | pl.Expr]) -> list[pl.Expr]:

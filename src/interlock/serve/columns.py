@@ -268,9 +268,10 @@ def refused(
         findings: what is wrong, a column each.
         hint: what to do next.
     """
+    others = len({found.column for found in findings}) - 1
     more = ""
-    if len(findings) > 1:
-        more = " 1 more column is wrong." if len(findings) == 2 else f" {len(findings) - 1} more columns are wrong."
+    if others > 0:
+        more = " 1 more column is wrong." if others == 1 else f" {others} more columns are wrong."
     return Invalid(
         findings[0].message + more,
         hint=hint,

@@ -1,7 +1,8 @@
 """Explanations of single predictions: what each column adds to the raw answer, and what the answer begins with.
 
-The shares and the base add up to the raw answer: log-odds of a classifier, the value of a regression (its logarithm
-where the model has a logarithmic link), the probability of a forest. They are exact for linear models (coefficient
+The shares and the base add up to the raw answer: log-odds of a classifier of two classes, of more the logit of the
+class (of which softmax makes probabilities), the value of a regression (its logarithm where the model has a logarithmic
+link), the probability of a forest. They are exact for linear models (coefficient
 times distance from the mean in training, or from 0 where no mean is recorded) and for trees (TreeSHAP); other models
 are refused. The protocol is `POST /explain` with the body of `/invocations`, at most 100 rows;
 `?model=NAME` says which model, where the server has several.
@@ -21,6 +22,7 @@ from interlock.serve.columns import InputColumns
 from interlock.serve.engines.booster import LightgbmRunner, XgboostRunner, open_booster, try_apart
 from interlock.serve.engines.worker import RowsRefused, WorkerRunner
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, to_json, unreadable
+from interlock.serve.literals import without_nan
 from interlock.serve.loading import worker
 from interlock.serve.metadata import SUBJECT, subjects
 from interlock.serve.openapi_rows import explained
@@ -40,8 +42,12 @@ if TYPE_CHECKING:
 
 MOST_ROWS: Final = 100
 _TREES: Final = "TreeSHAP"
+_TREE_NODE: Final = b"TreeEnsemble"  # how graphs of ONNX call what answers by trees
 _FORM: Final = "Send one of dataframe_records, dataframe_split, instances and inputs, as to /invocations."
-_LOG_ODDS: Final = frozenset({"binary:logistic", "binary", "multi:softprob", "multi:softmax", "multiclass"})
+_LOG_ODDS: Final = frozenset({"binary:logistic", "binary"})
+_LOGITS: Final = frozenset({"multi:softprob", "multi:softmax", "multiclass"})
+_TRAINING: Final = "the mean of training rows"
+_EXAMPLE: Final = "the mean of the example rows that were logged with the model"
 _LOGARITHMS: Final = frozenset({"count:poisson", "reg:gamma", "reg:tweedie", "poisson", "gamma", "tweedie"})
 
 
@@ -68,8 +74,10 @@ class Explanation(msgspec.Struct, frozen=True):
 
     Attributes:
         method: `linear` or `TreeSHAP`; both are exact.
-        scale: what is added up: `value`, `log of the value`, `log-odds` or `probability`.
-        relative_to: which answer the base is: `the mean of training rows`, or `a row of zeros`.
+        scale: what is added up: `value`, `log of the value`, `log-odds`, `logit` (of one of more than two classes) or
+            `probability`.
+        relative_to: which answer the base is: `the mean of training rows`, `the mean of the example rows that were
+            logged with the model`, or `a row of zeros`.
         rows: one a row. Of more than two classes the one that the row gets is explained.
     """
 
@@ -98,9 +106,10 @@ class _LinearSource:
         import numpy as np
 
         self.inputs = InputColumns(model.bundle, (("inputs", "tensor(double)"),))
-        scales = {"identity": "value", "exp": "log of the value"}
+        scales = {"identity": "value", "exp": "log of the value", "softmax": "logit"}
         self._scale = scales.get(form.link, "log-odds")
-        self.relative_to = "the mean of training rows" if form.means else "a row of zeros"
+        seen = _TRAINING if model.parts.source == "training" else _EXAMPLE
+        self.relative_to = seen if form.means else "a row of zeros"
         self._weights = np.array(form.coefficients)
         self._means = np.array(form.means or [0.0] * len(form.columns))
         self._base = np.array(form.intercepts) + self._weights @ self._means
@@ -116,12 +125,12 @@ class _LinearSource:
 
 class _BoosterSource:
     method = _TREES
-    relative_to = "the mean of training rows"
+    relative_to = _TRAINING
 
     def __init__(self, model: LoadedModel, runner: XgboostRunner | LightgbmRunner) -> None:
         self.inputs = InputColumns(model.bundle, runner.inputs)
         logs = "log of the value" if runner.objective in _LOGARITHMS else "value"
-        self._scale = "log-odds" if runner.objective in _LOG_ODDS else logs
+        self._scale = "log-odds" if runner.objective in _LOG_ODDS else "logit" if runner.objective in _LOGITS else logs
         self._runner = runner
 
     def shares(self, feeds: Feeds) -> tuple[NDArray[np.float64], str]:
@@ -130,7 +139,7 @@ class _BoosterSource:
 
 class _WorkerSource:
     method = _TREES
-    relative_to = "the mean of training rows"
+    relative_to = _TRAINING
 
     def __init__(self, model: LoadedModel, runner: WorkerRunner) -> None:
         self.inputs = InputColumns(model.bundle, runner.inputs)
@@ -141,12 +150,15 @@ class _WorkerSource:
         try:
             found = self._runner.contributions(feeds)
         except RowsRefused as error:
+            missing = MissingExtra.named("explain", "shap")
+            if missing.message in str(error):  # the process of the original said so
+                raise missing from None
             raise Invalid(f"The original cannot be explained: {error}", about="model") from None
         if not self._classes:
             return found, "value"
-        # A forest has one sum a class, of probabilities; boosting one sum of log-odds.
+        # A forest has one sum a class, of probabilities; boosting sums of log-odds or logits.
         shares = found.shape[1] == self._classes and float(abs(found.sum(axis=2)).max()) <= 1.001
-        return found, "probability" if shares else "log-odds"
+        return found, "probability" if shares else "log-odds" if found.shape[1] == 1 else "logit"
 
 
 _sources: WeakKeyDictionary[LoadedModel, _Source] = WeakKeyDictionary()
@@ -202,6 +214,13 @@ def _source(model: LoadedModel) -> _Source:
             try_apart(data)  # nobody has looked into it yet
         return _BoosterSource(model, open_booster(data))
     if parts.read is not None and files.get("original", "").endswith(".skops"):
+        if "serving" in files and _TREE_NODE not in parts.read("serving"):
+            raise Invalid(
+                "This model has no explanations: it is neither linear in its inputs nor an ensemble of trees.",
+                about="model",
+                hint="A linear model behind an encoder is not explained either. Where the encoding is done before the"
+                " model, its columns are inputs, and it is.",
+            )
         try:
             return _WorkerSource(model, worker(parts.read("original"), model.bundle, code_models=parts.code_models))
         except Denied as error:
@@ -263,10 +282,6 @@ def explanations(engine: Engine) -> list[Endpoint]:
         asked.answering += 1  # who unloads waits
         try:
             body = await asked.hands.apart(told)
-        except MissingExtra as error:
-            raise Invalid(error.message, about="model", hint=error.hint, status=501) from None
-        except Denied as error:
-            raise Invalid(error.message, about="model", hint=error.hint, status=403) from None
         finally:
             asked.answering -= 1
         return Response(body, model=live.route.model)
@@ -283,6 +298,8 @@ def read_columns(body: bytes) -> Mapping[str, Sequence[Value]]:
     try:
         found = _decoder.decode(body)
     except UNREADABLE as error:
+        if (plain := without_nan(body)) != body:
+            return read_columns(plain)
         raise unreadable(error, body, hint=_FORM) from None
     given = [form for form in (found.dataframe_records, found.instances) if form is not None]
     split, inputs = found.dataframe_split, found.inputs

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from interlock.core.errors import Invalid, NotFound, Unavailable
 from interlock.serve.grpc_infer import ask_of, parse, reply, wanted_of
-from interlock.serve.http import header_text, own_id, refusal
+from interlock.serve.http import LONGEST_ID, header_text, own_id, refusal
 from interlock.serve.metadata import OCCURRED_AT, SUBJECT, instants, subjects
 from interlock.serve.oip import check_load, fleet_of
 from interlock.serve.oip_common import PLATFORM, index, offered, statistics
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _SUBJECT: Final = SUBJECT.decode()
 _WHEN: Final = OCCURRED_AT.decode()
-_LONGEST_ID: Final = 200
 _ROW_BYTES: Final = 48  # of an answer, about
 
 
@@ -55,7 +54,7 @@ class Call:
         self.peer = peer
         self.metadata = dict(metadata)
         given = self.metadata.get("x-request-id")
-        sound = isinstance(given, str) and 0 < len(given) <= _LONGEST_ID and given.isascii()
+        sound = isinstance(given, str) and 0 < len(given) <= LONGEST_ID and given.isascii()
         self.id = str(given) if sound else own_id()
         self.headers: tuple[tuple[str, str], ...] = ()
         self.model = ""
@@ -96,6 +95,12 @@ class Calls:
         self._engine = engine
         self._limits = limits
         self._messages = messages
+
+    @property
+    def most(self) -> int:
+        """How many predictions may be under way now: the deployment's spec says it, or the server's limits."""
+        revision = self._engine.revision
+        return (revision.serving.concurrent if revision is not None else None) or self._limits.concurrent
 
     def handlers(self) -> dict[str, Handler]:
         """Return the calls by name."""
@@ -182,9 +187,7 @@ class Calls:
 
     async def model_infer(self, data: bytes, call: Call) -> bytes:
         """Return predictions; when they go out, they are in the prediction log."""
-        engine = self._engine
-        said = engine.revision.serving.concurrent if engine.revision is not None else None
-        most = said or self._limits.concurrent
+        engine, most = self._engine, self.most
         if engine.under_way >= most:
             raise refusal(
                 429, f"{most} requests are under way already.", hint="Come back in a second, or add replicas."
@@ -197,6 +200,8 @@ class Calls:
 
     async def _infer(self, data: bytes, call: Call) -> bytes:
         request = await self._engine.hands.work(len(data), parse, self._messages["ModelInferRequest"], data)
+        if len(request.id) > LONGEST_ID:  # before it goes back: clients give up on metadata beyond 8 KiB
+            raise Invalid(f"The request's id has more than {LONGEST_ID} characters.")
         call.id = request.id or call.id
         engine, revision, view = self._engine.named(request.model_name, request.model_version)
         wanted = wanted_of(request, view)

@@ -1,8 +1,9 @@
 """MLflow's scoring protocol: `/invocations`, `/ping`, `/health`, `/version`; with it SageMaker's container contract.
 
 A body has one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, or is CSV with a header row, or a
-Parquet file (`application/vnd.apache.parquet`). Columns that no model knows are left out, as MLflow does. Beside the
-data, `params` may say whom rows are about and when:
+Parquet file (`application/vnd.apache.parquet`). Columns that no model knows are left out, as MLflow does. Rows of
+`instances` and `inputs` may be lists of numbers where all columns are numbers, in the model's order. `?model=NAME`
+picks one of several models. Beside the data, `params` may say whom rows are about and when:
 
     {"dataframe_records": [...],
      "params": {"subjects": ["p1", ...], "occurred_at": "2026-03-01T12:00:00Z", "request_id": "r1"}}
@@ -20,6 +21,7 @@ import csv
 import io
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -27,10 +29,11 @@ from interlock.core.errors import Error, Invalid
 from interlock.serve import openapi_pages as pages
 from interlock.serve.engine import Ask
 from interlock.serve.http import UNREADABLE, Endpoint, Request, Response, refusal, to_json, unreadable
+from interlock.serve.literals import without_nan
 from interlock.serve.metadata import add_headers, check_params, instants, subjects
 from interlock.serve.openapi_rows import invocation
 from interlock.serve.parquet_body import read_parquet
-from interlock.serve.records import by_column
+from interlock.serve.records import by_column, by_place, order_of
 from interlock.serve.release import version
 from interlock.serve.welcome import Example
 
@@ -110,6 +113,9 @@ class Invocations:
             return Response(version().encode(), media=b"text/plain")
 
         async def invoke(request: Request) -> Response:
+            if request.query and (named := request.asked("model")):
+                engine, _, view = server.named(named)
+                return await answer_rows(engine, request, view)
             return await answer_rows(server.find(""), request)
 
         return [
@@ -121,8 +127,9 @@ class Invocations:
 
     def example(self, sample: Sample) -> Example:
         """Return a request for a row, as `GET /` shows it."""
-        params = {"subjects": [sample.subject], "occurred_at": sample.occurred_at, "request_id": "request-1"}
-        return Example(self.prefix, {"dataframe_records": [sample.row], "params": params})
+        params = {"occurred_at": sample.occurred_at, "request_id": "request-1"}
+        path = f"{self.prefix}?model={quote(sample.model, safe='')}" if sample.model else self.prefix
+        return Example(path, {"dataframe_records": [sample.row], "params": params})
 
     def refuse(self, status: int, error: Error) -> Response:
         """Return an error in the protocol's words."""
@@ -171,27 +178,37 @@ def predictions(answer: Answer) -> list[dict[str, object]]:
 def _read(request: Request, view: View) -> tuple[Ask, str]:
     """Return the rows of a request, and the request's id if the body names one."""
     kind = _media(request)
-    if kind == "application/json" and view.rows is not None and (found := view.rows.read(request.body)):
-        rows, params = found
-        if not params:
-            return Ask({}, len(rows), typed=rows), ""
-        return add_params(Ask({}, len(rows), typed=rows), params)
+    if kind == "application/json":
+        return _read_quick(request.body, view) or _read_json(request.body, view)
     if kind == "text/csv":
         return _from_csv(request.body), ""
     if kind == _PARQUET:
         return read_parquet(request.body, view.names), ""
-    if kind != "application/json":
-        raise refusal(
-            415, "This content type is not read here.", hint=f"Send application/json, text/csv or {_PARQUET}."
-        )
+    raise refusal(415, "This content type is not read here.", hint=f"Send application/json, text/csv or {_PARQUET}.")
+
+
+def _read_quick(data: bytes, view: View) -> tuple[Ask, str] | None:
+    """Return the rows of a body of the usual form, None of any other."""
+    if view.rows is None or not (found := view.rows.read(data)):
+        return None
+    rows, params = found
+    if not params:
+        return Ask({}, len(rows), typed=rows), ""
+    return add_params(Ask({}, len(rows), typed=rows), params)
+
+
+def _read_json(data: bytes, view: View) -> tuple[Ask, str]:
     try:
-        body = _decoder.decode(request.body)
+        body = _decoder.decode(data)
     except UNREADABLE as error:
-        raise unreadable(error, request.body, hint=_FORM) from None
+        plain = without_nan(data)
+        if plain != data:  # what it is now is JSON, or wrong in another way
+            return _read_quick(plain, view) or _read_json(plain, view)
+        raise unreadable(error, data, hint=_FORM) from None
     given = [name for name in _DATA if getattr(body, name) is not msgspec.UNSET]
     if len(given) != 1:
         raise Invalid(f"The body has {len(given)} data keys.", hint=f"Send exactly one of {', '.join(_DATA)}.")
-    return add_params(Ask(*_columns(body)), body.params)
+    return add_params(Ask(*_columns(body, view)), body.params)
 
 
 def add_params(ask: Ask, params: dict[str, object]) -> tuple[Ask, str]:
@@ -225,7 +242,7 @@ def _media(request: Request) -> str:
     return kind or "application/json"
 
 
-def _columns(body: Body) -> tuple[Mapping[str, Sequence[Value]], int]:
+def _columns(body: Body, view: View) -> tuple[Mapping[str, Sequence[Value]], int]:
     if body.dataframe_split is not msgspec.UNSET:
         return _from_split(body.dataframe_split)
     if isinstance(body.inputs, dict):
@@ -233,6 +250,8 @@ def _columns(body: Body) -> tuple[Mapping[str, Sequence[Value]], int]:
     if body.dataframe_records is not msgspec.UNSET:
         return _from_records(body.dataframe_records)
     key, rows = ("inputs", body.inputs) if body.inputs is not msgspec.UNSET else ("instances", body.instances)
+    if rows is not msgspec.UNSET and rows and {list}.issuperset(map(type, rows)) and (names := order_of(view)):
+        return by_place(rows, names, repr(key)), len(rows)
     if rows is msgspec.UNSET or not {dict}.issuperset(map(type, rows)):
         raise Invalid(f"{key!r} has rows that do not name their columns.", hint=_NAMED)
     return _from_records(rows)

@@ -144,11 +144,8 @@ class OpenInference:
         for column in sample.columns:
             datatype = of_column(column).datatype
             inputs.append({"name": column.name, "shape": [1], "datatype": datatype, "data": [sample.row[column.name]]})
-        about = {"subject": sample.subject, "occurred_at": sample.occurred_at}
-        taken = {column.name for column in sample.columns}
-        for name, text in about.items():
-            if name not in taken:
-                inputs.append({"name": name, "shape": [1], "datatype": "BYTES", "data": [text]})
+        if "occurred_at" not in {column.name for column in sample.columns}:
+            inputs.append({"name": "occurred_at", "shape": [1], "datatype": "BYTES", "data": [sample.occurred_at]})
         return Example(f"/v2/models/{quote(sample.deployment)}/infer", {"id": "request-1", "inputs": inputs})
 
     def refuse(self, status: int, error: Error) -> Response:

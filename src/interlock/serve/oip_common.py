@@ -8,10 +8,11 @@ from interlock.core.errors import Invalid, NotFound
 from interlock.serve.engine import Ask
 from interlock.serve.every_class import PROBABILITIES, classes_of, named
 from interlock.serve.metadata import REQUEST_ID, SUBJECTS, WHEN, instants, meant, subjects
-from interlock.serve.tensors import TensorOut
+from interlock.serve.records import order_of
+from interlock.serve.tensors import TensorOut, misshapen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from interlock.serve.columns import Value
     from interlock.serve.engine import Answer, Engine
@@ -82,7 +83,10 @@ def check_outputs(names: Iterable[str], view: View) -> None:
 
 
 def collect(tensors: Iterable[tuple[str, Sequence[int], list[Value]]], view: View) -> Ask:
-    """Return the rows of a request; each input is a column, or metadata.
+    """Return the rows of a request; each input is a column, metadata, or a table of all columns.
+
+    A table is what clients make of an array: shape `[rows, columns]`, under any name that is no column's, its columns
+    in the model's order. It is taken where all of them are numbers.
 
     Args:
         tensors: name, shape and elements of each input; the elements of one input are of one type.
@@ -97,11 +101,14 @@ def collect(tensors: Iterable[tuple[str, Sequence[int], list[Value]]], view: Vie
     for name, shape, values in tensors:
         if name in columns or name in about:
             raise Invalid(f"Input {name!r} is there twice.")
+        table = _spread(name, shape, values, columns, view) if len(shape) > 1 and shape[1] != 1 else None
         if shape[0] != rows:
             if rows >= 0:
                 raise Invalid(f"Input {name!r} has {shape[0]} rows, the first input has {rows}.")
             rows = shape[0]
-        if name in view.names:
+        if table is not None:
+            columns |= table
+        elif name in view.names:
             columns[name] = values
         elif name in METADATA:
             about[name] = values
@@ -119,6 +126,28 @@ def collect(tensors: Iterable[tuple[str, Sequence[int], list[Value]]], view: Vie
         extras="refuse",
         even=True,
     )
+
+
+def _spread(
+    name: str, shape: Sequence[int], values: list[Value], given: Mapping[str, object], view: View
+) -> dict[str, list[Value]]:
+    """Return the columns of a table.
+
+    Raises:
+        Invalid: the model takes none, or not this one.
+    """
+    order, width = order_of(view), shape[1]
+    if name in view.names or name in METADATA or meant(name) or not order:
+        raise misshapen(name, shape)
+    if width != len(order):
+        shown = f"{', '.join(order[:8])}{', ...' if len(order) > 8 else ''}"
+        raise Invalid(
+            f"Input {name[:_SHOWN]!r} has {width} columns, the model takes {len(order)}.",
+            hint=f"A table has all columns in this order: {shown}.",
+        )
+    if given:
+        raise Invalid(f"Input {name[:_SHOWN]!r} is a table of all columns, and there are columns beside it.")
+    return {column: values[place::width] for place, column in enumerate(order)}
 
 
 def one_version(answer: Answer) -> str:

@@ -38,6 +38,8 @@ SAYS: Final = {
 """Headers that predictions have."""
 MODEL: Final = asked("model", "Which of the server's models is meant; else the first.")
 _SPLIT: Final = "All columns by name, and one list a row in their order."
+_LINES: Final = "One list a row, in the order of the columns."
+_NUMBERS: Final = frozenset({"integer", "float"})
 _LISTS: Final = "One list a column; or one value a column, for one row."
 
 
@@ -59,7 +61,7 @@ def invocation(params: Any, *, named: bool = False) -> Callable[[Scene], Operati
             takes |= media({"type": "string", "description": f"CSV whose first line is {head}"}, "text/csv")
             takes |= media({"description": "a Parquet file"}, PARQUET)
         answer = any_of([_answer(scene, one) for one in meant])
-        return Operation("Predict rows.", media(answer), takes, asks=ABOUT, says=SAYS)
+        return Operation("Predict rows.", media(answer), takes, asks=ABOUT if named else (MODEL, *ABOUT), says=SAYS)
 
     return describe
 
@@ -126,6 +128,10 @@ def _body(scene: Scene, signature: Signature, *, beside: Schema | None = None, n
         "instances": array(row, 1),
         "inputs": {"description": _LISTS, "anyOf": [lists, row, array(row, 1)]},
     }
+    if name != "Explain" and _NUMBERS.issuperset(column.type for column in signature.columns):
+        lines = {"description": _LINES, **array(_listed(list(signature.values.values())), 1)}
+        forms["instances"] = any_of([forms["instances"], lines])
+        forms["inputs"]["anyOf"].append(lines)
     if name == "Explain":
         forms["inputs"] = {"description": "One list a column.", **lists}
         split["properties"]["index"] = {}  # it is not looked at

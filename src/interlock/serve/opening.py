@@ -27,6 +27,7 @@ from interlock.store.manifests import Manifest, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from interlock.core.ports import ObjectStore
     from interlock.serve.engines.onnx import Session
@@ -130,6 +131,12 @@ class Folder:
             return msgspec.json.decode(self.read(path), type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Corrupt(f"{path} does not hold what it should: {error}.", about="model_version") from None
+
+
+def lone(path: Path) -> bool:
+    """Return whether a file is a model by itself: an ONNX graph, or a booster in its library's own format."""
+    with path.open("rb") as source:
+        return _kind(source.read(_HEAD), path.name) in {"onnx", "booster"}
 
 
 def open_folder(objects: ObjectStore, digest: str, *, code_models: bool = False) -> Parts | None:

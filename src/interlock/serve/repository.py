@@ -145,12 +145,29 @@ class Repository:
         """Return the revision of the first model; 0 where there is none.
 
         None while the first is not there yet, or others that were named at the start are neither loaded nor refused.
+
+        Raises:
+            Error: none of them answers, nor will by itself, and nobody may load another: the server has nothing to do.
         """
+        if not self.explicit and (error := self._hopeless()) is not None:
+            raise error
         entries = [entry for entry in list(self._entries.values()) if entry.meant]
         if any(entry.engine.revision is None and entry.watcher.error is None for entry in entries[1:]):
             return None
         first = entries[0].engine.revision if entries else None
         return 0 if not entries else None if first is None else first.number
+
+    def _hopeless(self) -> Error | None:
+        """Return why nothing that was named at the start will ever answer, None where some does or may yet.
+
+        A deployment may: its row follows what is deployed, and names no place.
+        """
+        entries = [entry for entry in list(self._entries.values()) if entry.meant]
+        errors = [entry.watcher.error for entry in entries if entry.engine.revision is None]
+        lasting = [error for error in errors if error is not None and not error.transient]
+        return (
+            lasting[0] if lasting and len(lasting) == len(entries) and all(entry.place for entry in entries) else None
+        )
 
     def find(self, name: str, version: str = "") -> Engine:
         """Return the engine that answers to a name; "" is for those who name none: the first.

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import gc
-import hashlib
 import os
 import resource
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +20,7 @@ import uvicorn
 import uvloop
 
 from interlock.core.bundles import Serving
-from interlock.core.errors import Conflict, Error, Unavailable
+from interlock.core.errors import Error
 from interlock.core.plugins import load_all
 from interlock.serve.app import Application, Limits, ServingProtocol
 from interlock.serve.control import Control
@@ -31,6 +28,7 @@ from interlock.serve.direct import connections_of
 from interlock.serve.engine import Engine
 from interlock.serve.explain import explanations
 from interlock.serve.hands import Hands
+from interlock.serve.holding import Announcement, claim, is_alive, listen, write_announcement
 from interlock.serve.journal import Durability, Switch, open_journal
 from interlock.serve.labels import Labels
 from interlock.serve.policy import Ruled, Rules, birthdays
@@ -41,6 +39,7 @@ from interlock.serve.watch import Watcher
 from interlock.serve.welcome import Welcome
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Sequence
 
     from interlock.serve.grpc_server import GrpcServer
@@ -62,15 +61,6 @@ _TICK_S: Final = 0.1
 _THREADS: Final = 4  # two for large bodies, and two for models whose calls take long
 _ACCEPTED: Final = 8  # connections in a turn of the loop, which takes one of each listening descriptor
 _SWITCH_S: Final = 0.0005  # not 5 ms, for which each answer would wait while a thread reads a large body
-
-
-class Announcement(msgspec.Struct, frozen=True):
-    """What the announce file says."""
-
-    pid: int
-    url: str
-    revision: int
-    grpc_port: int = 0  # 0: none
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -145,8 +135,8 @@ def run(store: Store, options: Options) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a descriptor a connection
     with (
-        _claim(store.root, source.name) if options.deployment else contextlib.nullcontext(),
-        _listen(options) as listener,
+        claim(store.root, source.name) if options.deployment else contextlib.nullcontext(),
+        listen(options.host, options.port) as listener,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         try:
@@ -322,81 +312,10 @@ async def _accompany(
                 write_announcement(options.announce, announcement)
             if options.ready is not None:
                 options.ready(announcement)
-        if said < 0 and options.model and not options.explicit and (error := models.hopeless()) is not None:
-            raise error
         if options.refused is not None:
             models.tell(told, options.refused)
-        if options.parent and (os.getppid() != options.parent if child else not _is_alive(options.parent)):
+        if options.parent and (os.getppid() != options.parent if child else not is_alive(options.parent)):
             server.should_exit = True
         await asyncio.sleep(_TICK_S)
     if calls is not None:  # both drain at once; `_serve` waits for it
         await calls.stop(_DRAIN_S)
-
-
-def write_announcement(path: Path, announcement: Announcement) -> None:
-    """Write an announce file: it is whole, or as it was before.
-
-    Raises:
-        Unavailable: it cannot be written.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(msgspec.json.encode(announcement))
-        temporary.replace(path)
-    except OSError as error:
-        raise Unavailable(f"The announce file cannot be written: {error.strerror}.", about="announcement") from None
-
-
-@contextlib.contextmanager
-def _claim(root: Path, deployment: str) -> Iterator[None]:
-    """Be the one server of a deployment in this workspace; the lock ends with the process, however that ends.
-
-    Raises:
-        Conflict: another one is.
-    """
-    folder = root / "replicas"
-    try:
-        folder.mkdir(exist_ok=True)
-        # A digest, as in `interlock.deploy.claim`: no text of a client becomes part of a path.
-        name = hashlib.sha256(deployment.encode()).hexdigest()[:32]
-        handle = os.open(folder / f"{name}.serving.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Unavailable(f"The serving lock cannot be opened: {error.strerror}.", about="workspace") from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict(
-                f"Another server of this workspace serves {deployment!r} already.",
-                about="server",
-                hint=f"See `interlock deploy show {deployment}`.",
-            ) from None
-        yield
-    finally:
-        os.close(handle)
-
-
-def _listen(options: Options) -> socket.socket:
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((options.host, options.port))
-    except OSError as error:
-        listener.close()
-        raise Unavailable(
-            f"{options.host}:{options.port} cannot be listened on: {error.strerror}.",
-            about="address",
-            hint="Name another --port, or 0 for a free one.",
-        ) from None
-    return listener
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -15,30 +15,32 @@ from interlock.core.errors import Denied, Error, GateClosed, Invalid, NotFound
 from interlock.core.refs import is_name
 from interlock.serve.model import LoadedModel
 from interlock.serve.sources import Named, Wanted
-from interlock.store.manifests import put_folder, read_manifest
+from interlock.store.manifests import Entry, put_entries, put_folder, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from interlock.core.ports import ObjectStore
     from interlock.serve.sources import Source
     from interlock.store import Store
 
 PAPERS: Final = frozenset({"model.proof.json", "model.sig", "model.approval.txt"})
 """Files that are about a folder and not of it: what was signed cannot hold its own signature."""
 
+_LONE: Final = (".onnx", ".ubj", ".json", ".txt", ".model")
 _FOLDER: Final = ("./", "../", "/", "~", "file:///")
 _DIGITS: Final = 12
 _LEASE: Final = timedelta(hours=1)
 
 
 class Files:
-    """The model in a folder, which is copied into the workspace's object store.
+    """The model in a folder, or in a file that is all of it, which is copied into the workspace's object store.
 
     Nothing names these objects, and a collection of garbage takes what nobody touched for a day. So they are held again
     every hour, as long as somebody asks what is wanted, which a server does all the time.
 
     Args:
-        folder: the folder; where it holds one folder and nothing else, that one.
+        folder: the folder; where it holds one folder and nothing else, that one. Or an ONNX file, or a booster's own.
         store: the workspace.
         code_models: whether originals may answer, in a process of their own.
 
@@ -52,7 +54,7 @@ class Files:
     """
 
     def __init__(self, folder: Path, store: Store, *, code_models: bool = False) -> None:
-        name = folder.resolve().name
+        name = called(str(folder.absolute()))
         name = name if is_name(name) else "model"
         self.name = f"serve:{name}"
         self._objects = store.objects
@@ -60,7 +62,7 @@ class Files:
         self._folder = folder
         self._held_at = store.clock.now()
         self._clock = store.clock
-        self.bundle = bundle = put_folder(store.objects, inmost(folder), without=PAPERS)
+        self.bundle = bundle = _put(store.objects, folder)
         route = Route(f"model:{name}@sha-{bundle[:_DIGITS]}", bundle, 1.0)
         self._spec = DeploymentSpec(self.name, 1, (route,))
 
@@ -92,7 +94,14 @@ class Files:
             if not held or not all(
                 self._objects.hold(one.digest) for one in read_manifest(self._objects, self.bundle).files
             ):
-                put_folder(self._objects, inmost(self._folder), without=PAPERS)
+                _put(self._objects, self._folder)
+
+
+def _put(objects: ObjectStore, place: Path) -> str:
+    """Return the digest of the manifest of a folder, or of one file, which is kept."""
+    if place.is_file():
+        return put_entries(objects, [Entry(place.name, place.stat().st_size, objects.put(place))])
+    return put_folder(objects, inmost(place), without=PAPERS)
 
 
 class Stock:
@@ -122,7 +131,7 @@ class Stock:
         self._roots = roots
 
     def source(self, place: str) -> Source:
-        """Return what loads the model of a reference, or of a folder (`./it`, `/there/it`, `file:///there/it`).
+        """Return what loads the model of a reference, of a folder (`./it`, `/there/it`, `file:///there/it`) or a file.
 
         Raises:
             GateClosed: nobody approved it, and that is wanted here.
@@ -148,7 +157,9 @@ class Stock:
             real = folder.resolve()
             if not any(real.is_relative_to(root.resolve()) for root in self._roots):
                 raise Denied("Models are not loaded from this folder.", about="model", hint="Allow it by --model-root.")
-        if not folder.is_dir():
+        if folder.is_file():
+            _check_lone(folder)
+        elif not folder.is_dir():
             raise NotFound("There is no such folder.", about="model", hint="Name a folder with a model's files.")
         if self._approved_only and self._admit is None:
             raise GateClosed(
@@ -158,13 +169,34 @@ class Stock:
             )
         found = Files(folder, self._store, code_models=self._code_models)
         if self._approved_only and self._admit is not None:
-            self._admit(inmost(folder), found.bundle)
+            self._admit(folder.parent if folder.is_file() else inmost(folder), found.bundle)
         return found
 
 
 def is_folder(place: str) -> bool:
-    """Return whether a text names a folder, and no version of the registry."""
-    return place.startswith(_FOLDER) or place in {".", ".."}
+    """Return whether a text names a folder or a file, and no version of the registry.
+
+    A file may be named without `./` before it, where there is one.
+    """
+    if place.startswith(_FOLDER) or place in {".", ".."}:
+        return True
+    return ("/" in place or place.endswith(_LONE)) and Path(place).is_file()
+
+
+def _check_lone(file: Path) -> None:
+    """Accept a file that answers without others beside it.
+
+    Raises:
+        Invalid: it does not.
+    """
+    from interlock.serve.opening import lone
+
+    if not lone(file):
+        raise Invalid(
+            f"{file.name!r} is a file; name its folder.",
+            about="model",
+            hint="By itself only an ONNX file is served, or a booster in its library's own format.",
+        )
 
 
 def inmost(folder: Path) -> Path:
@@ -209,5 +241,6 @@ class Nothing:
 def called(place: str) -> str:
     """Return the name under which a server knows a model that it is started with."""
     if is_folder(place):
-        return Path(place.removeprefix("file://")).expanduser().resolve().name
+        path = Path(place.removeprefix("file://")).expanduser()
+        return path.stem if path.is_file() else path.resolve().name
     return place.removeprefix("model:")

@@ -73,7 +73,7 @@ def of_column(column: Column) -> TensorOut:
 
 
 def values_of(tensor: TensorIn) -> list[Value]:
-    """Return the elements of a JSON tensor that is a column: shape `[n]` or `[n, 1]`; all are of one type.
+    """Return the elements of a JSON tensor, row by row; all are of one type.
 
     Raises:
         Invalid: datatype, shape and data do not fit together.
@@ -92,28 +92,17 @@ def values_of(tensor: TensorIn) -> list[Value]:
     return listed(tensor, _unread(tensor))
 
 
-def rows_of(tensor: TensorIn) -> list[tuple[Value, ...]]:
-    """Return the rows of a JSON tensor of shape `[rows, columns]`; all values are of one type.
-
-    Raises:
-        Invalid: datatype, shape and data do not fit together.
-    """
-    values, width = listed(tensor, _unread(tensor), wide=True), tensor.shape[1]
-    return [tuple(values[at : at + width]) for at in range(0, len(values), width)]
-
-
-def listed(tensor: TensorIn, data: list[Any], *, wide: bool = False) -> list[Value]:
+def listed(tensor: TensorIn, data: list[Any]) -> list[Value]:
     """Return the elements of a tensor, each looked at, so that the first wrong one can be named; all are of one type.
 
     Args:
         tensor: its name, datatype and shape.
         data: the elements, nested or flat.
-        wide: whether it may be several columns.
 
     Raises:
         Invalid: datatype, shape and data do not fit together.
     """
-    check(tensor, wide=wide)
+    check(tensor)
     if data and isinstance(data[0], list):
         data = _flat(tensor.name, data, tensor.shape)
     if len(data) != math.prod(tensor.shape):
@@ -129,7 +118,7 @@ def listed(tensor: TensorIn, data: list[Any], *, wide: bool = False) -> list[Val
 
 def _unread(tensor: TensorIn) -> list[Any]:
     """Return the data of a tensor, of whatever types they are."""
-    check(tensor, wide=True)
+    check(tensor)
     if not bytes(tensor.data):
         raise Invalid(f"Input {tensor.name!r} has no data.", hint="Send `data`, or binary data with its size.")
     if tensor.datatype == "FP16":
@@ -159,8 +148,8 @@ def values_of_binary(tensor: TensorIn, raw: bytes) -> list[Value]:
     return values
 
 
-def check(tensor: TensorIn, *, wide: bool = False) -> None:
-    """Accept a tensor whose datatype is known and whose shape is that of a column; of several, if it may be wide.
+def check(tensor: TensorIn) -> None:
+    """Accept a tensor whose datatype is known and whose shape is that of a column or of a table.
 
     Raises:
         Invalid: it is not.
@@ -170,12 +159,16 @@ def check(tensor: TensorIn, *, wide: bool = False) -> None:
             f"Input {tensor.name!r} has a datatype that is not known.", hint=f"Known: {', '.join(sorted(DATATYPES))}."
         )
     shape = tensor.shape
-    narrow = wide or all(size == 1 for size in shape[1:])
-    if not shape or any(size < 0 for size in shape) or not narrow or len(shape) > 2:
-        raise Invalid(
-            f"Input {tensor.name!r} has the shape {shape[:8]}.",
-            hint="Each column is one input of shape [rows] or [rows, 1].",
-        )
+    narrow = all(size == 1 for size in shape[1:])
+    if not shape or any(size < 0 for size in shape) or len(shape) > 2 or (tensor.datatype == "BYTES" and not narrow):
+        raise misshapen(tensor.name, shape)
+
+
+def misshapen(name: str, shape: Sequence[int]) -> Invalid:
+    """Return the error of a tensor that is no column."""
+    return Invalid(
+        f"Input {name!r} has the shape {[*shape[:8]]}.", hint="Each column is one input of shape [rows] or [rows, 1]."
+    )
 
 
 def to_binary(datatype: str, data: Sequence[Any]) -> bytes:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from interlock.serve.revision import LiveRoute, View
 
 _PLAIN_HOST: Final = re.compile(r"[A-Za-z0-9.\-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
-_SUBJECT: Final = "person-1"
 _SEE: Final = {
     "/openapi.json": "all routes and their schemas, in OpenAPI 3.1",
     "/v2": "the Open Inference Protocol",
@@ -38,16 +37,16 @@ class Sample(msgspec.Struct, frozen=True):
     Attributes:
         deployment: the deployment's name.
         columns: the input columns of all its models.
-        row: a value a column, from golden rows.
-        subject: whom it may be about.
+        row: a value a column, from golden rows. It is about nobody, so that an example that is sent makes nobody up.
         occurred_at: when it may have happened, ISO 8601.
+        model: the name by which it is asked for, where the server has several models; else "".
     """
 
     deployment: str
     columns: tuple[Column, ...]
     row: dict[str, object]
-    subject: str
     occurred_at: str
+    model: str = ""
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -86,26 +85,32 @@ class Welcome:
 
     async def _page(self, request: Request) -> Response:
         revision = self.engine.find("").current()
-        sample = sample_of(revision.deployment, revision.whole, self.engine.clock.now())
-        address = own_address(request)
-        ask = {}
-        for protocol in self.protocols:
-            example = protocol.example(sample)
-            ask[protocol.name] = {
-                "path": example.path,
-                "body": example.body,
-                "curl": curl_line(address + example.path, example.body),
-            }
+        now, address = self.engine.clock.now(), own_address(request)
+        engines = self.engine.all()
+        served = [_served(engine) for engine in engines]
+        for told, engine in zip(served, engines, strict=True):
+            if len(engines) > 1 and engine.revision is not None:
+                name = engine.alias or engine.revision.deployment
+                sample = sample_of(name, engine.revision.whole, now)
+                told["ask"] = self._ask(msgspec.structs.replace(sample, model=name), address)
         page = {
             "deployment": revision.deployment,
             "revision": revision.number,
             "models": [_model(live) for live in revision.routes],
-            "served": [_served(engine) for engine in self.engine.all()],
-            "ask": ask,
+            "served": served,
+            "ask": self._ask(sample_of(revision.deployment, revision.whole, now), address),
             "metadata": KEYS,
             "see": _SEE,
         }
         return Response(to_json(page))
+
+    def _ask(self, sample: Sample, address: str) -> dict[str, dict[str, object]]:
+        """Return a request for a row by each protocol."""
+        examples = {protocol.name: protocol.example(sample) for protocol in self.protocols}
+        return {
+            name: {"path": one.path, "body": one.body, "curl": curl_line(address + one.path, one.body)}
+            for name, one in examples.items()
+        }
 
 
 def sample_of(deployment: str, view: View, now: datetime) -> Sample:
@@ -125,7 +130,7 @@ def sample_of(deployment: str, view: View, now: datetime) -> Sample:
                 row[column.name] = known[number % len(known)]
     values = {column.name: _plain(column, row.get(column.name)) for column in view.columns}
     instant = now.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
-    return Sample(deployment, view.columns, values, _SUBJECT, instant)
+    return Sample(deployment, view.columns, values, instant)
 
 
 def own_address(request: Request) -> str:

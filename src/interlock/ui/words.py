@@ -56,7 +56,7 @@ _TOLD: Final = {
     "model_version.restored": "",
     "objects.removed": "{count}, {size_bytes} bytes",
     "alias.moved": "{alias} is version {version}, was {previous}",
-    "policy.set": "{gates}",
+    "policy.set": "{gates}. {weaker}",
     "gate.passed": "{gate}",
     "gate.failed": "{gate}: {reason}",
     "gate.waived": "{gate} until {until}: {reason}",

@@ -74,7 +74,9 @@ def unfit(name: str, evidence: Evidence) -> str:
     kind = kind_of(evidence)
     if name in METRICS_OF[kind]:
         return ""
-    about = next(other for other in METRICS_OF if name in METRICS_OF[other])
+    about = next((other for other in METRICS_OF if name in METRICS_OF[other]), None)
+    if about is None:  # a policy of before names were looked at, or of a newer release
+        return f"there is no metric {name!r}: there are {', '.join(METRICS_OF[kind])}."
     model = "gives values" if kind == "values" else f"has {len(evidence.bundle.classes)} classes"
     if kind == "more classes" and name in _INSTEAD:
         return f"{name} is a metric of two classes, this model {model}: ask for {_INSTEAD[name]}."

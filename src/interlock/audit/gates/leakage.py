@@ -191,7 +191,8 @@ def _shared_ids(evidence: Evidence, policy: Policy, report: _Report) -> None:
         fact["told"] = f"shared ids were not looked for: {why}"
         if name:  # with people named in the data, judging a model on people it has seen is the first suspicion
             told = (
-                f"whether evaluation rows were trained on could not be tested: {why}; give Model(training=...) with it"
+                f"whether evaluation rows were trained on could not be tested: {why}; "
+                "give training=... to run.model, or to a pipeline's Model, with it"
             )
             report.findings.append(Finding("not_tested", told, name))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from interlock.core.errors import Invalid
-from interlock.registry.flavors.frames import columns_of, select
+from interlock.registry.flavors.frames import columns_of, names_in, select
 from interlock.registry.flavors.sklearn import classes_of
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def save_booster(
     Raises:
         Invalid: an input is text.
     """
-    names = getattr(estimator, "feature_names_in_", None)
-    frame = sample if names is None else select(sample, [str(name) for name in names])
+    names = names_in(estimator, sample.columns)
+    frame = sample if names is None else select(sample, names)
     width = int(getattr(estimator, "n_features_in_", frame.width))
     if frame.width != width:
         raise Invalid(

@@ -92,6 +92,17 @@ def _refuse_unsupported(model: Any) -> None:
     _refuse_categories(model)
 
 
+def refuse_categories_within(estimator: Any) -> None:
+    """Refuse an estimator that is, or ends in, a histogram gradient boosting model with categories of its own.
+
+    Raises:
+        Invalid: it is; skl2onnx says something else of it, or nothing.
+    """
+    last = estimator.steps[-1][1] if getattr(estimator, "steps", None) else estimator
+    if type(last).__name__.startswith("HistGradientBoosting"):
+        _refuse_categories(last)
+
+
 def _refuse_categories(model: Any) -> None:
     if model.is_categorical_ is not None and model.is_categorical_.any():
         raise Invalid(

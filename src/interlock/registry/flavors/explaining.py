@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from interlock.core.errors import Invalid, MissingExtra
-from interlock.registry.flavors.frames import matrix, select
+from interlock.registry.flavors.frames import matrix, names_in, select
 from interlock.registry.flavors.origins import origins
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def tree_contributions(model: Any, frame: pl.DataFrame) -> NDArray[np.float64]:
         import shap
     except ImportError:
         raise MissingExtra.named("explain", "shap") from None
-    names = getattr(model, "feature_names_in_", None)
+    names = names_in(model, frame.columns)
     steps = getattr(model, "steps", None)
     if names is not None:
-        frame = select(frame, [str(name) for name in names])
+        frame = select(frame, names)
     rows: Any = frame if names is not None and steps else matrix(frame)
     places = list(range(frame.width))
     if steps:

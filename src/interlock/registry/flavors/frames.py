@@ -64,6 +64,28 @@ def select(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     )
 
 
+def names_in(estimator: object, columns: Sequence[str]) -> list[str] | None:
+    """Return the columns that an estimator was fitted on, as a frame spells them; None where it remembers no names.
+
+    LightGBM writes `_` for every space of a name: such a name is the one column that it can have been made of.
+
+    Args:
+        estimator: the fitted estimator.
+        columns: the frame's columns.
+    """
+    known = getattr(estimator, "feature_names_in_", None)
+    if known is None:
+        return None
+    names = [str(name) for name in known]
+    if type(estimator).__module__.partition(".")[0] != "lightgbm":
+        return names
+    spelt: dict[str, list[str]] = {}
+    for column in columns:
+        spelt.setdefault(column.replace(" ", "_"), []).append(column)
+    held = set(columns)
+    return [name if name in held or len(spelt.get(name, ())) != 1 else spelt[name][0] for name in names]
+
+
 def tensors(frame: pl.DataFrame, columns: Sequence[Column], layout: str) -> dict[str, NDArray[Any]]:
     """Return the rows as the ONNX graph of a bundle takes them.
 
@@ -111,9 +133,9 @@ def for_estimator(estimator: object, frame: pl.DataFrame) -> pl.DataFrame | NDAr
     """
     import numpy as np
 
-    names = getattr(estimator, "feature_names_in_", None)
+    names = names_in(estimator, frame.columns)
     if names is not None:
-        return select(frame, [str(name) for name in names])
+        return select(frame, names)
     width = getattr(estimator, "n_features_in_", frame.width)
     if width != frame.width:
         raise Invalid(

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.errors import Invalid
-from interlock.registry.flavors.boosting import converters
+from interlock.registry.flavors.boosting import converters, refuse_categories_within
 from interlock.registry.flavors.frames import MATRIX
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def to_onnx(estimator: object, columns: Sequence[Column], layout: str) -> bytes:
     Raises:
         Invalid: a part of it has no ONNX form.
     """
+    refuse_categories_within(estimator)
     if layout == "columns":
         return _serialize(_convert(estimator, _one_each(columns)))
     try:

@@ -11,7 +11,16 @@ import msgspec
 
 from interlock.core.bundles import Agreement, Column
 from interlock.core.errors import Error, Invalid
-from interlock.registry.flavors.frames import columns_of, drawn, for_estimator, layout_of, matrix, select, tensors
+from interlock.registry.flavors.frames import (
+    columns_of,
+    drawn,
+    for_estimator,
+    layout_of,
+    matrix,
+    names_in,
+    select,
+    tensors,
+)
 from interlock.registry.flavors.linear import LINEAR, LINEAR_FILE, linear_answers, linear_bytes, linear_of
 
 if TYPE_CHECKING:
@@ -205,8 +214,8 @@ def _measure(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _names(model: Any, example: pl.DataFrame) -> list[str]:
-    names = getattr(model, "feature_names_in_", None)
-    return example.columns if names is None else [str(name) for name in names]
+    names = names_in(model, example.columns)
+    return example.columns if names is None else names
 
 
 def _library(model: Any) -> str:

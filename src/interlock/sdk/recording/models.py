@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+import msgspec
 
 from interlock.core.errors import Error, Invalid, MissingExtra, NotFound
 from interlock.core.refs import check_name
@@ -21,9 +24,9 @@ class Given(TypedDict, total=False):
 
     Attributes:
         example: a few rows of its inputs.
-        training: the rows of its inputs that it was fitted on.
+        training: the rows that it was fitted on; beside its inputs they may hold other columns, such as an id.
         target: the column that it predicts.
-        evaluation: labelled rows that it did not see.
+        evaluation: labelled rows that it did not see, as a table with the target, or as a pair (inputs, truths).
     """
 
     example: Any
@@ -67,6 +70,7 @@ def write_model(model: Any, name: str, given: Mapping[str, Any]) -> dict[str, by
     return files
 
 
+_PAIR: Final = 2
 _KEPT: Final = (
     "To keep the original all the same, without a form that can be judged, leave target and evaluation out: "
     "run.model(model, NAME, example=..., training=...)."
@@ -136,7 +140,8 @@ def _bundle(model: Any, given: Mapping[str, Any]) -> dict[str, bytes]:
         )
     with tempfile.TemporaryDirectory(prefix="interlock-") as name:
         folder = Path(name)
-        inputs, evaluation = frame(seen, model), frame(given["evaluation"])
+        evaluation = _labelled(given["evaluation"], given["target"], model)
+        inputs = _inputs(frame(seen, model), given["target"], model)
         try:
             build_bundle(model, inputs=inputs, target=given["target"], evaluation=evaluation, folder=folder)
         except (Invalid, NotFound) as error:
@@ -145,6 +150,58 @@ def _bundle(model: Any, given: Mapping[str, Any]) -> dict[str, bytes]:
             raise
         files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
         return files | mlmodel(files)
+
+
+def trained_on(written: Mapping[str, bytes], given: Mapping[str, Any], model: Any) -> tuple[str, bytes] | None:
+    """Return where the rows that a judged model was fitted on are kept in its run, and as what; None for no such rows.
+
+    Audits look in them for people of the evaluation rows. The name tells models of one run apart.
+
+    Args:
+        written: the files of the version.
+        given: as `write_model` takes it.
+        model: the estimator.
+    """
+    if "bundle.json" not in written or given.get("training") is None:
+        return None
+    from interlock.core.bundles import Bundle, training_rows
+    from interlock.core.canonical import digest
+
+    original = msgspec.json.decode(written["bundle.json"], type=Bundle).files["original"]
+    sink = io.BytesIO()
+    frame(given["training"], model).write_parquet(sink, compression="zstd")
+    return training_rows(digest(written[original])), sink.getvalue()
+
+
+def _inputs(rows: pl.DataFrame, target: str, model: Any) -> pl.DataFrame:
+    """Return the columns of training rows that a model takes, where it says which; else all but the target."""
+    from interlock.registry.flavors.frames import names_in
+
+    names = names_in(model, rows.columns)
+    if names and set(names) <= set(rows.columns):
+        return rows.select(names)
+    return rows.drop(target, strict=False)
+
+
+def _labelled(evaluation: Any, target: Any, model: Any) -> pl.DataFrame:
+    """Return evaluation rows as a frame; of a pair, the truths become its target column.
+
+    Raises:
+        Invalid: they are no table and no such pair.
+    """
+    if not isinstance(evaluation, tuple | list) or len(evaluation) != _PAIR or isinstance(evaluation[0], int | float):
+        return frame(evaluation)
+    import numpy as np
+    import polars as pl
+
+    rows, truths = frame(evaluation[0], model), np.asarray(evaluation[1])
+    if truths.ndim != 1 or len(truths) != rows.height:
+        raise Invalid(
+            f"The evaluation pair has {rows.height} rows, and truths of shape {truths.shape}.",
+            about="model",
+            hint="Give evaluation=(inputs, truths) with one truth a row, or a table that has the target as a column.",
+        )
+    return rows.with_columns(pl.Series(str(target), truths.tolist() if truths.dtype == object else truths))
 
 
 def _original(model: Any) -> tuple[dict[str, bytes], str]:

@@ -211,18 +211,22 @@ class Run:
         Args:
             model: a fitted estimator.
             name: the model's name in the registry.
-            given: `example`, a few rows of its inputs; `training`, the rows of its inputs that it was fitted on, of
-                which a sample is compared too; `target` and `evaluation`, the column that it predicts and labelled rows
-                that it did not see: with `training` and these the version can be judged, approved and served.
+            given: `example`, a few rows of its inputs; `training`, the rows that it was fitted on, of which a sample is
+                compared too; `target` and `evaluation`, the column that it predicts and labelled rows that it did not
+                see (a table, or a pair of inputs and truths): with `training` and these the version can be judged,
+                approved and served. The run keeps `training` then, so that gates can look in it for the people of
+                `evaluation`: leave the id column in both.
 
         Raises:
             Invalid: the parts do not fit together.
             MissingExtra: a library that writes the files is not installed.
         """
-        from interlock.sdk.recording.models import write_model
+        from interlock.sdk.recording.models import trained_on, write_model
         from interlock.sdk.recording.versions import Made
 
         written = write_model(model, name, given)
+        if rows := trained_on(written, given, model):
+            self._keep(*rows)  # before the version: whoever sees it finds them
         files = {path: self._staged(content) for path, content in written.items()}
         self.push(Published(self.id, name, files, tuple(ref for ref in self._inputs if ref.startswith("data:"))))
         return Made(self, name, written)
