@@ -100,19 +100,7 @@ async def start_grpc(engine: Engine, limits: Limits, host: str, port: int) -> Gr
     except ImportError:
         raise MissingExtra.named("grpc", "grpc") from None
     calls = Calls(engine, limits, messages())
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", limits.body_bytes),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a port shared with a stranger
-            ("grpc.keepalive_time_ms", _PING_MS),  # half-open connections end
-            ("grpc.keepalive_timeout_ms", _PONG_MS),
-            ("grpc.max_concurrent_streams", max(_STREAMS, 2 * (limits.concurrent + _BESIDE))),
-            # What comes before it is read: not more where the network would bear more.
-            ("grpc.http2.lookahead_bytes", _WINDOW),
-            ("grpc.http2.bdp_probe", 0),
-        ],
-    )
+    server = grpc.aio.server(options=_options(limits))
     crowd = Crowd(limits.body_bytes)
     health, message = _health_messages(grpc), _messages(grpc, calls, crowd)
     rows = {
@@ -133,6 +121,20 @@ async def start_grpc(engine: Engine, limits: Limits, host: str, port: int) -> Gr
         ) from None
     await server.start()
     return GrpcServer(server, bound)
+
+
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", limits.body_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a port shared with a stranger
+        ("grpc.keepalive_time_ms", _PING_MS),  # half-open connections end
+        ("grpc.keepalive_timeout_ms", _PONG_MS),
+        ("grpc.max_concurrent_streams", max(_STREAMS, 2 * (limits.concurrent + _BESIDE))),
+        # What comes before it is read: not more where the network would bear more.
+        ("grpc.http2.lookahead_bytes", _WINDOW),
+        ("grpc.http2.bdp_probe", 0),
+    ]
 
 
 def _messages(grpc: Any, calls: Calls, crowd: Crowd) -> Reading:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import difflib
 import io
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,7 +51,6 @@ _FIELDS: Final = frozenset({"prediction_id", "subject", "label", "observed_at", 
 _LONGEST: Final = {"subject": LONGEST_SUBJECT, "label_id": 200}
 _LONGEST_KEY: Final = 200
 _SHOWN: Final = 10
-_SHOWN_LETTERS: Final = 60
 _FORM: Final = 'A body is {"labels": [{"prediction_id": "...", "label": 1}, ...]}; see the reference, "Labels".'
 
 
@@ -215,8 +215,9 @@ def _label(row: object, number: int, now: int, reading: Callable[[str], Reading]
     if not isinstance(row, dict):
         raise ValueError("it is no object")  # noqa: TRY004 - one kind of error for all that is wrong in a row
     if not _FIELDS.issuperset(row):
-        strange = min(set(row) - _FIELDS)[:_SHOWN_LETTERS]
-        raise ValueError(f"there is no field {strange!r}; there are {', '.join(sorted(_FIELDS))}")
+        near = [one for name in row if name not in _FIELDS for one in difflib.get_close_matches(name, _FIELDS, 1)]
+        meant = f"; one is nearly {near[0]}" if near else ""
+        raise ValueError(f"it has a field beside {', '.join(sorted(_FIELDS))}{meant}")
     prediction, subject = _text(row, "prediction_id"), _text(row, "subject")
     if bool(prediction) == bool(subject):
         raise ValueError("it needs either prediction_id or subject")
