@@ -106,12 +106,17 @@ def test_the_scoring_client_sends_params_beside_the_data(model, scoring) -> None
     model.check(scoring.invoke(model.frame, params={}))
 
 
+def numeric(model) -> bool:
+    return all(kind.kind in "if" for kind in model.frame.dtypes)
+
+
 def test_the_scoring_client_raises_with_our_sentence(model, scoring) -> None:
     first = model.frame.columns[0]
     with pytest.raises(Exception, match=rf"error code 400.*'{first}'"):
         scoring.invoke(model.frame.drop(columns=first))
-    with pytest.raises(Exception, match=r"error code 400.*columns"):
-        scoring.invoke(model.frame.to_numpy())  # {"inputs": [[...], ...]}
+    if not numeric(model):
+        with pytest.raises(Exception, match=r"error code 400.*columns"):
+            scoring.invoke(model.frame.to_numpy())  # {"inputs": [[...], ...]}
     with pytest.raises(Exception, match=r"error code 400.*no key 'temperature' in params"):
         scoring.invoke(model.frame, params={"temperature": 0.1})  # MLflow's own would drop it and log a warning
 
@@ -140,13 +145,18 @@ def test_one_row_as_scalars(model) -> None:
     assert found["probability"] == pytest.approx(model.probability[0], abs=1e-5)
 
 
-def test_nested_lists_without_names_are_refused(model) -> None:
+def test_nested_lists_without_names_are_answered_where_all_columns_are_numbers(model, scoring) -> None:
     rows = model.frame.to_numpy().tolist()
     for key in ("instances", "inputs"):
         for data in (rows, rows[0]):
             answer = model.post({key: data})
+            if numeric(model) and data is rows:
+                model.check(answer)
+                continue
             assert (answer.status_code, answer.json()["error_code"]) == (400, "BAD_REQUEST")
             assert "columns" in answer.json()["message"], answer.text
+    if numeric(model):
+        model.check(scoring.invoke(model.frame.to_numpy()))
 
 
 def test_csv(model) -> None:
