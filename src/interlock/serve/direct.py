@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from interlock.store.predictions import Answered
 
     Answering = Coroutine[Any, None, Response]
+    Headers = Sequence[tuple[bytes, bytes]]
     Staged = list[tuple[PromptJournal, list[Answered]]]
 
 _log: Final = logging.getLogger("interlock.serve")
@@ -156,9 +157,10 @@ class DirectProtocol(BoundedProtocol):
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         if not cycle.disconnected:
-            parts = [STATUS_LINE[response.status]]
-            for name, value in (*cycle.default_headers, *response.heads(request.id)):
-                parts += (name, b": ", value, b"\r\n")
+            outbox, size = self.outbox, b"%d" % len(response.body)
+            parts = [STATUS_LINE[response.status], outbox.defaults(cycle.default_headers)]
+            parts += (b"content-type: ", response.media, b"\r\ncontent-length: ", size)
+            parts += (b"\r\ninterlock-request-id: ", request.id.encode(), b"\r\n", outbox.lines(response.headers))
             if not cycle.keep_alive:
                 parts.append(b"connection: close\r\n")
             parts += (b"\r\n", response.body)
@@ -197,9 +199,15 @@ class Outbox:
 
     Args:
         application: counts answers, and makes those of errors.
+
+    Attributes:
+        defaults: writes the headers that all answers of a second have.
+        lines: writes those that all answers of a revision have.
     """
 
     def __init__(self, application: Application) -> None:
+        self.defaults = _Lines()
+        self.lines = _Lines()
         self._application = application
         self._leaving: list[Leaving] = []
 
@@ -228,9 +236,11 @@ class Outbox:
         staged: dict[PromptJournal, tuple[list[int], list[list[Answered]]]] = {}
         for place, one in enumerate(leaving):
             for journal, answered in one.staged:
-                places, requests = staged.setdefault(journal, ([], []))
-                places.append(place)
-                requests.append(answered)
+                if (held := staged.get(journal)) is None:
+                    staged[journal] = [place], [answered]
+                else:
+                    held[0].append(place)
+                    held[1].append(answered)
         wrong: dict[int, Error] = {}
         for journal, (places, requests) in staged.items():
             try:
@@ -238,8 +248,23 @@ class Outbox:
             except Exception:  # noqa: BLE001 - the border of a turn: nobody is given what nobody recorded
                 _log.exception("%d predictions could not be recorded", len(requests))
                 errors = [Error("Something is wrong in the server.", hint="Its log says what.")] * len(requests)
-            wrong |= {place: error for place, error in zip(places, errors, strict=True) if error is not None}
+            if any(errors):
+                wrong |= {place: error for place, error in zip(places, errors, strict=True) if error is not None}
         return wrong
+
+
+class _Lines:
+    """Writes headers as HTTP has them; the same ones again cost nothing."""
+
+    def __init__(self) -> None:
+        self._last: Headers = ()
+        self._written = b""
+
+    def __call__(self, headers: Headers) -> bytes:
+        if headers is not self._last:
+            self._last = headers
+            self._written = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        return self._written
 
 
 @types.coroutine
