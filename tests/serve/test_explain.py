@@ -328,3 +328,34 @@ def test_texts_have_the_sum_of_the_shares_of_what_is_made_of_them(shop, tmp_path
     shares = [[row.contributions[name] for name in ("city", "b", "c")] for row in found.rows]
     wanted = np.column_stack([reference[:, :-2].sum(axis=1), reference[:, -2:]])
     np.testing.assert_allclose(shares, wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("encoding", [{}, {"drop": "first"}])
+@pytest.mark.parametrize("target", ["two", "three", "value"])
+def test_linear_models_behind_encoders_are_explained_exactly(shop, tmp_path, target, encoding) -> None:
+    parts = [("city", OneHotEncoder(**encoding), ["city"]), ("b", "passthrough", ["b"]), ("c", StandardScaler(), ["c"])]
+    model = make_pipeline(ColumnTransformer(parts), Ridge() if target == "value" else LogisticRegression())
+    truth = {"two": TWO, "three": NAMED, "value": SUM}[target]
+    inputs = CITIES.select("b", "city", "c")
+    model.fit(inputs, truth)
+    evaluation = inputs.head(60).with_columns(y=pl.Series(truth[:60]))
+    build_bundle(model, inputs=inputs, target="y", evaluation=evaluation, folder=tmp_path / "bundle")
+    digest = put_folder(shop.store.objects, tmp_path / "bundle")
+    rows = inputs.head(20)
+    columns = {name: rows[name].to_list() for name in rows.columns}
+    with pytest.raises(Denied, match="Only the original could tell why"):
+        explain(LoadedModel.load(shop.store.objects, digest), columns)
+    found = explain(LoadedModel.load(shop.store.objects, digest, code_models=True), columns)
+    scale = {"two": "log-odds", "three": "logit", "value": "value"}[target]
+    assert (found.method, found.scale, found.relative_to) == ("linear", scale, "zeros behind the encoders")
+    raw = model.predict(rows) if target == "value" else model.decision_function(rows)
+    check_sums(found, raw.max(axis=1) if raw.ndim == 2 else raw)
+    made = np.asarray(model[:-1].transform(rows))
+    last = model[-1]
+    for place, row in enumerate(found.rows):
+        chosen = list(last.classes_).index(row.label) if target == "three" else 0
+        weights = np.atleast_2d(last.coef_)[chosen]
+        each = made[place] * weights
+        assert row.base_value == pytest.approx(np.ravel(last.intercept_)[chosen])
+        wanted = {"city": each[:-2].sum(), "b": each[-2], "c": each[-1]}
+        assert row.contributions == pytest.approx(wanted)

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 MOST_ROWS: Final = 100
 _TREES: Final = "TreeSHAP"
 _TREE_NODE: Final = b"TreeEnsemble"  # how graphs of ONNX call what answers by trees
+_LINEAR_NODES: Final = (b"LinearClassifier", b"LinearRegressor")
+_INTERCEPT: Final = "zeros behind the encoders"
 _FORM: Final = "Send one of dataframe_records, dataframe_split, instances and inputs, as to /invocations."
 _LOG_ODDS: Final = frozenset({"binary:logistic", "binary"})
 _LOGITS: Final = frozenset({"multi:softprob", "multi:softmax", "multiclass"})
@@ -77,7 +79,8 @@ class Explanation(msgspec.Struct, frozen=True):
         scale: what is added up: `value`, `log of the value`, `log-odds`, `logit` (of one of more than two classes) or
             `probability`.
         relative_to: which answer the base is: `the mean of training rows`, `the mean of the example rows that were
-            logged with the model`, or `a row of zeros`.
+            logged with the model`, `a row of zeros`, or `zeros behind the encoders`: means of standardised columns, no
+            category of encoded ones.
         rows: one a row. Of more than two classes the one that the row gets is explained.
     """
 
@@ -138,10 +141,8 @@ class _BoosterSource:
 
 
 class _WorkerSource:
-    method = _TREES
-    relative_to = _TRAINING
-
-    def __init__(self, model: LoadedModel, runner: WorkerRunner) -> None:
+    def __init__(self, model: LoadedModel, runner: WorkerRunner, *, linear: bool = False) -> None:
+        self.method, self.relative_to = ("linear", _INTERCEPT) if linear else (_TREES, _TRAINING)
         self.inputs = InputColumns(model.bundle, runner.inputs)
         self._runner = runner
         self._classes = len(model.bundle.classes)
@@ -156,6 +157,8 @@ class _WorkerSource:
             raise Invalid(f"The original cannot be explained: {error}", about="model") from None
         if not self._classes:
             return found, "value"
+        if self.method == "linear":
+            return found, "log-odds" if found.shape[1] == 1 else "logit"
         # A forest has one sum a class, of probabilities; boosting sums of log-odds or logits.
         shares = found.shape[1] == self._classes and float(abs(found.sum(axis=2)).max()) <= 1.001
         return found, "probability" if shares else "log-odds" if found.shape[1] == 1 else "logit"
@@ -173,7 +176,7 @@ def explain(model: LoadedModel, columns: Columns) -> Explanation:
         columns: one list of values a column.
 
     Raises:
-        Invalid: the rows are not the model's, there are more than 100, or the model is no linear model and no trees.
+        Invalid: the rows are not the model's, there are more than 100, or the model is neither linear nor of trees.
         Denied: only the original could tell, which the policy does not allow.
         MissingExtra: the booster's library, or shap, is not installed.
 
@@ -214,15 +217,15 @@ def _source(model: LoadedModel) -> _Source:
             try_apart(data)  # nobody has looked into it yet
         return _BoosterSource(model, open_booster(data))
     if parts.read is not None and files.get("original", "").endswith(".skops"):
-        if "serving" in files and _TREE_NODE not in parts.read("serving"):
+        graph = parts.read("serving") if "serving" in files else b""
+        linear = any(node in graph for node in _LINEAR_NODES)
+        if graph and not linear and _TREE_NODE not in graph:
             raise Invalid(
-                "This model has no explanations: it is neither linear in its inputs nor an ensemble of trees.",
-                about="model",
-                hint="A linear model behind an encoder is not explained either. Where the encoding is done before the"
-                " model, its columns are inputs, and it is.",
+                "This model has no explanations: it is neither a linear model nor an ensemble of trees.", about="model"
             )
         try:
-            return _WorkerSource(model, worker(parts.read("original"), model.bundle, code_models=parts.code_models))
+            runner = worker(parts.read("original"), model.bundle, code_models=parts.code_models)
+            return _WorkerSource(model, runner, linear=linear)
         except Denied as error:
             raise Denied(
                 "Only the original could tell why, and the policy of this project does not allow originals.",

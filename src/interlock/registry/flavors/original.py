@@ -75,10 +75,10 @@ class Original:
         return values.reshape(-1, 1) if values.ndim == 1 else values
 
     def explain(self, frame: pl.DataFrame) -> NDArray[np.float64]:
-        """Return exact TreeSHAP values of raw answers, (rows, sums, columns + 1); the last column is the base."""
-        from interlock.registry.flavors.explaining import tree_contributions
+        """Return exact shares of columns in raw answers, (rows, sums, columns + 1); the last column is the base."""
+        from interlock.registry.flavors.explaining import contributions
 
-        return tree_contributions(self.model, frame)
+        return contributions(self.model, frame)
 
     def frame(self, arrays: Mapping[str, Any]) -> pl.DataFrame:
         """Return the rows of a request as a frame with the columns' types."""
